@@ -1,0 +1,1 @@
+"""Interatomic potentials: thin torch modules from Graph to atomic energies."""

@@ -1,0 +1,43 @@
+"""The contract between a potential and the rest of fluxan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from fluxan.system import Graph
+
+
+class Potential(torch.nn.Module):
+    """A model that assigns an energy to every atom.
+
+    A subclass sets `cutoff` (and `n_hops` when it passes messages) and defines `forward`; nothing more is
+    needed. dtype and device of the graph follow the module's parameters and buffers.
+
+    Attributes
+    ----------
+    cutoff : float
+        Length of the longest edge, Å.
+    n_hops : int
+        1 for a local model, whose U_i depends on the edges of *i* alone; k when U_i reaches k edges far.
+    elements : tuple of int or None
+        Atomic numbers the model knows; None when it takes any.
+    """
+
+    cutoff: float
+    n_hops: int = 1
+    elements: tuple[int, ...] | None = None
+
+    def forward(self, graph: Graph) -> torch.Tensor:
+        """Atomic energies U_i, (n_atoms,) eV, differentiable with respect to ``graph.r_ij``."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(graph) -> (n_atoms,) energies")
+
+    def pair_forces(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Closed forms of U_i, (n_atoms,) eV, and g_ij = ∂U_i/∂r_ij, (n_edges, 3) eV/Å, or None for autograd."""
+        return None
+
+    def describe(self) -> str | None:
+        """The model as the text of a TOML file that gives it back, or None if it has no such form."""
+        return None

@@ -1,0 +1,222 @@
+"""The records that flow through fluxan: `Frame` (what a file holds), `Graph` (what a model sees), `Flux`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.units import BOLTZMANN, MASS_VELOCITY2
+
+if TYPE_CHECKING:
+    import torch
+
+PERIODIC = (True, True, True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One instant of a trajectory.
+
+    Attributes
+    ----------
+    positions : (n_atoms, 3) float64, Å
+    velocities : (n_atoms, 3) float64, Å/ps, or None where the file has none
+    cell : (3, 3) float64, Å, rows are cell vectors; None for a cluster
+    numbers : (n_atoms,) int64, atomic numbers
+    masses : (n_atoms,) float64, u; the elements' standard masses by default
+    time : ps
+    pbc : which cell directions are periodic; an open direction keeps its cell vector
+
+    Raises
+    ------
+    InputError
+        Wrong shapes, non-finite values (the first such atom is named), singular cell, unknown element.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray | None
+    cell: np.ndarray | None
+    numbers: np.ndarray
+    masses: np.ndarray | None = None
+    time: float = 0.0
+    pbc: tuple[bool, bool, bool] = PERIODIC
+
+    def __post_init__(self) -> None:
+        """Convert to float64 arrays and refuse what no later step could use."""
+        put = object.__setattr__
+        put(self, "positions", _vectors(self.positions, "positions", "Å"))
+        n_atoms = len(self.positions)
+        if self.velocities is not None:
+            put(self, "velocities", _vectors(self.velocities, "velocities", "Å/ps", n_atoms))
+        put(self, "numbers", _numbers(self.numbers, n_atoms))
+        put(self, "masses", _masses(self.masses, self.numbers))
+        put(self, "time", float(self.time))
+        if not np.isfinite(self.time):
+            raise InputError(f"time is {self.time} ps; it must be finite")
+        if self.cell is None:
+            put(self, "pbc", (False, False, False))
+        else:
+            put(self, "cell", _cell(self.cell))
+            put(self, "pbc", tuple(bool(p) for p in self.pbc))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @property
+    def volume(self) -> float | None:
+        """Cell volume, Å³; None unless all three directions are periodic."""
+        if self.cell is None or not all(self.pbc):
+            return None
+        a, b, c = self.cell
+        return float(abs(np.dot(a, np.cross(b, c))))
+
+    @property
+    def kinetic_energies(self) -> np.ndarray:
+        """Kinetic energy of each atom, (n_atoms,) eV."""
+        return 0.5 * MASS_VELOCITY2 * self.masses * np.einsum("ij,ij->i", self.velocities, self.velocities)
+
+    @property
+    def temperature(self) -> float:
+        """Kinetic temperature, K, over 3N - 3 degrees of freedom (3N for a cluster), as LAMMPS counts."""
+        dof = 3 * self.n_atoms - (0 if self.cell is None else 3)
+        return float(2 * self.kinetic_energies.sum() / (dof * BOLTZMANN)) if dof else 0.0
+
+    def replace(self, **changes: object) -> Frame:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """Atoms and directed edges as torch tensors; both directions of every pair are present.
+
+    Attributes
+    ----------
+    numbers : (n_atoms,) int64, atomic numbers
+    positions : (n_atoms, 3), Å
+    cell : (3, 3), Å, rows are cell vectors; None for a cluster
+    senders, receivers : (n_edges,) int64; the energy of the receiver depends on the sender's position
+    shifts : (n_edges, 3) int64, cell translations of the sender
+    r_ij : (n_edges, 3), Å, ``positions[senders] + shifts @ cell - positions[receivers]``
+    """
+
+    numbers: torch.Tensor
+    positions: torch.Tensor
+    cell: torch.Tensor | None
+    senders: torch.Tensor
+    receivers: torch.Tensor
+    shifts: torch.Tensor
+    r_ij: torch.Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.numbers)
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges."""
+        return len(self.senders)
+
+    def replace(self, **changes: object) -> Graph:
+        """A copy with some tensors changed."""
+        return replace(self, **changes)
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Graph:
+        """A copy on another device, its real-valued tensors in another precision."""
+        real = {"positions": self.positions, "r_ij": self.r_ij}
+        if self.cell is not None:
+            real["cell"] = self.cell
+        whole = {name: getattr(self, name) for name in ("numbers", "senders", "receivers", "shifts")}
+        changes = {name: t.to(device=device) for name, t in whole.items()}
+        changes |= {name: t.to(dtype=dtype, device=device) for name, t in real.items()}
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flux:
+    """Heat flux of one frame, volume-extensive, in eV Å/ps, split into groups of atoms.
+
+    Attributes
+    ----------
+    potential : (owners, carriers, 3), the virial part Σ_j W_j v_j: owner of the energy × carrier atom
+    kinetic : (carriers, 3), Σ ½ m v² v
+    convective : (carriers, 3), Σ U_i v_i
+    velocity : (carriers, 3), Σ v_i in Å/ps, the species' fluxes
+    labels : names of the groups, in order
+    potential_energy : Σ U_i, eV
+    self_check : what the check of the route found, in words
+    """
+
+    potential: np.ndarray
+    kinetic: np.ndarray
+    convective: np.ndarray
+    velocity: np.ndarray
+    labels: tuple[str, ...] = field(default=())
+    potential_energy: float = float("nan")
+    self_check: str = ""
+
+    @property
+    def carriers(self) -> np.ndarray:
+        """Flux carried by each group, (carriers, 3), all parts together."""
+        return self.potential.sum(axis=0) + self.kinetic + self.convective
+
+    @property
+    def total(self) -> np.ndarray:
+        """Total flux, (3,)."""
+        return self.carriers.sum(axis=0)
+
+
+def _vectors(values: object, name: str, unit: str, n_atoms: int | None = None) -> np.ndarray:
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 3 or (n_atoms is not None and len(array) != n_atoms):
+        expected = f"({'n_atoms' if n_atoms is None else n_atoms}, 3)"
+        raise InputError(f"{name} have shape {array.shape}, expected {expected} in {unit}")
+    if len(array) == 0:
+        raise InputError(f"{name} hold no atom")
+    if not np.isfinite(array).all():
+        atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InputError(f"{name} of atom {atom} (counted from 0) are {array[atom].tolist()}; they must be finite")
+    return array
+
+
+def _numbers(values: object, n_atoms: int) -> np.ndarray:
+    array = np.ascontiguousarray(values, dtype=np.int64)
+    if array.shape != (n_atoms,):
+        raise InputError(f"numbers have shape {array.shape}, expected ({n_atoms},) atomic numbers")
+    if array.min() < 0 or array.max() > 118:
+        bad = int(np.flatnonzero((array < 0) | (array > 118))[0])
+        raise InputError(f"atomic number {array[bad]} of atom {bad} is no element (0 for unknown, 1 to 118)")
+    return array
+
+
+def _masses(values: object, numbers: np.ndarray) -> np.ndarray:
+    if values is None:
+        from ase.data import atomic_masses
+
+        array = np.asarray(atomic_masses, dtype=np.float64)[numbers]
+    else:
+        array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.shape != numbers.shape:
+        raise InputError(f"masses have shape {array.shape}, expected {numbers.shape} in u")
+    if not (np.isfinite(array).all() and (array > 0).all()):
+        bad = int(np.flatnonzero(~(np.isfinite(array) & (array > 0)))[0])
+        raise InputError(f"mass of atom {bad} is {array[bad]} u; it must be positive")
+    return array
+
+
+def _cell(values: object) -> np.ndarray:
+    cell = np.ascontiguousarray(values, dtype=np.float64)
+    if cell.shape != (3, 3):
+        raise InputError(f"cell has shape {cell.shape}, expected (3, 3) with rows the cell vectors in Å")
+    if not np.isfinite(cell).all():
+        raise InputError(f"cell {cell.tolist()} is not finite")
+    lengths = np.linalg.norm(cell, axis=1)
+    if lengths.min() == 0 or abs(np.linalg.det(cell)) < 1e-9 * lengths.prod():
+        raise InputError(f"cell {cell.tolist()} is singular; give three independent vectors, or cell=None for a cluster")
+    return cell

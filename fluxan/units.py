@@ -1,0 +1,42 @@
+"""Units inside fluxan are LAMMPS 'metal': Å, ps, eV, u, K; constants are CODATA from scipy.
+
+A length given in another unit is multiplied by that unit's entry here, e.g. ``x_nm * LENGTH["nm"]``.
+"""
+
+from __future__ import annotations
+
+from scipy import constants as _c
+
+ANGSTROM = _c.angstrom
+PICOSECOND = 1e-12
+
+#: eV per (u Å²/ps²): kinetic energies are ``0.5 * m * v**2 * MASS_VELOCITY2``.
+MASS_VELOCITY2 = _c.atomic_mass * (ANGSTROM / PICOSECOND) ** 2 / _c.eV
+
+#: Boltzmann's constant, eV/K.
+BOLTZMANN = _c.k / _c.eV
+
+#: 1/(4πε₀), eV Å per squared elementary charge.
+COULOMB = _c.e / (4 * _c.pi * _c.epsilon_0 * ANGSTROM)
+
+#: One kcal/mol in eV.
+KCAL_PER_MOL = 1e3 * _c.calorie / _c.N_A / _c.eV
+
+#: One kJ/mol in eV.
+KJ_PER_MOL = 1e3 / _c.N_A / _c.eV
+
+#: Å per unit.
+LENGTH = {"A": 1.0, "nm": 10.0, "bohr": _c.physical_constants["Bohr radius"][0] / ANGSTROM, "m": 1 / ANGSTROM}
+
+#: ps per unit.
+TIME = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": 1 / PICOSECOND}
+
+#: Å/ps per unit. ``ase`` is Å sqrt(u/eV), ``amber`` is Å per 1/20.455 ps, which AMBER stores with that scale factor.
+VELOCITY = {
+    "A/ps": 1.0,
+    "A/fs": 1e3,
+    "nm/ps": 10.0,
+    "m/s": 1e-2,
+    "ase": MASS_VELOCITY2**-0.5,
+    "amber": 20.455,
+}

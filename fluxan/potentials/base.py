@@ -30,6 +30,10 @@ class Potential(torch.nn.Module):
     n_hops: int = 1
     elements: tuple[int, ...] | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.training = False  # nobody has to call eval() on a potential that was never trained
+
     def forward(self, graph: Graph) -> torch.Tensor:
         """Atomic energies U_i, (n_atoms,) eV, differentiable with respect to ``graph.r_ij``."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(graph) -> (n_atoms,) energies")

@@ -1,0 +1,134 @@
+"""What every route asks of a model: its dtype and device, and atomic energies that can be differentiated."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+
+from fluxan.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fluxan.system import Graph
+
+#: Layers whose output differs between training and evaluation.
+MODE_DEPENDENT = (torch.nn.Dropout, torch.nn.AlphaDropout, torch.nn.BatchNorm1d)
+
+
+def model_name(model: torch.nn.Module) -> str:
+    """Return the name that messages give a model: its class, also of a scripted one."""
+    return getattr(model, "original_name", type(model).__name__)
+
+
+def model_dtype(model: torch.nn.Module) -> torch.dtype:
+    """Return a model's precision: its own `dtype` if it names one, else that of its first real tensor, else float64."""
+    dtype = getattr(model, "dtype", None)
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    return next((t.dtype for t in _tensors(model) if t.is_floating_point()), torch.float64)
+
+
+def model_device(model: torch.nn.Module) -> torch.device:
+    """Return the one device of a model's tensors, the CPU if it has none.
+
+    Raises
+    ------
+    ModelError
+        The tensors lie on several devices, or on none ("meta").
+    """
+    devices = sorted({str(t.device) for t in _tensors(model)})
+    if len(devices) > 1 or "meta" in devices:
+        where = "no device (meta)" if devices == ["meta"] else " and ".join(devices)
+        raise ModelError(f"{model_name(model)}: its tensors lie on {where}; move the model to one device with .to()")
+    return torch.device(devices[0] if devices else "cpu")
+
+
+def model_graph(model: torch.nn.Module, graph: Graph) -> Graph:
+    """Return the graph in the model's dtype and on its device.
+
+    Raises
+    ------
+    ModelError
+        The model's tensors lie on several devices.
+    """
+    return graph.to(dtype=model_dtype(model), device=model_device(model))
+
+
+def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = False) -> torch.Tensor:
+    """Evaluate the atomic energies of a graph that is already in the model's dtype and on its device.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        See `fluxan.potentials.base.Potential`.
+    graph : Graph
+        Its positions or edge vectors require gradients.
+    training : bool
+        Allow a model in training mode, as training itself does.
+
+    Returns
+    -------
+    torch.Tensor
+        U_i, (n_atoms,) eV, finite, attached to the autograd graph.
+
+    Raises
+    ------
+    ModelError
+        The model is in training mode or called under ``torch.no_grad``, fails, or returns something that is not
+        one finite, differentiable energy per atom.
+    """
+    name = model_name(model)
+    if not training:
+        _refuse_training(model)
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ModelError(f"{name} was called under torch.no_grad(); the flux needs gradients: call it outside")
+    try:
+        energies = model(graph)
+    except (RuntimeError, IndexError, KeyError) as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(f"{name} failed on {graph.n_atoms} atoms: {reason[-1] if reason else error!r}") from error
+    _check_form(name, energies, graph)
+    if not torch.isfinite(energies).all():
+        atom = int(torch.nonzero(~torch.isfinite(energies.detach()))[0])
+        raise ModelError(f"{name} gives atom {atom} the energy {energies[atom].item()}; energies must be finite")
+    if graph.n_edges and not energies.requires_grad:
+        raise detached(model)
+    return energies
+
+
+def detached(model: torch.nn.Module) -> ModelError:
+    """Make the error of energies that do not depend on positions in the eyes of autograd."""
+    return ModelError(
+        f"{model_name(model)} returns energies detached from the positions: its forward must not use "
+        "torch.no_grad(), .detach(), .item() or NumPy between graph.r_ij (or graph.positions) and the energies"
+    )
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    return chain(model.parameters(), model.buffers())
+
+
+def _refuse_training(model: torch.nn.Module) -> None:
+    # A new module is in training mode; only where somebody asked for it, or where it matters, is it refused.
+    layer = next((m for m in model.modules() if m.training and isinstance(m, MODE_DEPENDENT)), None)
+    if model.training or layer is not None:
+        which = f" (its layer {type(layer).__name__} acts differently there)" if layer is not None else ""
+        raise ModelError(f"{model_name(model)} is in training mode{which}: call model.eval() first")
+
+
+def _check_form(name: str, energies: object, graph: Graph) -> None:
+    expected = f"expected ({graph.n_atoms},) atomic energies in eV"
+    if not isinstance(energies, torch.Tensor):
+        raise ModelError(f"{name} returned a {type(energies).__name__}, {expected}")
+    shape = tuple(energies.shape)
+    if shape == () or (energies.numel() == 1 and graph.n_atoms != 1):
+        raise ModelError(f"{name} returned a total instead of atomic energies: shape {shape}, {expected}")
+    if shape != (graph.n_atoms,):
+        raise ModelError(f"{name} returned energies of shape {shape}, {expected}")
+    if not energies.is_floating_point():
+        raise ModelError(f"{name} returned energies of dtype {energies.dtype}, {expected} as floating point")
+    if energies.device != graph.positions.device:
+        raise ModelError(f"{name} returned energies on {energies.device}, expected {graph.positions.device}")

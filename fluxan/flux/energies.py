@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluxan.errors import ModelError
+from fluxan.potentials.base import Potential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,9 +113,9 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _refuse_training(model: torch.nn.Module) -> None:
-    # A new module is in training mode; only where somebody asked for it, or where it matters, is it refused.
+    # A new torch module is in training mode, a new Potential is not: refused where somebody asked for it or it matters.
     layer = next((m for m in model.modules() if m.training and isinstance(m, MODE_DEPENDENT)), None)
-    if model.training or layer is not None:
+    if (isinstance(model, Potential) and model.training) or layer is not None:
         which = f" (its layer {type(layer).__name__} acts differently there)" if layer is not None else ""
         raise ModelError(f"{model_name(model)} is in training mode{which}: call model.eval() first")
 

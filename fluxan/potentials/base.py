@@ -34,6 +34,11 @@ class Potential(torch.nn.Module):
         super().__init__()
         self.training = False  # nobody has to call eval() on a potential that was never trained
 
+    def __init__(self) -> None:
+        # Torch begins in training mode; here evaluation is the rule, and training mode is what somebody asked for.
+        super().__init__()
+        self.eval()
+
     def forward(self, graph: Graph) -> torch.Tensor:
         """Atomic energies U_i, (n_atoms,) eV, differentiable with respect to ``graph.r_ij``."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(graph) -> (n_atoms,) energies")

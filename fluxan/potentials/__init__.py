@@ -1,1 +1,25 @@
-"""Interatomic potentials: thin torch modules from Graph to atomic energies."""
+"""Interatomic potentials: thin torch modules from Graph to atomic energies.
+
+Names are imported on first use, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOME = {
+    "LennardJones": "lennard_jones",
+    "PairPotential": "pair",
+    "Potential": "base",
+    "StillingerWeber": "stillinger_weber",
+    "Vashishta": "vashishta",
+    "load_model": "load",
+}
+
+__all__ = ["LennardJones", "PairPotential", "Potential", "StillingerWeber", "Vashishta", "load_model"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

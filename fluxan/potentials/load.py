@@ -1,0 +1,176 @@
+"""`load_model`: a potential from a file, a shipped name or an object."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from fluxan.errors import FileError, ModelError
+from fluxan.potentials.parameters import check_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+DATA = Path(__file__).parent / "data"
+
+#: Module and class of each ``kind`` of analytic potential.
+KINDS = {
+    "lennard-jones": ("lennard_jones", "LennardJones"),
+    "stillinger-weber": ("stillinger_weber", "StillingerWeber"),
+    "vashishta": ("vashishta", "Vashishta"),
+}
+PICKLES = (".pt", ".pth", ".model", ".pkl", ".ckpt")
+
+
+def load_model(model: object, **options: object) -> torch.nn.Module:
+    """Get a potential from whatever names it.
+
+    Parameters
+    ----------
+    model : one of
+        a path to a ``.toml`` file (analytic potentials) or a ``.safetensors`` file (models trained here);
+        ``"adapter:path"`` for another program's checkpoint, e.g. ``"mace:medium.model"``;
+        the name of a shipped potential (`shipped_models`): ``"shipped:ar"``, or ``"ar"`` where no such file exists;
+        a `Potential`, or any ``torch.nn.Module`` with a ``cutoff``, which is returned as it is
+    **options
+        Passed to the adapter; nothing else takes any.
+
+    Raises
+    ------
+    FileError
+        The file is missing or cannot be read.
+    ModelError
+        Its content cannot be used: the message names file and key; or the argument is none of the above.
+    """
+    if not isinstance(model, str | Path):
+        _refuse_options(options)
+        return _checked_module(model)
+    prefix, colon, rest = str(model).partition(":")
+    # A single letter is a Windows drive.
+    if colon and len(prefix) > 1 and not Path(model).exists():
+        if prefix != "shipped":
+            return _load_adapter(prefix, rest, options)
+        _refuse_options(options)
+        return _load_toml(_shipped_file(rest))
+    _refuse_options(options)
+    return _load_file(Path(model))
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the potentials that come with fluxan."""
+    return tuple(sorted(path.stem for path in DATA.glob("*.toml")))
+
+
+def parse_model(text: str, *, source: str) -> torch.nn.Module:
+    """Build an analytic potential from TOML text, e.g. what `describe` wrote; `source` is named in messages.
+
+    Raises
+    ------
+    ModelError
+        The text is not TOML (the line is named), or a key of it cannot be used.
+    """
+    try:
+        settings = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{source} is not TOML: {error}") from None
+    try:
+        return _build(settings)
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from None
+
+
+def _load_file(path: Path) -> torch.nn.Module:
+    if path.suffix == ".toml":
+        return _load_toml(path)
+    if path.suffix == ".safetensors":
+        _require_file(path)
+        return import_module("fluxan.potentials.equivariant").load(path)
+    if path.suffix in PICKLES:
+        raise ModelError(
+            f"{path} looks like a pickled checkpoint, which is not opened without an adapter: "
+            f"give ADAPTER:{path} with one of {', '.join(_adapters()) or 'no adapters installed'}"
+        )
+    if not path.exists() and str(path) in shipped_models():
+        return _load_toml(_shipped_file(str(path)))
+    if not path.exists():
+        raise FileError(f"no model file {path}, and no shipped potential of that name ({', '.join(shipped_models())})")
+    raise ModelError(f"{path} is no model file; expected .toml, .safetensors, or ADAPTER:path")
+
+
+def _load_toml(path: Path) -> torch.nn.Module:
+    _require_file(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} is not TOML: byte {error.start} is not UTF-8 text") from None
+    except OSError as error:
+        raise FileError(f"cannot read model file {path}: {error.strerror}") from None
+    return parse_model(text, source=str(path))
+
+
+def _build(settings: Mapping[str, object]) -> torch.nn.Module:
+    """Build a potential from the keys of its file, which are the keywords of its class."""
+    kind = settings.get("kind")
+    if kind is None:
+        raise ModelError(f"kind is missing; expected one of {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(KINDS)}"
+        raise ModelError(f"kind is {kind!r}, which is unknown; {hint}")
+    module, name = KINDS[kind]
+    potential = getattr(import_module(f"fluxan.potentials.{module}"), name)
+    keywords = inspect.signature(potential).parameters
+    arguments = {key: value for key, value in settings.items() if key != "kind"}
+    check_keys(arguments, keywords, "")
+    for key, keyword in keywords.items():
+        if keyword.default is keyword.empty and key not in arguments:
+            raise ModelError(f"{key} is missing")
+    return potential(**arguments)
+
+
+def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> torch.nn.Module:
+    known = _adapters()
+    if name not in known:
+        raise ModelError(f"no adapter {name!r} for {path}; known adapters: {', '.join(known) or 'none installed'}")
+    return import_module(f"fluxan.potentials.adapters.{name}").load(path, **options)
+
+
+def _adapters() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in iter_modules([str(DATA.parent / "adapters")]) if not m.name.startswith("_")))
+
+
+def _shipped_file(name: str) -> Path:
+    path = DATA / f"{name}.toml"
+    if name not in shipped_models():
+        raise ModelError(f"no shipped potential {name!r}; there are {', '.join(shipped_models())}")
+    return path
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileError(f"no model file {path}" if not path.exists() else f"{path} is not a file")
+
+
+def _checked_module(model: object) -> torch.nn.Module:
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(
+            f"{type(model).__name__} is no model; expected a path to .toml or .safetensors, 'adapter:path', "
+            "a shipped name, or a fluxan.potentials.Potential"
+        )
+    if not hasattr(model, "cutoff"):
+        raise ModelError(f"{type(model).__name__} has no attribute cutoff (Å); set it, or subclass Potential")
+    return model
+
+
+def _refuse_options(options: Mapping[str, object]) -> None:
+    if options:
+        raise ModelError(f"options {', '.join(options)} are for models loaded through an adapter only")

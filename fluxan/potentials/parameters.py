@@ -1,0 +1,152 @@
+"""Parameter tables of analytic potentials: checked on the way in, written back as TOML."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fluxan.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One number of a parameter table.
+
+    Attributes
+    ----------
+    unit : its unit; empty when it has none
+    default : value where the table does not give one
+    optional : may be missing without a default; the row then lacks it
+    positive : must be greater than zero
+    non_negative : must not be less than zero
+    """
+
+    unit: str = ""
+    default: float | None = None
+    optional: bool = False
+    positive: bool = False
+    non_negative: bool = False
+
+
+def read_number(value: object, where: str, parameter: Parameter) -> float:
+    """Return a finite float that `parameter` allows; `where` names the key in the message."""
+    unit = f" ({parameter.unit})" if parameter.unit else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ModelError(f"{where} is {value!r}; expected a number{unit}")
+    if not math.isfinite(value):
+        raise ModelError(f"{where} is {value}; expected a finite number{unit}")
+    if parameter.positive and value <= 0:
+        raise ModelError(f"{where} is {value}; it must be positive{unit}")
+    if parameter.non_negative and value < 0:
+        raise ModelError(f"{where} is {value}; it must not be negative{unit}")
+    return float(value)
+
+
+def read_choice(value: object, where: str, choices: Iterable[str]) -> str:
+    """One of a few words."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ModelError(f"{where} is {value!r}; expected one of {', '.join(choices)}")
+    return value
+
+
+def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse the first key that is not known, with the nearest known one as a suggestion."""
+    known = tuple(known)
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            raise ModelError(f"{where}{key} is not a known key; {hint}")
+
+
+def read_row(values: object, parameters: Mapping[str, Parameter], where: str) -> Row:
+    """One row of numbers, e.g. ``{epsilon = 0.01, sigma = 3.4}``, complete and in the order of `parameters`."""
+    if not isinstance(values, Mapping):
+        raise ModelError(f"{where} is {values!r}; expected a table like {{ {', '.join(parameters)} }}")
+    check_keys(values, parameters, f"{where}.")
+    row = {}
+    for name, parameter in parameters.items():
+        if name in values:
+            row[name] = read_number(values[name], f"{where}.{name}", parameter)
+        elif parameter.default is not None:
+            row[name] = parameter.default
+        elif not parameter.optional:
+            unit = f" ({parameter.unit})" if parameter.unit else ""
+            raise ModelError(f"{where}.{name}{unit} is missing")
+    return row
+
+
+def read_elements(label: str, count: int, where: str) -> tuple[int, ...]:
+    """Atomic numbers of a label like ``Ar-Kr``; `count` elements are expected."""
+    from ase.data import atomic_numbers
+
+    symbols = label.split("-")
+    if len(symbols) != count:
+        raise ModelError(f"{where}.{label} names {len(symbols)} elements; expected {count} joined by '-'")
+    for symbol in symbols:
+        if atomic_numbers.get(symbol, 0) == 0:
+            near = difflib.get_close_matches(symbol, atomic_numbers, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ModelError(f"{where}.{label}: {symbol!r} is no element{hint}")
+    return tuple(atomic_numbers[symbol] for symbol in symbols)
+
+
+def read_pairs(pairs: object, parameters: Mapping[str, Parameter], where: str = "pairs") -> dict[tuple[int, int], Row]:
+    """Rows by unordered element pair (smaller atomic number first), ordered; each pair may be given once."""
+    if not isinstance(pairs, Mapping) or not pairs:
+        raise ModelError(f"{where} must be a table of element pairs like Ar-Kr = {{ {', '.join(parameters)} }}")
+    rows: dict[tuple[int, int], Row] = {}
+    labels: dict[tuple[int, int], str] = {}
+    for label, values in pairs.items():
+        first, second = sorted(read_elements(label, 2, where))
+        if (first, second) in rows:
+            raise ModelError(f"{where}.{label} repeats {where}.{labels[first, second]}; give each pair once")
+        rows[first, second] = read_row(values, parameters, f"{where}.{label}")
+        labels[first, second] = label
+    return dict(sorted(rows.items()))
+
+
+def elements_of(keys: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """Atomic numbers that occur in the keys of a table, ascending."""
+    return tuple(sorted({number for key in keys for number in key}))
+
+
+def require_all_pairs(rows: Mapping[tuple[int, int], Row], where: str = "pairs", *, hint: str = "") -> None:
+    """Refuse a table that lacks a pair of its elements, naming the pair."""
+    elements = elements_of(rows)
+    for i, first in enumerate(elements):
+        for second in elements[i:]:
+            if (first, second) not in rows:
+                raise ModelError(f"{where}.{label_of(first, second)} is missing{hint}")
+
+
+def label_of(*numbers: int) -> str:
+    """``Ar-Kr`` from atomic numbers."""
+    from ase.data import chemical_symbols
+
+    return "-".join(chemical_symbols[number] for number in numbers)
+
+
+def write_toml(settings: Mapping[str, object]) -> str:
+    """TOML text of words, numbers and tables of numbers or rows; floats survive the round trip bit by bit."""
+    flat = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
+    lines = [f"{key} = {_toml_value(value)}" for key, value in flat.items()]
+    for key, table in settings.items():
+        if isinstance(table, Mapping):
+            lines += ["", f"[{key}]"] + [f"{label} = {_toml_value(row)}" for label, row in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml_value(number)}" for key, number in value.items()) + " }"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

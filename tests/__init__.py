@@ -1,0 +1,1 @@
+"""Tests; a package, so that `tests.` is not taken for another project's."""

@@ -1,0 +1,38 @@
+# On a fresh machine with Python 3.11: `make demo` or `make test`; each makes .venv, installs and runs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEPENDENCIES := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo.done
+	$(BIN)/fluxan demo --output demo
+
+test: $(VENV)/test.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+bench: $(VENV)/test.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
+
+lint: $(VENV)/test.done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "needs $(PYTHON); name another with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.done: $(DEPENDENCIES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/test.done: $(DEPENDENCIES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@ $(VENV)/demo.done
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

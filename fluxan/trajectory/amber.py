@@ -1,0 +1,199 @@
+"""AMBER NetCDF trajectories with velocities, in NetCDF classic or NetCDF-4 files.
+
+Convention: "AMBER NetCDF Trajectory/Restart Convention", http://ambermd.org/netcdf/nctraj.xhtml. Stored values times
+``scale_factor`` are in the variable's ``units``; the factor is applied here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import FileError, InputError, TrajectoryError
+from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, ReaderOptions, Record, Trajectory
+from fluxan.trajectory.cdf import ClassicFile
+from fluxan.trajectory.cell import cell_from_lengths_angles
+from fluxan.trajectory.hdf5_file import Hdf5File
+from fluxan.trajectory.species import numbers_from_types, numbers_of_atoms
+from fluxan.units import KCAL_PER_MOL, KJ_PER_MOL, LENGTH, TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LENGTHS = {
+    "angstrom": 1.0,
+    "angstroms": 1.0,
+    "a": 1.0,
+    "nanometer": LENGTH["nm"],
+    "nm": LENGTH["nm"],
+    "bohr": LENGTH["bohr"],
+}
+_TIMES = {"picosecond": 1.0, "ps": 1.0, "femtosecond": TIME["fs"], "fs": TIME["fs"], "nanosecond": TIME["ns"]}
+_ENERGIES = {
+    "kilocalorie/mole": KCAL_PER_MOL,
+    "kcal/mole": KCAL_PER_MOL,
+    "kcal/mol": KCAL_PER_MOL,
+    "kilojoule/mole": KJ_PER_MOL,
+    "ev": 1.0,
+}
+
+#: Programs whose velocities lag half a step: sander and pmemd keep v(t - dt/2) beside x(t) (Amber manual, leapfrog).
+_LEAPFROG_PROGRAMS = ("sander", "pmemd")
+
+_PER_FRAME = (
+    "time", "coordinates", "velocities", "forces", "cell_lengths", "cell_angles", "cell_vectors", "id", "identifier",
+    "type", "atom_types",
+)  # fmt: skip
+
+
+class AmberTrajectory(Trajectory):
+    """AMBER NetCDF; elements come from fluxan's ``atomic_number`` variable, ``elements`` or ``topology``."""
+
+    format = "AMBER NetCDF"
+
+    def __init__(self, path: str | Path, options: ReaderOptions) -> None:
+        super().__init__(path, options)
+        self._file = _open(Path(path))
+        variables = self._file.variables
+        if "coordinates" not in variables or not variables["coordinates"].per_frame:
+            raise FileError(f"{path}: no coordinates along frames; this NetCDF file is no AMBER trajectory")
+        self._n_atoms = self._file.variables["coordinates"].shape[0]
+        self._names = [name for name in _PER_FRAME if name in variables and variables[name].per_frame]
+        with _in_file(self.name):
+            self._factors = {name: _factor(name, variables[name].attributes) for name in self._names}
+            self._check_shapes()
+        self._pbc = tuple(bool(p) for p in np.atleast_1d(self._file.attributes.get("fluxan_pbc", PERIODIC)))
+        text = self._file.attributes.get("fluxan_model")
+        self.model_text = text if isinstance(text, str) and text else None
+        self.has_time = "time" in self._names
+        program = str(self._file.attributes.get("program", "")).lower()
+        lagging = any(name in program for name in _LEAPFROG_PROGRAMS)
+        self.half_step = (lagging if options.leapfrog is None else options.leapfrog) and "velocities" in self._names
+        self.md_step = options.timestep
+        self._species: tuple[np.ndarray, np.ndarray | None] | None = None
+
+    def _file_frames(self) -> int:
+        return self._file.n_frames
+
+    def _check_shapes(self) -> None:
+        n = self._n_atoms
+        expected = {"coordinates": (n, 3), "velocities": (n, 3), "forces": (n, 3), "time": (), "cell_vectors": (3, 3)}
+        expected |= {"cell_lengths": (3,), "cell_angles": (3,)}
+        for name in self._names:
+            shape = self._file.variables[name].shape
+            if shape != expected.get(name, (n,)):
+                raise InputError(f"variable {name!r} has shape {shape} per frame, expected {expected.get(name, (n,))}")
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        n_frames = self._file.n_frames
+        wanted = range(indices.start, min(indices.stop, n_frames), indices.step)
+        # Frames far apart are read one by one, close ones in blocks that take their neighbours along.
+        per_block = max(1, BLOCK_BYTES // max(self._file.frame_bytes(), 1) // indices.step)
+        for begin in range(0, len(wanted), per_block):
+            part = wanted[begin : begin + per_block]
+            with _in_file(self.name):
+                block = self._file.read_frames(self._names, part.start, part[-1] - part.start + 1)
+            for index in part:
+                with self.naming(index):
+                    record = self._record({name: values[index - part.start] for name, values in block.items()})
+                yield record
+        if self._file.is_cut and indices.stop > n_frames:
+            raise TrajectoryError(
+                f"{self.name}, frame {n_frames}: the file is cut within this frame; {n_frames} are whole"
+            )
+
+    def _record(self, stored: dict[str, np.ndarray]) -> Record:
+        values = {name: self._scaled(name, array) for name, array in stored.items()}
+        kinds = next((stored[name] for name in ("type", "atom_types") if name in stored), None)
+        ids = next((stored[name] for name in ("id", "identifier") if name in stored), None)
+        order: Any = slice(None) if ids is None else np.argsort(ids, kind="stable")
+        numbers, masses = self._atoms(None if kinds is None else kinds[order].astype(np.int64))
+        cell = self._cell(values)
+        return Record(
+            positions=values["coordinates"][order],
+            velocities=values["velocities"][order] if "velocities" in values else None,
+            forces=values["forces"][order] if "forces" in values else None,
+            cell=cell,
+            numbers=numbers,
+            masses=masses,
+            time=float(values["time"]) if "time" in values else None,
+            pbc=self._pbc if cell is not None else (False, False, False),
+            ids=None if ids is None else ids[order].astype(np.int64),
+        )
+
+    def _scaled(self, name: str, array: np.ndarray) -> np.ndarray:
+        values = array.astype(np.float64)
+        factor = self._factors[name]
+        return values if factor == 1.0 else values * factor
+
+    def _cell(self, values: dict[str, np.ndarray]) -> np.ndarray | None:
+        if "cell_vectors" in values:
+            return values["cell_vectors"]
+        if "cell_lengths" not in values or not values["cell_lengths"].any():
+            return None
+        angles = values.get("cell_angles", np.full(3, 90.0))
+        return cell_from_lengths_angles(values["cell_lengths"], angles)
+
+    def _atoms(self, types: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Atomic numbers and, where the file has them, masses."""
+        if types is not None:
+            return numbers_from_types(types, self.options), None
+        if self._species is None:
+            self._species = self._read_atoms()
+        return self._species
+
+    def _read_atoms(self) -> tuple[np.ndarray, np.ndarray | None]:
+        variables = self._file.variables
+        own = {
+            name: self._file.read(name)
+            for name in ("atomic_number", "mass")
+            if name in variables and variables[name].shape == (self._n_atoms,)
+        }
+        masses = own.get("mass")
+        if self.options.elements is None and self.options.topology is None and "atomic_number" in own:
+            return own["atomic_number"], masses
+        return numbers_of_atoms(self._n_atoms, self.options, what=self.name), masses
+
+
+def _open(path: Path) -> ClassicFile | Hdf5File:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    return ClassicFile(path) if magic[:3] == b"CDF" else Hdf5File(path, frame_variables=_PER_FRAME)
+
+
+def _factor(name: str, attributes: dict[str, Any]) -> float:
+    """What stored values are multiplied by to be in fluxan's unit."""
+    scale = attributes.get("scale_factor", 1.0)
+    if not np.isscalar(scale) or isinstance(scale, str) or not np.isfinite(scale):
+        raise InputError(f"scale_factor of {name!r} is {scale!r}; expected a number")
+    unit = attributes.get("units")
+    if unit is None or name in {"cell_angles", "id", "identifier", "type", "atom_types"}:
+        return float(scale)
+    words = str(unit).strip().lower().split("/")
+    known: dict[str, list[dict[str, float]]] = {"velocities": [_LENGTHS, _TIMES], "time": [_TIMES]}
+    if name == "forces":
+        words = ["/".join(words[:-1]), words[-1]]
+        tables = [_ENERGIES, _LENGTHS]
+    else:
+        tables = known.get(name, [_LENGTHS])
+    if len(words) != len(tables) or any(word not in table for word, table in zip(words, tables, strict=True)):
+        raise InputError(f"{name} are in {unit!r}; known units are {' / '.join(', '.join(t) for t in tables)}")
+    factors = [table[word] for word, table in zip(words, tables, strict=True)]
+    return float(scale) * factors[0] / (factors[1] if len(factors) == 2 else 1.0)
+
+
+class _in_file:  # noqa: N801
+    """Context manager that puts the file's name before the message of an `InputError`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise again, with the name."""
+        if isinstance(error, InputError):
+            raise TrajectoryError(f"{self._name}: {error}") from error

@@ -1,0 +1,150 @@
+"""Trajectories that are no files: iterables of `Frame`, ASE atoms, and velocities given beside positions."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import FileError, InputError, TrajectoryError
+from fluxan.system import Frame
+from fluxan.trajectory.base import Record, Trajectory
+from fluxan.units import VELOCITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fluxan.trajectory.base import ReaderOptions
+
+
+class FrameTrajectory(Trajectory):
+    """Any iterable of `Frame`; a generator can be read once."""
+
+    format = "frames"
+
+    def __init__(self, frames: Iterable[Frame], options: ReaderOptions) -> None:
+        super().__init__(None, options)
+        self._frames = frames
+
+    def _file_frames(self) -> int | None:
+        return len(self._frames) if hasattr(self._frames, "__len__") else None
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        for index, frame in zip(indices, _selected(self._frames, indices), strict=False):
+            if not isinstance(frame, Frame):
+                raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
+            yield Record(
+                frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, frame.time, frame.pbc
+            )
+
+
+class AtomsTrajectory(Trajectory):
+    """ASE atoms; ``atoms.calc`` of the first is kept as `calculator`. Times count frames, or are ``timestep`` apart."""
+
+    format = "ASE atoms"
+
+    def __init__(self, atoms: Sequence[Any], options: ReaderOptions) -> None:
+        super().__init__(None, options)
+        self._atoms = atoms
+        self.has_time = options.timestep is not None
+        if len(atoms) == 0:
+            raise TrajectoryError("the list of ASE atoms is empty")
+        self.calculator = living_calculator(atoms[0])
+
+    def _file_frames(self) -> int:
+        return len(self._atoms)
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        for index in range(indices.start, min(indices.stop, len(self._atoms)), indices.step):
+            yield record_of_atoms(self._atoms[index], index, self.options.timestep)
+
+
+class WithVelocities(Trajectory):
+    """Another trajectory's positions with velocities from an array or .npy file, (n_frames, n_atoms, 3) Å/ps.
+
+    Entry *k* belongs to the *k*-th selected frame. A .npy file is mapped, not loaded.
+    """
+
+    def __init__(self, trajectory: Trajectory, velocities: np.ndarray | str | Path) -> None:
+        super().__init__(trajectory.path, trajectory.options, name=trajectory.name)
+        self.format, self.calculator, self.model_text = trajectory.format, trajectory.calculator, trajectory.model_text
+        self.notes, self.has_time = trajectory.notes, trajectory.has_time
+        self._trajectory = trajectory
+        self._velocities = _velocity_array(velocities)
+        shape = self._velocities.shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise InputError(f"velocities have shape {shape}, expected (n_frames, n_atoms, 3) in Å/ps")
+        n_frames = trajectory.n_frames
+        if n_frames is not None and n_frames != shape[0]:
+            raise InputError(
+                f"velocities have shape {shape} but {self.name} gives {n_frames} frames; expected one each"
+            )
+
+    @property
+    def n_frames(self) -> int | None:
+        """Number of selected frames."""
+        return self._trajectory.n_frames
+
+    def frames(self, *, start: int = 0) -> Iterator[Frame]:
+        """Selected frames from the `start`-th selected one on, with their velocities."""
+        shape = self._velocities.shape
+        for k, frame in enumerate(self._trajectory.frames(start=start), start):
+            if k >= shape[0] or frame.n_atoms != shape[1]:
+                raise TrajectoryError(
+                    f"{self.name}, frame {k}: velocities have shape {shape} but this frame needs ({k + 1} or more, "
+                    f"{frame.n_atoms}, 3)"
+                )
+            with self.naming(k):
+                yield_frame = frame.replace(velocities=self._velocities[k])
+            yield yield_frame
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        return self._trajectory._records(indices)  # noqa: SLF001 - the wrapped reader's own frames
+
+
+def record_of_atoms(atoms: Any, index: int, timestep: float | None) -> Record:
+    """One frame of ASE atoms; without stored momenta it has no velocities, where ASE itself would answer zeros."""
+    momenta = atoms.arrays.get("momenta")
+    masses = atoms.get_masses()
+    velocities = None if momenta is None else momenta / masses[:, None] * VELOCITY["ase"]
+    periodic = bool(atoms.pbc.any())
+    return Record(
+        positions=atoms.get_positions(),
+        numbers=atoms.numbers,
+        velocities=velocities,
+        cell=np.array(atoms.cell) if periodic else None,
+        masses=masses,
+        time=None if timestep is None else index * timestep,
+        pbc=tuple(bool(p) for p in atoms.pbc),
+    )
+
+
+def living_calculator(atoms: Any) -> object | None:
+    """The atoms' calculator, unless it merely holds stored results."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    return None if isinstance(atoms.calc, SinglePointCalculator) else atoms.calc
+
+
+def _selected(frames: Any, indices: range) -> Iterator[Any]:
+    if hasattr(frames, "__getitem__") and hasattr(frames, "__len__"):
+        return (frames[i] for i in range(indices.start, min(indices.stop, len(frames)), indices.step))
+    return islice(frames, indices.start, indices.stop, indices.step)
+
+
+def _velocity_array(velocities: np.ndarray | str | Path) -> np.ndarray:
+    if not isinstance(velocities, str | Path):
+        try:
+            return np.asarray(velocities, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"velocities are no array of numbers ({error})") from error
+    path = Path(velocities)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"{path}: cannot be read as a .npy file of velocities ({error})") from error
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: velocities are of type {array.dtype}, expected numbers")
+    return array

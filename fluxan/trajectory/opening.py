@@ -1,0 +1,112 @@
+"""One entry to every kind of trajectory: by the file's content first, by its suffix where content does not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fluxan.errors import FileError, InputError
+from fluxan.trajectory.base import ReaderOptions, Trajectory
+from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVelocities
+from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = None, **options: Any) -> Trajectory:
+    """Open a trajectory file: an iterable of `Frame`, with a length where the format allows.
+
+    Parameters
+    ----------
+    path : AMBER NetCDF, LAMMPS text dump (also .gz, .zst), extended XYZ, ASE .traj, mdtraj HDF5, GROMACS TRR, or
+        anything else mdtraj reads (positions only)
+    elements : names of LAMMPS types 1, 2, …, or one per atom, or one for all; "Ar,Kr" or a list
+    topology : a file mdtraj reads, for formats without elements (AMBER, TRR, DCD)
+    **options : timestep (ps per MD step), units, start, stop, stride, epsilon, sigma, mass, leapfrog: see
+        `fluxan.trajectory.ReaderOptions`
+
+    Raises
+    ------
+    FileError
+        The file is missing, empty, or no trajectory.
+    TrajectoryError
+        Its first frame or header is not usable.
+    InputError
+        An option makes no sense.
+    """
+    settings = ReaderOptions(elements=elements, topology=topology, **options)
+    path = Path(path)
+    head = _head(path)
+    return _reader(path, head)(path, settings)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of the file, decompressed."""
+    if not path.exists():
+        raise FileError(f"{path}: file not found")
+    if not path.is_file():
+        raise FileError(f"{path}: not a file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+        if is_compressed(head):
+            with open_text(path) as file:
+                head = file.read(512)
+    except (OSError, *broken_stream_errors()) as error:
+        raise FileError(f"{path}: cannot be read ({error})") from error
+    if not head.strip():
+        raise FileError(f"{path}: file is empty")
+    return head
+
+
+def _reader(path: Path, head: bytes) -> type[Trajectory]:
+    from fluxan.trajectory.amber import AmberTrajectory
+    from fluxan.trajectory.lammps import LammpsTrajectory
+
+    if head.startswith(b"CDF") or head.startswith(_HDF5):
+        return AmberTrajectory
+    if head.lstrip().startswith(b"ITEM:"):
+        return LammpsTrajectory
+    raise FileError(f"{path}: not a trajectory that fluxan knows (content begins {head[:16]!r})")
+
+
+def as_trajectory(traj: Any, *, velocities: Any = None, **reader: Any) -> Trajectory:
+    """Whatever a user has, as a `Trajectory`.
+
+    Parameters
+    ----------
+    traj : a path, a `Trajectory`, an ``mdtraj.Trajectory`` (nm and ps are converted), ASE atoms (one or a list), or
+        any iterable of `Frame`
+    velocities : (n_frames, n_atoms, 3) Å/ps, or the path of such a .npy file, for positions without velocities
+    **reader : options of `open_trajectory`
+
+    Raises
+    ------
+    FluxanError
+        As `open_trajectory`, or `traj` is none of these, or velocities do not fit it.
+    """
+    trajectory = _as_trajectory(traj, reader)
+    return trajectory if velocities is None else WithVelocities(trajectory, velocities)
+
+
+def _as_trajectory(traj: Any, reader: dict[str, Any]) -> Trajectory:
+    if isinstance(traj, Trajectory):
+        if reader:
+            raise InputError(
+                f"reader options {', '.join(reader)} belong to open_trajectory; this trajectory is open already"
+            )
+        return traj
+    if isinstance(traj, str | Path):
+        return open_trajectory(traj, **reader)
+    options = ReaderOptions(**reader)
+    if hasattr(traj, "xyz") and hasattr(traj, "topology"):
+        from fluxan.trajectory.mdtraj_reader import MdtrajTrajectory
+
+        return MdtrajTrajectory.of_object(traj, options)
+    if hasattr(traj, "get_positions"):
+        return AtomsTrajectory([traj], options)
+    if isinstance(traj, list | tuple) and traj and hasattr(traj[0], "get_positions"):
+        return AtomsTrajectory(traj, options)
+    if not hasattr(traj, "__iter__"):
+        raise InputError(f"a trajectory cannot be {type(traj).__name__}; give a path, mdtraj or ASE objects, or Frames")
+    return FrameTrajectory(traj, options)

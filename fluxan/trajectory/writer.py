@@ -1,0 +1,260 @@
+"""Writing AMBER NetCDF trajectories with velocities, and converting any trajectory into one.
+
+The files follow the AMBER NetCDF convention (http://ambermd.org/netcdf/nctraj.xhtml); velocities are stored in Å/ps
+without the optional ``scale_factor``. Extensions, named in the attribute ``fluxan_extensions``: ``atomic_number`` and
+``mass`` per atom, ``cell_vectors`` (lengths and angles lose the cell's orientation and last bits), ``time`` in float64,
+and, where asked for, coordinates and velocities in float64.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import InputError, OutputError, TrajectoryError
+from fluxan.trajectory.cell import lengths_angles_from_cell
+from fluxan.trajectory.hdf5_file import NETCDF_LOCK
+from fluxan.trajectory.readahead import read_ahead
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from fluxan.system import Frame
+
+
+class AmberWriter:
+    """Writes frames as they come; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    path : file to write
+    n_atoms : number of atoms of every frame
+    numbers : (n_atoms,) atomic numbers
+    masses : (n_atoms,) u
+    periodic : whether frames have cells
+    pbc : which cell directions are periodic
+    double : store coordinates and velocities in float64, bit for bit (fluxan's extension; the convention is float32)
+    model_text : description of the model (TOML) to store with the trajectory
+    overwrite : replace an existing file
+
+    Raises
+    ------
+    OutputError
+        The file exists already, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        n_atoms: int,
+        *,
+        numbers: np.ndarray,
+        masses: np.ndarray,
+        periodic: bool = True,
+        pbc: tuple[bool, bool, bool] = (True, True, True),
+        velocities: bool = True,
+        double: bool = False,
+        model_text: str | None = None,
+        title: str = "",
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not overwrite:
+            raise OutputError(f"{self.path} exists; choose another name or say overwrite=True (--overwrite)")
+        self.n_atoms, self.n_frames = n_atoms, 0
+        self._periodic, self._velocities, self._pbc = periodic, velocities, tuple(pbc) if periodic else (False,) * 3
+        self._numbers = np.asarray(numbers)
+        import netCDF4
+
+        with self._writing():
+            self._dataset = netCDF4.Dataset(str(self.path), "w", format="NETCDF3_64BIT_OFFSET")
+            self._dataset.set_fill_off()
+            self._attributes(title, double=double, model_text=model_text)
+            self._define("f8" if double else "f4")
+            self._constants(masses)
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame."""
+        self._check(frame)
+        k, variables = self.n_frames, self._dataset.variables
+        with self._writing():
+            variables["time"][k] = frame.time
+            variables["coordinates"][k] = frame.positions
+            if self._velocities:
+                variables["velocities"][k] = frame.velocities
+            if self._periodic:
+                lengths, angles = lengths_angles_from_cell(frame.cell)
+                variables["cell_lengths"][k] = lengths
+                variables["cell_angles"][k] = angles
+                variables["cell_vectors"][k] = frame.cell
+        self.n_frames += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._dataset.isopen():
+            with self._writing():
+                self._dataset.close()
+
+    def __enter__(self) -> AmberWriter:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the file, whatever happened."""
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except OutputError:
+            return  # the error on its way tells more
+
+    def _check(self, frame: Frame) -> None:
+        if frame.n_atoms != self.n_atoms or not np.array_equal(frame.numbers, self._numbers):
+            raise InputError(f"frame {self.n_frames} has other atoms than the file {self.path.name} was begun with")
+        if (frame.cell is not None) != self._periodic or (self._periodic and frame.pbc != self._pbc):
+            raise InputError(f"frame {self.n_frames} has other periodic directions than the file {self.path.name}")
+        if self._velocities and frame.velocities is None:
+            raise InputError(f"frame {self.n_frames} has no velocities; the file {self.path.name} was begun with them")
+
+    def _attributes(self, title: str, *, double: bool, model_text: str | None) -> None:
+        from fluxan import __version__
+
+        attributes: dict[str, Any] = {
+            "title": title,
+            "application": "fluxan",
+            "program": "fluxan",
+            "programVersion": __version__,
+            "Conventions": "AMBER",
+            "ConventionVersion": "1.0",
+            "fluxan_extensions": "atomic_number mass cell_vectors float64_time" + " float64" * double,
+            "fluxan_pbc": np.array(self._pbc, dtype=np.int32),
+        }
+        if model_text is not None:
+            attributes["fluxan_model"] = model_text
+        self._dataset.setncatts(attributes)
+
+    def _define(self, real: str) -> None:
+        dataset = self._dataset
+        sizes = {"frame": None, "spatial": 3, "atom": self.n_atoms, "cell_spatial": 3, "cell_angular": 3, "label": 5}
+        for name, size in sizes.items():
+            dataset.createDimension(name, size)
+        dataset.createVariable("spatial", "S1", ("spatial",))
+        dataset.createVariable("atomic_number", "i4", ("atom",))
+        dataset.createVariable("mass", "f8", ("atom",)).units = "u"
+        dataset.createVariable("time", "f8", ("frame",)).units = "picosecond"
+        vectors = ("frame", "atom", "spatial")
+        dataset.createVariable("coordinates", real, vectors).units = "angstrom"
+        if self._velocities:
+            dataset.createVariable("velocities", real, vectors).units = "angstrom/picosecond"
+        if self._periodic:
+            dataset.createVariable("cell_spatial", "S1", ("cell_spatial",))
+            dataset.createVariable("cell_angular", "S1", ("cell_angular", "label"))
+            dataset.createVariable("cell_lengths", "f8", ("frame", "cell_spatial")).units = "angstrom"
+            dataset.createVariable("cell_angles", "f8", ("frame", "cell_angular")).units = "degree"
+            dataset.createVariable("cell_vectors", "f8", ("frame", "cell_spatial", "spatial")).units = "angstrom"
+
+    def _constants(self, masses: np.ndarray) -> None:
+        variables = self._dataset.variables
+        variables["spatial"][:] = np.array(list("xyz"), dtype="S1")
+        variables["atomic_number"][:] = self._numbers
+        variables["mass"][:] = masses
+        if self._periodic:
+            variables["cell_spatial"][:] = np.array(list("abc"), dtype="S1")
+            labels = [list(word.ljust(5)) for word in ("alpha", "beta", "gamma")]
+            variables["cell_angular"][:] = np.array(labels, dtype="S1")
+
+    def _writing(self) -> _Writing:
+        return _Writing(self.path)
+
+
+def convert(
+    traj: Any,
+    output: str | Path,
+    *,
+    double: bool = False,
+    overwrite: bool = False,
+    model: str | None = None,
+    velocities: Any = None,
+    **reader: Any,
+) -> int:
+    """Write any trajectory as AMBER NetCDF with velocities; returns the number of frames.
+
+    Parameters
+    ----------
+    traj : whatever `fluxan.trajectory.as_trajectory` takes
+    output : file to write; it appears under this name when it is whole
+    double : store float64, so that the round trip is exact to the last bit
+    model : description of the model (TOML) to store; by default the one that `traj` carries
+    velocities : (n_frames, n_atoms, 3) Å/ps, where `traj` has none
+    **reader : options of `fluxan.open_trajectory`
+
+    Raises
+    ------
+    FluxanError
+        A frame is broken, or the output exists or cannot be written; then no output is left behind.
+    """
+    from fluxan.trajectory.opening import as_trajectory
+
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists; choose another name or say overwrite=True (--overwrite)")
+    trajectory = as_trajectory(traj, velocities=velocities, **reader)
+    partial = output.with_name(output.name + ".part")
+    frames = iter(read_ahead(trajectory))
+    try:
+        first = next(frames, None)
+        if first is None:
+            raise TrajectoryError(f"{trajectory.name}: no frame is selected")
+        with _writer_for(first, partial, double=double, model_text=model or trajectory.model_text) as writer:
+            for frame in chain([first], frames):
+                writer.write(frame)
+        _replace(partial, output)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return writer.n_frames
+
+
+def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | None) -> AmberWriter:
+    return AmberWriter(
+        path,
+        frame.n_atoms,
+        numbers=frame.numbers,
+        masses=frame.masses,
+        periodic=frame.cell is not None,
+        pbc=frame.pbc,
+        velocities=frame.velocities is not None,
+        double=double,
+        model_text=model_text,
+        overwrite=True,
+    )
+
+
+def _replace(partial: Path, output: Path) -> None:
+    try:
+        partial.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+
+
+class _Writing:
+    """Holds the netCDF lock, and turns the C library's errors into `OutputError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Take the lock."""
+        NETCDF_LOCK.acquire()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Release the lock."""
+        NETCDF_LOCK.release()
+        if isinstance(error, OSError | RuntimeError):
+            raise OutputError(
+                f"{self._path}: cannot be written ({error}); is the disk full or the folder missing?"
+            ) from error

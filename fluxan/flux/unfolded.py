@@ -1,0 +1,157 @@
+"""The unfolded route: explicit replicas of the cell, so that every displacement is a difference of two positions.
+
+What peers do (Langer, Knoop, Carbogno, Scheffler, Rupp, Phys. Rev. B 108, L100302 (2023), eq. 13; Langer, Frank,
+Knoop, J. Chem. Phys. 159, 174105 (2023)). Here it is the referee of the other routes, and the fallback for models whose
+crossings cannot be seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fluxan import kernels
+from fluxan.flux.energies import atomic_energies, model_dtype, model_graph
+from fluxan.flux.replicas import unfold
+
+if TYPE_CHECKING:
+    from fluxan.system import Graph
+
+#: Σ_i U̇_i from second derivatives may differ by this much, in roundings, from the power of the forces.
+ROUNDINGS = 1e4
+
+
+class UnfoldedRoute:
+    """Flux and virial from the finite graph that the energies of the cell's atoms depend on.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its `n_hops` says how far an energy reaches.
+    """
+
+    name = "unfolded"
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self._twice_differentiable = True
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+        cluster = Cluster(self.model, graph)
+        owners = np.stack([groups == owner for owner in range(n_groups)]).astype(np.float64)
+        flux = None
+        if self._twice_differentiable:
+            flux = cluster.flux_from_rates(velocities, owners)
+            self._twice_differentiable = flux is not None
+        if flux is None:
+            flux = np.empty((n_groups, n_groups, 3))
+            for owner, seeds in enumerate(owners):
+                kernels.virial_flux(cluster.virial(seeds), velocities, groups, flux[owner])
+        return cluster.home_energies, flux
+
+    def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
+        cluster = Cluster(self.model, graph)
+        return cluster.home_energies, cluster.virial(np.ones(graph.n_atoms))
+
+
+class Cluster:
+    """One evaluation of a model on the unfolded graph.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    graph : Graph
+        float64 on the CPU, one cell.
+
+    Attributes
+    ----------
+    home_energies : (n_atoms,) eV, of the cell's own atoms
+    """
+
+    def __init__(self, model: torch.nn.Module, graph: Graph) -> None:
+        unfolded = unfold(graph, model.n_hops)
+        whole = model_graph(model, unfolded.graph)
+        self.n_atoms = graph.n_atoms
+        self.atoms = unfolded.atoms.numpy()
+        positions = unfolded.graph.positions.numpy()
+        self.positions = positions - positions[: self.n_atoms].mean(axis=0)
+        self._displacements = torch.zeros_like(whole.positions, requires_grad=True)
+        moves = self._displacements
+        r_ij = whole.r_ij + (moves.index_select(0, whole.senders) - moves.index_select(0, whole.receivers))
+        energies = atomic_energies(model, whole.replace(positions=whole.positions + moves, r_ij=r_ij))
+        self._energies = energies[: self.n_atoms]
+        self.home_energies = _float64(self._energies)
+
+    def virial(self, owners: np.ndarray) -> np.ndarray:
+        """W_j (n_atoms, 3, 3) eV by four backward passes; `owners` (n_atoms,) weigh the energies."""
+        plain = self.gradient(owners)
+        virial = np.zeros((self.n_atoms, 3, 3))
+        for a, r in enumerate(self.positions.T):
+            weighted = self.gradient(owners * r[: self.n_atoms]) - r[:, None] * plain
+            for b in range(3):
+                virial[:, a, b] = np.bincount(self.atoms, weighted[:, b], minlength=self.n_atoms)
+        return virial
+
+    def flux_from_rates(self, velocities: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
+        """``Σ_i r_i U̇_i − Σ_j r_j (∂U/∂r_j · v_j)`` for masks (n_groups, n_atoms) of owners and carriers.
+
+        The rates U̇_i of all owners take one backward pass through a backward pass. None where the model has no
+        second derivatives, or wrong ones: the sum of the rates must be the power of all gradients.
+        """
+        moving = velocities[self.atoms]
+        power = [np.einsum("jb,jb->j", self.gradient(owners), moving) for owners in groups]
+        rates = self._rates([moving * carriers[self.atoms, None] for carriers in groups])
+        if rates is None or not self._agree(rates, power, groups):
+            return None
+        home = self.positions[: self.n_atoms]
+        flux = np.einsum("oi,ia,ci->oca", groups, home, np.array(rates))
+        for owner, works in enumerate(power):
+            flux[owner] -= np.einsum("cj,j,ja->ca", groups[:, self.atoms], works, self.positions)
+        return flux
+
+    def gradient(self, seeds: np.ndarray) -> np.ndarray:
+        """Gradient of Σ s_i U_i over the cell's own atoms on every replica, (n_replicas, 3) eV/Å."""
+        return _float64(self._backward(torch.as_tensor(seeds).to(self._energies)))
+
+    def _rates(self, velocities: list[np.ndarray]) -> list[np.ndarray] | None:
+        """U̇_i of the cell's own atoms, one array per set of velocities of the replicas."""
+        seeds = torch.zeros_like(self._energies, requires_grad=True)
+        try:
+            gradient = self._backward(seeds, create_graph=True)
+            rates = []
+            for v in velocities:
+                direction = torch.as_tensor(v).to(gradient)
+                (rate,) = torch.autograd.grad(gradient, seeds, direction, retain_graph=True, allow_unused=True)
+                rates.append(_float64(torch.zeros_like(seeds) if rate is None else rate))
+        except RuntimeError:  # "not implemented", "does not require grad", compiled, once_differentiable
+            return None
+        return rates
+
+    def _agree(self, rates: list[np.ndarray], power: list[np.ndarray], groups: np.ndarray) -> bool:
+        roundings = ROUNDINGS * torch.finfo(self._energies.dtype).eps
+        works = groups[:, self.atoms] @ np.sum(power, axis=0)
+        scale = max(np.abs(rates).max(initial=0.0), np.abs(power).max(initial=0.0)) * self.n_atoms**0.5
+        return bool(np.all(np.abs(np.sum(rates, axis=1) - works) <= roundings * scale))
+
+    def _backward(self, seeds: torch.Tensor, *, create_graph: bool = False) -> torch.Tensor:
+        if not self._energies.requires_grad:
+            return torch.zeros_like(self._displacements)
+        (gradient,) = torch.autograd.grad(
+            self._energies,
+            self._displacements,
+            seeds,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+        return torch.zeros_like(self._displacements) if gradient is None else gradient
+
+
+def _float64(tensor: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().to(device="cpu", dtype=torch.float64).numpy())

@@ -1,0 +1,49 @@
+"""Array kernels: Numba on the CPU (`cpu`, `edges`) and on CUDA devices (`cuda`), the same names and argument order.
+
+The CPU kernels of the heat flux are names of the package itself: `pair_flux`, `atomic_virial`, `virial_flux`,
+`convection`. Numba is imported at the first of them.
+
+Kernels take pre-allocated arrays, outputs last. Outputs are overwritten. Sums run in float64 whatever the inputs are.
+Kernels trust their input: an index out of range is undefined behaviour, `fluxan.pair_flux` is the checked entry.
+
+=================== ======================== ============== ====================================================
+name                shape                    dtype          meaning and unit
+=================== ======================== ============== ====================================================
+``senders``         (n_edges,)               int            carrier atom *j* of an edge
+``receivers``       (n_edges,)               int            atom *i* that owns the energy of an edge
+``shifts``          (n_edges, 3)             int            cell translations of the sender
+``r_ij``            (n_edges, 3)             float          r_j + shifts·cell − r_i, Å
+``g_ij``            (n_edges, 3)             float          ∂U_i/∂r_ij, eV/Å
+``positions``       (n_atoms, 3)             float          Å
+``cell``            (3, 3)                   float64        rows are cell vectors, Å
+``velocities``      (n_atoms, 3)             float          Å/ps
+``masses``          (n_atoms,)               float          u
+``energies``        (n_atoms,)               float          U_i, eV
+``groups``          (n_atoms,)               int            group of each atom, 0 to n_groups − 1
+``virial``          (n_atoms, 3, 3)          float          W_j[a, b] = −Σ_i r_ij,a g_ij,b, eV
+``flux``            (n_groups, n_groups, 3)  float64        potential flux, owner × carrier, eV Å/ps (`pair_flux`)
+``flux``            (n_groups, 3)            float64        Σ W_j v_j by carrier, eV Å/ps (`virial_flux`)
+``kinetic``         (n_groups, 3)            float64        Σ ½ m v² v, eV Å/ps
+``convective``      (n_groups, 3)            float64        Σ U_i v_i, eV Å/ps
+``velocity``        (n_groups, 3)            float64        Σ v_i, Å/ps
+``starts``          (n_atoms + 1,)           int64          edges of receiver i are starts[i] to starts[i + 1] − 1
+=================== ======================== ============== ====================================================
+
+``int`` is int32 or int64 (shifts also int8), ``float`` is float32 or float64; arrays are C-contiguous.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cpu import atomic_virial, convection, pair_flux, virial_flux
+
+__all__ = ["atomic_virial", "convection", "pair_flux", "virial_flux"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.cpu"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

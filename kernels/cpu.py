@@ -1,0 +1,213 @@
+"""CPU kernels of the heat flux; names, shapes and units are in `fluxan.kernels`.
+
+A sum is cut into chunks whose borders depend on the input's size alone. Each chunk sums into a place of its own and
+the places are added in order, so that results are the same bits at every run, for any number of threads
+(`atomic_virial`: for a given number of threads). No atomics.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from . import terms
+from .jit import Kernel, serial
+
+#: Edges per chunk: 4 MB of input, long enough to hide the start of a chunk and short enough to share work evenly.
+EDGES_PER_CHUNK = 2**16
+#: Atoms per chunk.
+ATOMS_PER_CHUNK = 2**13
+
+_dot = serial(terms.dot)
+_kinetic_energy = serial(terms.kinetic_energy)
+
+
+def _partial_sums(n_items: int, items_per_chunk: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """Zeroed partial sums, one per chunk, and the chunks' length.
+
+    Chunks grow with the size of what they sum into: with many groups the partial sums of all
+    chunks together then hold no more than the input does.
+    """
+    items_per_chunk = max(items_per_chunk, int(np.prod(shape)))
+    n_chunks = -(-n_items // items_per_chunk)
+    return np.zeros((n_chunks, *shape)), items_per_chunk
+
+
+def pair_flux(
+    receivers: np.ndarray,
+    senders: np.ndarray,
+    r_ij: np.ndarray,
+    g_ij: np.ndarray,
+    velocities: np.ndarray,
+    groups: np.ndarray,
+    flux: np.ndarray,
+) -> None:
+    """Potential flux of a local model: flux[owner, carrier] = −Σ r_ij (g_ij · v_j)."""
+    partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, flux.shape)
+    _pair_flux(receivers, senders, r_ij, g_ij, velocities, groups, length, partial)
+    partial.sum(axis=0, out=flux)
+
+
+@Kernel
+def _pair_flux(receivers, senders, r_ij, g_ij, velocities, groups, length, partial):
+    for chunk in numba.prange(len(partial)):
+        first = chunk * length
+        last = min(first + length, len(receivers))
+        _pair_flux_chunk(receivers, senders, r_ij, g_ij, velocities, groups, first, last, partial[chunk])
+
+
+@serial
+def _pair_flux_chunk(receivers, senders, r_ij, g_ij, velocities, groups, first, last, flux):
+    # Unsigned indices spare Numba's wrap-around of negative ones: 4.0 instead of 6.3 ns per edge.
+    for edge in range(np.uint64(first), np.uint64(last)):
+        j = np.uint64(senders[edge])
+        owner = np.uint64(groups[np.uint64(receivers[edge])])
+        carrier = np.uint64(groups[j])
+        power = _dot(
+            np.float64(g_ij[edge, 0]),
+            np.float64(g_ij[edge, 1]),
+            np.float64(g_ij[edge, 2]),
+            np.float64(velocities[j, 0]),
+            np.float64(velocities[j, 1]),
+            np.float64(velocities[j, 2]),
+        )
+        flux[owner, carrier, 0] -= np.float64(r_ij[edge, 0]) * power
+        flux[owner, carrier, 1] -= np.float64(r_ij[edge, 1]) * power
+        flux[owner, carrier, 2] -= np.float64(r_ij[edge, 2]) * power
+
+
+def atomic_virial(
+    _receivers: np.ndarray, senders: np.ndarray, r_ij: np.ndarray, g_ij: np.ndarray, virial: np.ndarray
+) -> None:
+    """Nine-component virial of each atom: virial[sender][a, b] = −Σ r_ij[a] g_ij[b].
+
+    Threads sum into copies of `virial`, as many as the edges pay for: all copies together take 9 bytes per edge.
+    """
+    n_copies = min(numba.get_num_threads(), 1 + len(senders) // (8 * max(len(virial), 1)))
+    copies = np.empty((n_copies - 1, *virial.shape))
+    _atomic_virial(senders, r_ij, g_ij, copies, virial)
+    if n_copies > 1:
+        _add_copies(copies, virial)
+
+
+@Kernel
+def _atomic_virial(senders, r_ij, g_ij, copies, virial):
+    n_chunks = len(copies) + 1
+    for chunk in numba.prange(n_chunks):
+        first = chunk * len(senders) // n_chunks
+        last = (chunk + 1) * len(senders) // n_chunks
+        if chunk == 0:
+            _atomic_virial_chunk(senders, r_ij, g_ij, first, last, virial)
+        else:
+            _atomic_virial_chunk(senders, r_ij, g_ij, first, last, copies[chunk - 1])
+
+
+@serial
+def _atomic_virial_chunk(senders, r_ij, g_ij, first, last, virial):
+    virial[:] = 0
+    for edge in range(np.uint64(first), np.uint64(last)):
+        j = np.uint64(senders[edge])
+        gx, gy, gz = np.float64(g_ij[edge, 0]), np.float64(g_ij[edge, 1]), np.float64(g_ij[edge, 2])
+        for a in range(3):
+            r = np.float64(r_ij[edge, a])
+            virial[j, a, 0] -= r * gx
+            virial[j, a, 1] -= r * gy
+            virial[j, a, 2] -= r * gz
+
+
+@Kernel
+def _add_copies(copies, virial):
+    for atom in numba.prange(len(virial)):
+        for copy in range(len(copies)):
+            for a in range(3):
+                for b in range(3):
+                    virial[atom, a, b] += copies[copy, atom, a, b]
+
+
+def virial_flux(virial: np.ndarray, velocities: np.ndarray, groups: np.ndarray, flux: np.ndarray) -> None:
+    """Potential flux by carrier from atomic virials: flux[group] = Σ_j W_j v_j."""
+    partial, length = _partial_sums(len(groups), ATOMS_PER_CHUNK, flux.shape)
+    _virial_flux(virial, velocities, groups, length, partial)
+    partial.sum(axis=0, out=flux)
+
+
+@Kernel
+def _virial_flux(virial, velocities, groups, length, partial):
+    for chunk in numba.prange(len(partial)):
+        first = chunk * length
+        _virial_flux_chunk(virial, velocities, groups, first, min(first + length, len(groups)), partial[chunk])
+
+
+@serial
+def _virial_flux_chunk(virial, velocities, groups, first, last, flux):
+    for j in range(np.uint64(first), np.uint64(last)):
+        group = np.uint64(groups[j])
+        vx, vy, vz = np.float64(velocities[j, 0]), np.float64(velocities[j, 1]), np.float64(velocities[j, 2])
+        for a in range(3):
+            flux[group, a] += _dot(
+                np.float64(virial[j, a, 0]), np.float64(virial[j, a, 1]), np.float64(virial[j, a, 2]), vx, vy, vz
+            )
+
+
+def convection(
+    velocities: np.ndarray,
+    masses: np.ndarray,
+    energies: np.ndarray,
+    groups: np.ndarray,
+    mass_velocity2: float,
+    kinetic: np.ndarray,
+    convective: np.ndarray,
+    velocity: np.ndarray,
+) -> None:
+    """Convection by group: Σ ½ m v² v, Σ U_i v_i and Σ v_i; `mass_velocity2` is one u Å²/ps² in eV."""
+    partial, length = _partial_sums(len(groups), ATOMS_PER_CHUNK, (3, *kinetic.shape))
+    _convection(velocities, masses, energies, groups, float(mass_velocity2), length, partial)
+    for k, out in enumerate((kinetic, convective, velocity)):
+        partial[:, k].sum(axis=0, out=out)
+
+
+@Kernel
+def _convection(velocities, masses, energies, groups, mass_velocity2, length, partial):
+    for chunk in numba.prange(len(partial)):
+        first = chunk * length
+        last = min(first + length, len(groups))
+        _convection_chunk(velocities, masses, energies, groups, mass_velocity2, first, last, partial[chunk])
+
+
+@serial
+def _convection_chunk(velocities, masses, energies, groups, mass_velocity2, first, last, sums):
+    for i in range(np.uint64(first), np.uint64(last)):
+        group = np.uint64(groups[i])
+        vx, vy, vz = np.float64(velocities[i, 0]), np.float64(velocities[i, 1]), np.float64(velocities[i, 2])
+        kinetic = _kinetic_energy(np.float64(masses[i]), vx, vy, vz, mass_velocity2)
+        potential = np.float64(energies[i])
+        for a, v in enumerate((vx, vy, vz)):
+            sums[0, group, a] += kinetic * v
+            sums[1, group, a] += potential * v
+            sums[2, group, a] += v
+
+
+def first_out_of_range(indices: np.ndarray, limit: int, first: np.ndarray) -> None:
+    """Place of the first index that is not in 0 to limit − 1, as first[0]; the number of indices when all are."""
+    largest = np.zeros(-(-len(indices) // EDGES_PER_CHUNK), dtype=np.uint64)
+    _largest_unsigned(indices, EDGES_PER_CHUNK, largest)
+    first[0] = len(indices)
+    for chunk in np.flatnonzero(largest >= np.uint64(limit))[:1]:
+        begin = chunk * EDGES_PER_CHUNK
+        part = indices[begin : begin + EDGES_PER_CHUNK]
+        first[0] = begin + np.flatnonzero((part < 0) | (part >= limit))[0]
+
+
+@Kernel
+def _largest_unsigned(indices, length, largest):
+    for chunk in numba.prange(len(largest)):
+        first = chunk * length
+        largest[chunk] = _largest_unsigned_chunk(indices, first, min(first + length, len(indices)))
+
+
+@serial
+def _largest_unsigned_chunk(indices, first, last):
+    largest = np.uint64(0)
+    for k in range(np.uint64(first), np.uint64(last)):
+        largest = max(largest, np.uint64(indices[k]))  # a negative index becomes a huge one
+    return largest

@@ -1,0 +1,57 @@
+"""The cache of compiled kernels follows the sources, and a machine without a place for it still works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from fluxan.kernels import jit
+
+
+def test_cache_key_changes_with_any_source_file(tmp_path):
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("y = 1\n")
+    before = jit.source_hash(tmp_path)
+    (tmp_path / "b.py").write_text("y = 2\n")
+    assert jit.source_hash(tmp_path) != before
+
+
+def test_cache_goes_to_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    folder = jit.cache_folder()
+    assert folder is not None
+    assert folder.is_relative_to(tmp_path)
+
+
+def test_no_cache_where_nothing_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
+    assert jit.cache_folder() is None
+
+
+PROGRAM = """
+import numpy as np
+from fluxan.kernels import cpu
+
+sums = np.empty((3, 1, 3))
+cpu.convection(np.ones((1, 3)), np.ones(1), np.ones(1), np.zeros(1, dtype=int), 2.0, *sums)
+print(sums[0, 0, 0])
+"""
+
+
+def run(cache):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+def test_kernels_work_without_and_with_a_cache(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert run(tmp_path / "file") == 3.0
+    assert run(tmp_path / "cache") == 3.0
+    compiled = list((tmp_path / "cache").rglob("*.nbc"))
+    assert compiled
+    assert run(tmp_path / "cache") == 3.0
+    assert sorted((tmp_path / "cache").rglob("*.nbc")) == sorted(compiled)  # nothing compiled again

@@ -101,7 +101,7 @@ class Graph:
     positions : (n_atoms, 3), Å
     cell : (3, 3), Å, rows are cell vectors; None for a cluster
     senders, receivers : (n_edges,) int64; the energy of the receiver depends on the sender's position
-    shifts : (n_edges, 3) int64, cell translations of the sender
+    shifts : (n_edges, 3) int32, cell translations of the sender
     r_ij : (n_edges, 3), Å, ``positions[senders] + shifts @ cell - positions[receivers]``
     """
 

@@ -69,7 +69,8 @@ def test_graph_changes_precision_of_real_tensors_only():
 
     graph = build_graph(frame(), 4.0).to(dtype=torch.float32)
     assert {graph.r_ij.dtype, graph.positions.dtype, graph.cell.dtype} == {torch.float32}
-    assert {graph.senders.dtype, graph.shifts.dtype, graph.numbers.dtype} == {torch.int64}
+    assert {graph.senders.dtype, graph.receivers.dtype, graph.numbers.dtype} == {torch.int64}
+    assert graph.shifts.dtype == torch.int32
 
 
 def test_flux_total_is_the_sum_of_its_parts():

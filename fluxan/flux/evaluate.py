@@ -1,0 +1,159 @@
+"""Heat flux and per-atom virials of one frame."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.errors import InputError, ModelError
+from fluxan.flux.energies import model_name
+from fluxan.groups import assign_groups
+from fluxan.kernels import cpu
+from fluxan.neighbors import build_graph
+from fluxan.system import Flux, Frame, Graph
+from fluxan.units import MASS_VELOCITY2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from fluxan.flux.check import CheckReport, Route
+
+ROUTES = ("auto", "local", "adjoint", "unfolded")
+
+
+def heat_flux(
+    frame: Frame, model: object, *, groups: str | Sequence[object] = "element", route: str = "auto"
+) -> Flux:
+    """Heat flux of one frame, split by owner and carrier of the energy.
+
+    Parameters
+    ----------
+    frame : Frame
+        With velocities.
+    model : Potential or what `fluxan.load_model` takes
+    groups : "element" or one label per atom
+    route : {"auto", "local", "adjoint", "unfolded"}
+        How the virial part is found; "auto" takes the cheapest that is exact for the model, and checks it.
+
+    Returns
+    -------
+    Flux
+        eV Å/ps, volume-extensive.
+
+    Raises
+    ------
+    InputError
+        No velocities, wrong groups, unknown route.
+    ModelError
+        The model does not know an element, or fails the check of the route.
+    """
+    evaluator = FluxEvaluator(_model(model), frame.numbers, groups=groups, route=route)
+    return evaluator.flux(frame, build_graph(frame, evaluator.model.cutoff))
+
+
+def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.ndarray:
+    """Nine-component virial of every atom.
+
+    Parameters
+    ----------
+    frame : Frame
+        Velocities are not needed.
+    model : Potential or what `fluxan.load_model` takes
+    route : {"auto", "local", "adjoint", "unfolded"}
+
+    Returns
+    -------
+    (n_atoms, 3, 3) float64
+        ``W_j[a, b] = Σ_i (r_i − r_j)_a ∂U_i/∂r_j,b`` in eV, so that ``J_pot = Σ_j W_j v_j``.
+
+    Raises
+    ------
+    ModelError
+        The model does not know an element, or fails the check of the route.
+    """
+    evaluator = FluxEvaluator(_model(model), frame.numbers, route=route)
+    graph = build_graph(frame, evaluator.model.cutoff)
+    return evaluator.route_for(graph).atomic_virial(graph)[1]
+
+
+class FluxEvaluator:
+    """The flux of frame after frame of one system: atoms, groups and model stay.
+
+    Parameters
+    ----------
+    model : Potential
+    numbers : (n_atoms,) int
+        Atomic numbers.
+    groups : "element" or one label per atom
+    route : {"auto", "local", "adjoint", "unfolded"}
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        numbers: np.ndarray,
+        *,
+        groups: str | Sequence[object] = "element",
+        route: str = "auto",
+    ) -> None:
+        if route not in ROUTES:
+            raise InputError(f"route={route!r} is not known; give one of {', '.join(ROUTES)}")
+        _refuse_unknown_elements(model, numbers)
+        self.model = model
+        self.groups, self.labels = assign_groups(numbers, groups)
+        self.report: CheckReport | None = None
+        self._requested = route
+        self._route: Route | None = None
+
+    def flux(self, frame: Frame, graph: Graph) -> Flux:
+        """Flux of a frame whose graph is at hand; the route is checked the first time."""
+        if frame.velocities is None:
+            raise InputError("there are no velocities; a heat flux needs them: give velocities= in Å/ps")
+        n_groups = len(self.labels)
+        route = self.route_for(graph)
+        energies, potential = route.potential_flux(graph, frame.velocities, self.groups, n_groups)
+        kinetic, convective, velocity = (np.empty((n_groups, 3)) for _ in range(3))
+        cpu.convection(
+            frame.velocities, frame.masses, energies, self.groups, MASS_VELOCITY2, kinetic, convective, velocity
+        )
+        return Flux(
+            potential=potential,
+            kinetic=kinetic,
+            convective=convective,
+            velocity=velocity,
+            labels=self.labels,
+            potential_energy=float(energies.sum()),
+            self_check=str(self.report),
+        )
+
+    def route_for(self, graph: Graph) -> Route:
+        """The route, checked on the first graph it is asked for."""
+        if self._route is None:
+            from fluxan.flux.check import choose_route
+
+            self._route, self.report = choose_route(self.model, graph, route=self._requested)
+        return self._route
+
+
+def _model(model: object) -> torch.nn.Module:
+    from fluxan.potentials.load import load_model
+
+    return load_model(model)
+
+
+def _refuse_unknown_elements(model: torch.nn.Module, numbers: np.ndarray) -> None:
+    known = getattr(model, "elements", None)
+    if known is None:
+        return
+    unknown = sorted({int(z) for z in numbers} - {int(z) for z in known})
+    if unknown:
+        from ase.data import chemical_symbols as symbol
+
+        raise ModelError(
+            f"{model_name(model)} does not know {', '.join(symbol[z] for z in unknown)}; "
+            f"it knows {', '.join(symbol[z] for z in sorted(known))}"
+        )

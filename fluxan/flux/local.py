@@ -1,0 +1,103 @@
+"""The local route: one pair force per edge is all there is to know when U_i depends on the edges of *i* alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fluxan.errors import ModelError
+from fluxan.flux.energies import atomic_energies, model_graph, model_name
+from fluxan.flux.pair import pair_flux
+from fluxan.kernels import cpu
+
+if TYPE_CHECKING:
+    from fluxan.system import Graph
+
+
+class LocalRoute:
+    """Flux and virial from g_ij = ∂U_i/∂r_ij.
+
+    ``J_αβ = −Σ r_ij (g_ij · v_j)`` over edges from carriers *j* in β to owners *i* in α, ``W_j = −Σ_i r_ij ⊗ g_ij``
+    (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 21). Wrong, silently, for a model that passes messages:
+    `fluxan.flux.check` is there to see to that.
+    """
+
+    name = "local"
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+        graph, energies, g_ij = self.pair_forces(graph)
+        on_device = {"velocities": velocities, "groups": groups}
+        if graph.r_ij.is_cuda:
+            on_device = {name: torch.from_numpy(array).to(graph.r_ij.device) for name, array in on_device.items()}
+        flux = pair_flux(
+            senders=graph.senders, receivers=graph.receivers, r_ij=graph.r_ij, g_ij=g_ij, n_groups=n_groups, **on_device
+        )
+        return energies, flux
+
+    def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
+        graph, energies, g_ij = self.pair_forces(graph)
+        edges = (t.detach().cpu().contiguous().numpy() for t in (graph.receivers, graph.senders, graph.r_ij, g_ij))
+        virial = np.empty((graph.n_atoms, 3, 3))
+        cpu.atomic_virial(*edges, virial)
+        return energies, virial
+
+    def pair_forces(self, graph: Graph) -> tuple[Graph, np.ndarray, torch.Tensor]:
+        """The graph as the model sees it, atomic energies in float64, and g_ij, (n_edges, 3) eV/Å."""
+        graph = model_graph(self.model, graph)
+        closed = closed_form(self.model, graph)
+        energies, g_ij = closed if closed is not None else pair_forces_by_autograd(self.model, graph)
+        _refuse_non_finite(self.model, graph, energies, g_ij)
+        return graph, energies.detach().to(device="cpu", dtype=torch.float64).numpy(), g_ij
+
+
+def closed_form(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """U_i and g_ij from the model's own formula, where it offers one."""
+    formula = getattr(model, "pair_forces", None)
+    if formula is None:
+        return None
+    with torch.no_grad():
+        return formula(graph)
+
+
+def pair_forces_by_autograd(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    """U_i and g_ij by one backward pass of ΣU_i to the edge vectors.
+
+    Raises
+    ------
+    ModelError
+        The energies do not depend on ``graph.r_ij``.
+    """
+    r_ij = graph.r_ij.detach().requires_grad_()
+    energies = atomic_energies(model, graph.replace(r_ij=r_ij))
+    if graph.n_edges == 0:
+        return energies.detach(), torch.zeros_like(r_ij)
+    (g_ij,) = torch.autograd.grad(energies.sum(), r_ij, allow_unused=True)
+    if g_ij is None:
+        raise ModelError(
+            f"{model_name(model)} does not use graph.r_ij, so the local route cannot see its pair forces; "
+            'build the energies from graph.r_ij, or use route="adjoint"'
+        )
+    return energies.detach(), g_ij
+
+
+def _refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:
+    # One sum each: NaN and infinity survive it, and it costs a read of the array.
+    if torch.isfinite(g_ij.sum()) and torch.isfinite(energies.sum()):
+        return
+    if not torch.isfinite(energies).all():
+        atom = int(torch.nonzero(~torch.isfinite(energies))[0])
+        raise ModelError(f"{model_name(model)} gives atom {atom} the energy {energies[atom].item()}")
+    edges = torch.nonzero(~torch.isfinite(g_ij).all(dim=1))
+    if len(edges):
+        e = int(edges[0])
+        i, j, r = int(graph.receivers[e]), int(graph.senders[e]), float(graph.r_ij[e].norm())
+        raise ModelError(f"{model_name(model)} gives a non-finite pair force between atoms {i} and {j}, {r:.4g} Å apart")

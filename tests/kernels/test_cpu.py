@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-
 from fluxan.kernels import cpu
+
 from tests import oracles
 from tests.kernels.cases import make_case
 
@@ -143,7 +144,7 @@ for threads in (1, 2, 3):
 
 def test_results_are_the_same_bits_for_any_number_of_threads():
     # In a process of its own: the number of threads a process may use is settled when Numba starts.
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "3", "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "3", "PYTHONPATH": str(Path.cwd())}
     run = subprocess.run(
         [sys.executable, "-c", THREADS_PROGRAM], env=environment, capture_output=True, text=True, check=False
     )

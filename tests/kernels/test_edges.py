@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from fluxan.kernels import edges
+
 from tests import oracles
 
 CUTOFF = 4.5

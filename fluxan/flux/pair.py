@@ -148,7 +148,7 @@ def _host_array(values: Any, name: str) -> np.ndarray:
             f"{name} has dtype {array.dtype}, expected {'integers' if name in INDICES else 'real numbers'}"
         )
     allowed, default = (("int32", "int64"), np.int64) if name in INDICES else (("float32", "float64"), np.float64)
-    return np.ascontiguousarray(array, dtype=None if array.dtype.name in allowed else default)
+    return np.asarray(array, dtype=None if array.dtype.name in allowed else default, order="C")
 
 
 def _count(n_groups: Any) -> int:

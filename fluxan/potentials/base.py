@@ -31,10 +31,6 @@ class Potential(torch.nn.Module):
     elements: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
-        super().__init__()
-        self.training = False  # nobody has to call eval() on a potential that was never trained
-
-    def __init__(self) -> None:
         # Torch begins in training mode; here evaluation is the rule, and training mode is what somebody asked for.
         super().__init__()
         self.eval()

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from fluxan.errors import ModelError
-from fluxan.potentials.base import Potential
+from fluxan.potentials.elements import ElementPotential
 from fluxan.potentials.parameters import (
     Parameter,
     Row,
@@ -16,7 +15,6 @@ from fluxan.potentials.parameters import (
     read_choice,
     read_number,
     require_all_pairs,
-    write_toml,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ TRUNCATIONS = ("none", "energy", "force")
 BLOCK = 8192
 
 
-class PairPotential(Potential):
+class PairPotential(ElementPotential):
     """U_i = ½ Σ_j φ(r_ij), φ belonging to the pair of elements.
 
     A subclass names its parameters in `pair_parameters` and gives `coefficients`, `energy` and
@@ -57,23 +55,19 @@ class PairPotential(Potential):
         A parameter or setting cannot be used; the message names its key.
     """
 
-    kind: ClassVar[str]
     #: Numbers in a row of the table ``pairs``, besides ``cutoff``.
     pair_parameters: ClassVar[Mapping[str, Parameter]]
 
-    elements: tuple[int, ...]
-    species: torch.Tensor
     table: torch.Tensor
     atom_energies: torch.Tensor
 
     def __init__(self, *, cutoff: float, rows: Mapping[tuple[int, int], Row], truncation: str, hint: str = "") -> None:
-        super().__init__()
+        super().__init__(elements_of(rows))
         require_all_pairs(rows, hint=hint)
         cutoff = read_number(cutoff, "cutoff", LENGTH)
         self.truncation = read_choice(truncation, "truncation", TRUNCATIONS)
         self.rows = {pair: row | {"cutoff": row.get("cutoff", cutoff)} for pair, row in rows.items()}
         self.cutoff = max(row["cutoff"] for row in self.rows.values())
-        self.elements = elements_of(self.rows)
         self._fill_tables()
         # A constant of each element, zero unless the subclass has a self-energy.
         self.register_buffer("atom_energies", torch.zeros(len(self.elements), dtype=torch.float64))
@@ -123,19 +117,6 @@ class PairPotential(Potential):
                 torch.mul(graph.r_ij[edges, axis], slope, out=g_ij[edges, axis])
         return energies, g_ij
 
-    def species_of(self, graph: Graph) -> torch.Tensor:
-        """Index of each atom's element in `elements`, (n_atoms,); ModelError for one that is not there."""
-        species = self.species[graph.numbers]
-        if bool((species < 0).any()):
-            stranger = int(graph.numbers[species < 0][0])
-            known = ", ".join(label_of(number) for number in self.elements)
-            raise ModelError(f"this {self.kind} model knows {known}, not {label_of(stranger)}")
-        return species
-
-    def describe(self) -> str:
-        """Write the model as TOML text that `load_model` gives back exactly."""
-        return write_toml(self.settings())
-
     def settings(self) -> dict[str, object]:
         """Arguments that make this model again, every pair written out."""
         pairs = {label_of(*pair): dict(row) for pair, row in self.rows.items()}
@@ -147,9 +128,6 @@ class PairPotential(Potential):
     def _fill_tables(self) -> None:
         """Buffers by pair of elements (both orders): squared cutoff, line to subtract, coefficients."""
         pairs = [(min(a, b), max(a, b)) for a in self.elements for b in self.elements]
-        species = torch.full((119,), -1, dtype=torch.int64)
-        species[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("species", species, persistent=False)
         rows = [self.coefficients(pair, self.rows[pair]) for pair in pairs]
         table = torch.tensor(rows, dtype=torch.float64).T.contiguous()
         cutoffs = torch.tensor([self.rows[pair]["cutoff"] for pair in pairs], dtype=torch.float64)

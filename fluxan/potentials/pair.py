@@ -26,8 +26,9 @@ LENGTH = Parameter(unit="Å", positive=True)
 PAIR_CUTOFF = Parameter(unit="Å", positive=True, optional=True)
 TRUNCATIONS = ("none", "energy", "force")
 
-#: Edges per block of the closed form on a CPU: its ten or so temporary arrays then stay in the core's cache.
-BLOCK = 8192
+#: Edges per block of the closed form on a CPU, which bounds the memory of its temporary arrays. Measured for argon with
+#: 63 neighbours on one thread: 0.65 µs per atom from 65536 edges up, 0.85 at 16384, 1.5 at 4096 (calls into torch).
+BLOCK = 65536
 
 
 class PairPotential(ElementPotential):
@@ -91,12 +92,12 @@ class PairPotential(ElementPotential):
         species = self.species_of(graph)
         x, y, z = graph.r_ij.unbind(-1)
         r2 = x * x + y * y + z * z
-        cutoff2, (intercept, gradient), coefficients = self._gather(species, graph.receivers, graph.senders)
+        cutoff2, line, coefficients = self._gather(species, graph.receivers, graph.senders)
         energy = self.energy(r2, coefficients)
-        if self.truncation != "none":
-            energy = energy - intercept
-        if self.truncation == "force":
-            energy = energy - r2.sqrt() * gradient
+        if line:
+            energy = energy - line[0]
+        if len(line) == 2:
+            energy = energy - r2.sqrt() * line[1]
         energy = 0.5 * energy * (r2 < cutoff2)
         return self.atom_energies.index_select(0, species).index_add(0, graph.receivers, energy)
 
@@ -132,22 +133,22 @@ class PairPotential(ElementPotential):
         table = torch.tensor(rows, dtype=torch.float64).T.contiguous()
         cutoffs = torch.tensor([self.rows[pair]["cutoff"] for pair in pairs], dtype=torch.float64)
         energy, slope = self.energy_and_slope(cutoffs.square(), table.unbind())
-        # The straight line that is taken off φ: intercept + gradient · r.
+        # The straight line that is taken off φ: intercept, and gradient times r.
         gradient = slope * cutoffs if self.truncation == "force" else torch.zeros_like(slope)
-        intercept = torch.zeros_like(energy) if self.truncation == "none" else energy - gradient * cutoffs
-        self.register_buffer("table", torch.stack([cutoffs.square(), intercept, gradient, *table]))
+        line = torch.stack([energy - gradient * cutoffs, gradient])[: TRUNCATIONS.index(self.truncation)]
+        self.register_buffer("table", torch.cat([cutoffs.square()[None], line, table]))
 
     def _gather(
         self, species: torch.Tensor, receivers: torch.Tensor, senders: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor], Sequence[torch.Tensor]]:
         """Squared cutoff, line to subtract and coefficients of each edge; scalars when there is one element."""
         if len(self.elements) == 1:
             columns = self.table[:, 0].unbind()
         else:
             pair = species.index_select(0, receivers).mul_(len(self.elements)).add_(species.index_select(0, senders))
             columns = self.table.index_select(1, pair).unbind()
-        cutoff2, intercept, gradient, *coefficients = columns
-        return cutoff2, (intercept, gradient), coefficients
+        n_line = TRUNCATIONS.index(self.truncation)
+        return columns[0], columns[1 : 1 + n_line], columns[1 + n_line :]
 
     def _half_terms(
         self, r_ij: torch.Tensor, species: torch.Tensor, receivers: torch.Tensor, senders: torch.Tensor
@@ -155,13 +156,13 @@ class PairPotential(ElementPotential):
         """½φ and ½φ'/r of some edges, zero beyond their cutoffs."""
         x, y, z = r_ij.unbind(-1)
         r2 = (x * x).addcmul_(y, y).addcmul_(z, z)
-        cutoff2, (intercept, gradient), coefficients = self._gather(species, receivers, senders)
+        cutoff2, line, coefficients = self._gather(species, receivers, senders)
         energy, slope = self.energy_and_slope(r2, coefficients)
-        if self.truncation != "none":
-            energy -= intercept
-        if self.truncation == "force":
+        if line:
+            energy -= line[0]
+        if len(line) == 2:
             r = r2.sqrt()
-            energy -= gradient * r
-            slope -= gradient / r
+            energy -= line[1] * r
+            slope -= line[1] / r
         half = (r2 < cutoff2).to(r2.dtype).mul_(0.5)
         return energy.mul_(half), slope.mul_(half)

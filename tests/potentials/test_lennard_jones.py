@@ -11,7 +11,9 @@ from tests.graphs import brute_force_graph
 from tests.potentials.references import first_frame, forces_of
 
 
-@pytest.mark.parametrize(("case", "name", "elements"), [("ar_liquid", "ar", (18,)), ("arkr_mixture", "ar-kr", (18, 36))])
+@pytest.mark.parametrize(
+    ("case", "name", "elements"), [("ar_liquid", "ar", (18,)), ("arkr_mixture", "ar-kr", (18, 36))]
+)
 def test_stored_lammps_energies_and_forces(reference, case, name, elements):
     stored = first_frame(reference / case, elements)
     model = load_model(name)

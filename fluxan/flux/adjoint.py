@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan import kernels
 from fluxan.flux.crossings import find_crossings
-from fluxan.flux.energies import atomic_energies, model_graph
+from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
 from fluxan.flux.replicas import distinguish
+from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fluxan.flux.crossings import Crossing
+    from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
 
@@ -29,13 +30,12 @@ class AdjointRoute:
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Atomic energies from a graph; see `fluxan.potentials.base.Potential`.
+    model : Potential
     """
 
     name = "adjoint"
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Potential) -> None:
         self.model = model
 
     def potential_flux(
@@ -46,36 +46,32 @@ class AdjointRoute:
         flux = np.empty((n_groups, n_groups, 3))
         for owner in range(n_groups):
             virial = forward.virial(_owners(groups == owner, forward))
-            kernels.virial_flux(_float64(virial)[:n_atoms], velocities, groups, flux[owner])
-        return _float64(forward.energies)[:n_atoms], flux
+            cpu.virial_flux(to_numpy(virial)[:n_atoms], velocities, groups, flux[owner])
+        return to_numpy(forward.energies)[:n_atoms], flux
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
         forward, n_atoms = self._forward(graph)
-        return _float64(forward.energies)[:n_atoms], _float64(forward.virial())[:n_atoms]
+        return to_numpy(forward.energies)[:n_atoms], to_numpy(forward.virial())[:n_atoms]
 
     def gauge(self, graph: Graph, phi: np.ndarray) -> np.ndarray:
-        """The route with ``φ_sender − φ_receiver`` in place of r_ij, (n_atoms, 3); senders and receivers must differ."""
+        """Run the route with ``φ_sender − φ_receiver`` in place of r_ij, (n_atoms, 3)."""
         forward = ForwardPass(self.model, model_graph(self.model, graph))
-        phi = torch.as_tensor(phi).to(forward.graph.r_ij)
-        weights = phi[graph.senders] - phi[graph.receivers]
-        return _float64(-forward.inject(forward.adjoints(), [weights])[0])
-
-    def hidden(self, graph: Graph) -> tuple[str, ...]:
-        """What may hide crossings in the model, in words."""
-        return ForwardPass(self.model, model_graph(self.model, distinguish(graph))).hidden
+        values = torch.as_tensor(phi).to(forward.displacements)
+        weights = values[forward.graph.senders] - values[forward.graph.receivers]
+        return to_numpy(-forward.inject(forward.adjoints(), [weights])[0])
 
     def _forward(self, graph: Graph) -> tuple[ForwardPass, int]:
         """One forward pass, of a repeated cell where senders could not be told from receivers."""
         return ForwardPass(self.model, model_graph(self.model, distinguish(graph))), graph.n_atoms
 
 
-def differentiable_virial(model: torch.nn.Module, graph: Graph) -> torch.Tensor:
+def differentiable_virial(model: Potential, graph: Graph) -> torch.Tensor:
     """Nine-component virial of every atom as a function that can be trained on.
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : Potential
         In training mode or not; double-backward safe.
     graph : Graph
         In the model's dtype and on its device. Gradients reach ``graph.positions`` or ``graph.r_ij``, whichever
@@ -100,7 +96,7 @@ class ForwardPass:
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : Potential
     graph : Graph
         In the model's dtype and on its device; senders and receivers differ somewhere.
     training : bool
@@ -114,7 +110,7 @@ class ForwardPass:
     energies : (n_atoms,) eV
     """
 
-    def __init__(self, model: torch.nn.Module, graph: Graph, *, training: bool = False) -> None:
+    def __init__(self, model: Potential, graph: Graph, *, training: bool = False) -> None:
         self._differentiable = training
         self.displacements = torch.zeros_like(graph.positions, requires_grad=True)
         self.graph = _displace(graph, self.displacements)
@@ -178,7 +174,3 @@ def _owners(mask: np.ndarray, forward: ForwardPass) -> torch.Tensor:
     """1 for owners, on every copy of the cell."""
     copies = len(forward.energies) // len(mask)
     return torch.as_tensor(np.tile(mask, copies)).to(forward.energies)
-
-
-def _float64(tensor: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().to(device="cpu", dtype=torch.float64).numpy())

@@ -1,8 +1,8 @@
 """Crossings: the places of a model's autograd graph where data passes between the two ends of an edge.
 
-Data of an edge counts as located at the edge's receiver. It crosses from or to the sender where sender data is
-gathered (``h[senders]``) and where edge data is scattered to senders (``z.index_add(0, senders, m)``). Both leave a node
-with its index saved in the autograd graph of an ordinary forward pass, so nothing has to be declared or hooked.
+Data of an edge counts as located at the edge's receiver. It crosses from or to the sender where sender data
+is gathered (``h[senders]``) and where edge data is scattered to senders (``z.index_add(0, senders, m)``). Both leave a
+node with its index saved in the autograd graph of an ordinary forward pass, so nothing has to be declared or hooked.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Crossing:
         return self.node.register_hook(lambda below, _: recorded.__setitem__(self, below[self.slot]))
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
-        """The adjoint of the edge data times one weight per edge, with this crossing's sign."""
+        """Multiply the adjoint of the edge data by one weight per edge, with this crossing's sign."""
         shape = [1] * (-self.edge_dim)
         shape[0] = len(weights)
         weights = (weights if self.slot is None else -weights).reshape(shape)
@@ -130,7 +130,7 @@ def _kind(node: Node) -> str:
 def _classify(
     node: Node, kind: str, senders: torch.Tensor, receivers: torch.Tensor
 ) -> tuple[Crossing | None, str | None]:
-    """The crossing that an index node is, if any, or the words for an index that cannot be told."""
+    """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
     gather = kind in GATHERS
     for index, trailing in _saved_indices(node, kind):
         match = _match(index, senders, receivers)
@@ -159,7 +159,9 @@ def _saved_indices(node: Node, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
     return _advanced_indices(node._saved_indices, n_dims, put=kind == "IndexPut")
 
 
-def _advanced_indices(indices: Sequence[torch.Tensor | None], n_dims: int, *, put: bool) -> list[tuple[torch.Tensor, int]]:
+def _advanced_indices(
+    indices: Sequence[torch.Tensor | None], n_dims: int, *, put: bool
+) -> list[tuple[torch.Tensor, int]]:
     """Index tensors of ``x[a, :, b]``, broadcast against each other as indexing does."""
     places = [k for k, index in enumerate(indices) if index is not None]
     tensors = [indices[k] for k in places]
@@ -195,7 +197,7 @@ def _match(
 
 
 def _collapse(index: torch.Tensor, dim: int) -> torch.Tensor:
-    """The index with edges last; dimensions that only repeat it (stride 0) shrink to length 1."""
+    """Put edges last; dimensions of an index that only repeat it (stride 0) shrink to length 1."""
     for other in range(index.ndim):
         if other != dim and index.stride(other) == 0:
             index = index.narrow(other, 0, 1)

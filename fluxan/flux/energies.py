@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from fluxan.errors import ModelError
@@ -98,6 +99,11 @@ def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = Fa
     if graph.n_edges and not energies.requires_grad:
         raise detached(model)
     return energies
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Copy a tensor to the CPU, as a C-contiguous float64 array."""
+    return np.ascontiguousarray(tensor.detach().to(device="cpu", dtype=torch.float64).numpy())
 
 
 def detached(model: torch.nn.Module) -> ModelError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from fluxan.system import Graph
 
 
 def distinguish(graph: Graph) -> Graph:
-    """The graph itself, or its doubled cell where every edge leads from an atom to its own image.
+    """Return the graph itself, or its doubled cell where every edge leads from an atom to its own image.
 
     Crossings are known by their index, and senders cannot be told from receivers in a cell of one atom. The first
     atoms of the doubled cell are those of the cell.
@@ -24,7 +23,7 @@ def distinguish(graph: Graph) -> Graph:
 
 
 def double_cell(graph: Graph, direction: int) -> Graph:
-    """The same crystal with the cell repeated twice along one of its vectors; copies follow one another."""
+    """Repeat the cell twice along one of its vectors; the copies follow one another."""
     n, half = graph.n_atoms, graph.shifts[:, direction]
     step = graph.cell[direction]
     shifts, senders, receivers = [], [], []
@@ -65,7 +64,7 @@ class Unfolded:
 
 
 def unfold(graph: Graph, n_hops: int) -> Unfolded:
-    """The finite graph in which U_i of the cell's atoms is what it is in the crystal.
+    """Make the finite graph in which U_i of the cell's atoms is what it is in the crystal.
 
     Only what an owner can reach along `n_hops` edges is built: atoms at most that many edges away, and the edges
     with one end at most ``n_hops - 1`` edges away.
@@ -117,7 +116,7 @@ class _Reach:
         self.frontier = n_known
 
     def unfolded(self) -> Unfolded:
-        """The finite graph of everything reached."""
+        """Make the finite graph of everything reached."""
         # Edges back from within to the outermost replicas: some models scatter to senders.
         back = self.senders >= self.frontier
         vectors = self.graph.r_ij.numpy()[self.edges]

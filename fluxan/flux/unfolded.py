@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan import kernels
-from fluxan.flux.energies import atomic_energies, model_dtype, model_graph
+from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
 from fluxan.flux.replicas import unfold
+from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
+    from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
 #: Σ_i U̇_i from second derivatives may differ by this much, in roundings, from the power of the forces.
@@ -28,13 +29,13 @@ class UnfoldedRoute:
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : Potential
         Its `n_hops` says how far an energy reaches.
     """
 
     name = "unfolded"
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Potential) -> None:
         self.model = model
         self._twice_differentiable = True
 
@@ -51,7 +52,7 @@ class UnfoldedRoute:
         if flux is None:
             flux = np.empty((n_groups, n_groups, 3))
             for owner, seeds in enumerate(owners):
-                kernels.virial_flux(cluster.virial(seeds), velocities, groups, flux[owner])
+                cpu.virial_flux(cluster.virial(seeds), velocities, groups, flux[owner])
         return cluster.home_energies, flux
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +66,7 @@ class Cluster:
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : Potential
     graph : Graph
         float64 on the CPU, one cell.
 
@@ -74,7 +75,7 @@ class Cluster:
     home_energies : (n_atoms,) eV, of the cell's own atoms
     """
 
-    def __init__(self, model: torch.nn.Module, graph: Graph) -> None:
+    def __init__(self, model: Potential, graph: Graph) -> None:
         unfolded = unfold(graph, model.n_hops)
         whole = model_graph(model, unfolded.graph)
         self.n_atoms = graph.n_atoms
@@ -86,7 +87,7 @@ class Cluster:
         r_ij = whole.r_ij + (moves.index_select(0, whole.senders) - moves.index_select(0, whole.receivers))
         energies = atomic_energies(model, whole.replace(positions=whole.positions + moves, r_ij=r_ij))
         self._energies = energies[: self.n_atoms]
-        self.home_energies = _float64(self._energies)
+        self.home_energies = to_numpy(self._energies)
 
     def virial(self, owners: np.ndarray) -> np.ndarray:
         """W_j (n_atoms, 3, 3) eV by four backward passes; `owners` (n_atoms,) weigh the energies."""
@@ -117,7 +118,7 @@ class Cluster:
 
     def gradient(self, seeds: np.ndarray) -> np.ndarray:
         """Gradient of Σ s_i U_i over the cell's own atoms on every replica, (n_replicas, 3) eV/Å."""
-        return _float64(self._backward(torch.as_tensor(seeds).to(self._energies)))
+        return to_numpy(self._backward(torch.as_tensor(seeds).to(self._energies)))
 
     def _rates(self, velocities: list[np.ndarray]) -> list[np.ndarray] | None:
         """U̇_i of the cell's own atoms, one array per set of velocities of the replicas."""
@@ -128,7 +129,7 @@ class Cluster:
             for v in velocities:
                 direction = torch.as_tensor(v).to(gradient)
                 (rate,) = torch.autograd.grad(gradient, seeds, direction, retain_graph=True, allow_unused=True)
-                rates.append(_float64(torch.zeros_like(seeds) if rate is None else rate))
+                rates.append(to_numpy(torch.zeros_like(seeds) if rate is None else rate))
         except RuntimeError:  # "not implemented", "does not require grad", compiled, once_differentiable
             return None
         return rates
@@ -151,7 +152,3 @@ class Cluster:
             allow_unused=True,
         )
         return torch.zeros_like(self._displacements) if gradient is None else gradient
-
-
-def _float64(tensor: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().to(device="cpu", dtype=torch.float64).numpy())

@@ -1,0 +1,257 @@
+"""Which route a model may take, and the checks that decide it: no route is believed.
+
+The gauge check runs a route with ``φ_sender − φ_receiver`` in place of r_ij, φ random for each atom. The weights
+telescope along every path, so the result must be ``∂(Σ_i φ_i U_i)/∂r_j − φ_j ∂(Σ_i U_i)/∂r_j`` for every atom, whatever
+the model: a crossing that was missed breaks it, while forces and stress hold with or without.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from fluxan.errors import InputError, ModelError
+from fluxan.flux.adjoint import AdjointRoute, ForwardPass
+from fluxan.flux.energies import atomic_energies, model_dtype, model_graph, model_name, to_numpy
+from fluxan.flux.local import LocalRoute
+from fluxan.flux.replicas import distinguish, unfold
+from fluxan.flux.unfolded import UnfoldedRoute
+
+if TYPE_CHECKING:
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Graph
+
+#: Relative errors that pass, by the precision of the model; right routes are at 1e-15 and 1e-6.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+#: Unfolded graphs up to this many edges are evaluated besides.
+SMALL = 20_000
+
+
+class Route(Protocol):
+    """One way to the potential flux and the atomic virials of a model."""
+
+    name: str
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+
+    def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
+
+
+ROUTES: dict[str, type[LocalRoute | AdjointRoute | UnfoldedRoute]] = {
+    "local": LocalRoute,
+    "adjoint": AdjointRoute,
+    "unfolded": UnfoldedRoute,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What the checks of the chosen route found; ``str(report)`` is one line.
+
+    Attributes
+    ----------
+    route : local, adjoint or unfolded
+    errors : relative error by check; "gauge", "stress", "unfolded", "reach"
+    note : what else the user should know, in words; empty when all is well
+    seconds : what the checks took
+    """
+
+    route: str
+    errors: dict[str, float]
+    note: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """One line for the screen and for the attribute `self_check`."""
+        found = ", ".join(f"{check} {error:.1e}" for check, error in self.errors.items())
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.route} route passed: relative errors {found}; {self.seconds:.2g} s{note}"
+
+
+def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tuple[Route, CheckReport]:
+    """Choose the route for a model, checked on one graph.
+
+    Parameters
+    ----------
+    model : Potential
+    graph : Graph
+        float64, on the CPU.
+    route : {"auto", "local", "adjoint", "unfolded"}
+        "auto" tries local where the model says that it is (``n_hops = 1``), then adjoint, then unfolded, and warns
+        where one fails its check.
+
+    Returns
+    -------
+    route : Route
+    report : CheckReport
+
+    Raises
+    ------
+    InputError
+        Unknown route.
+    ModelError
+        The model breaks its contract, or the route asked for (under "auto", every route) fails its check.
+    """
+    if route != "auto" and route not in ROUTES:
+        raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
+    start = time.perf_counter()
+    referee = Referee(model, graph)
+    faults = []
+    for name in _candidates(model, route):
+        errors, fault = referee.examine(name)
+        if fault is None:
+            break
+        faults.append(f"the {name} route fails: {fault}")
+    else:
+        raise ModelError(f"{model_name(model)}: {'; '.join(faults)}")
+    note = "; ".join([*faults, *referee.notes])
+    if note:
+        warnings.warn(f"{model_name(model)}: {note}; the {name} route is used", stacklevel=2)
+    return ROUTES[name](model), CheckReport(name, errors, note, time.perf_counter() - start)
+
+
+def _candidates(model: Potential, route: str) -> tuple[str, ...]:
+    if route != "auto":
+        return (route,)
+    return ("local", "adjoint", "unfolded") if model.n_hops == 1 else ("adjoint", "unfolded")
+
+
+class Referee:
+    """Checks of every route for one model on one graph, in float64 where the model can be evaluated so.
+
+    Parameters
+    ----------
+    model : Potential
+    graph : Graph
+        float64, on the CPU.
+
+    Attributes
+    ----------
+    notes : what was found that is no fault of the route, in words
+    """
+
+    def __init__(self, model: Potential, graph: Graph) -> None:
+        self.graph = distinguish(graph)
+        self.tolerance = TOLERANCE.get(model_dtype(model), 1e-2)
+        self.notes: list[str] = []
+        self._forward = ForwardPass(model, model_graph(model, self.graph))
+        self.model = model
+        if model_dtype(model) != torch.float64:
+            self._evaluate_in_double()
+        self._energies = to_numpy(self._forward.energies)
+        self._phi = np.random.default_rng(0).uniform(-1, 1, self.graph.n_atoms)
+
+    def examine(self, name: str) -> tuple[dict[str, float], str | None]:
+        """Relative errors by check, and the fault in words if there is one."""
+        errors: dict[str, float] = {}
+        try:
+            fault = self._reach(errors) if name == "unfolded" else self._gauge(name, errors)
+            if fault is None:
+                fault = self._virials(name, errors)
+        except (ModelError, RuntimeError) as error:
+            fault = str(error).strip().splitlines()[-1]
+        return errors, fault
+
+    def _evaluate_in_double(self) -> None:
+        try:
+            double = copy.deepcopy(self.model).to(torch.float64)
+            self._forward = ForwardPass(double, model_graph(double, self.graph))
+            self.model = double
+        except (ModelError, RuntimeError, TypeError, AttributeError):  # some models only run as they were trained
+            return
+
+    def _gauge(self, name: str, errors: dict[str, float]) -> str | None:
+        everything = self._gradient(np.ones_like(self._phi))
+        weighted = self._gradient(self._phi)
+        reference = weighted - self._phi[:, None] * everything
+        gauge = _local_gauge if name == "local" else _adjoint_gauge
+        found = gauge(self.model, self.graph, self._phi)
+        errors["gauge"] = _relative(found - reference, weighted, everything)
+        if errors["gauge"] <= self.tolerance:
+            return None
+        fault = f"gauge check {errors['gauge']:.1e}, expected below {self.tolerance:.0e}; "
+        if name == "local":
+            return fault + "energies pass on to atoms beyond their own edges, though the model declares n_hops = 1"
+        hidden = ", ".join(self._forward.hidden) or "nothing seen: does it mix atoms outside of the edges (attention)?"
+        return fault + f"what may hide its crossings: {hidden}"
+
+    def _reach(self, errors: dict[str, float]) -> str | None:
+        energies, _ = self._unfolded
+        errors["reach"] = _relative(energies - self._energies, self._energies)
+        if errors["reach"] <= self.tolerance:
+            return None
+        return (
+            f"unfolding changes the energies by {errors['reach']:.1e}; they depend on atoms farther than "
+            f"n_hops = {self.model.n_hops} edges of {self.model.cutoff} Å, or on all atoms: declare what holds"
+        )
+
+    def _virials(self, name: str, errors: dict[str, float]) -> str | None:
+        virial = self._unfolded[1] if name == "unfolded" else ROUTES[name](self.model).atomic_virial(self.graph)[1]
+        errors["stress"] = _relative(virial.sum(axis=0) + self._strain_derivative, virial)
+        if errors["stress"] > self.tolerance:
+            return f"Σ W_j differs from the strain derivative by {errors['stress']:.1e}"
+        if name == "unfolded" or unfold(self.graph, self.model.n_hops).graph.n_edges > SMALL:
+            return None
+        return self._compare(virial, errors)
+
+    def _compare(self, virial: np.ndarray, errors: dict[str, float]) -> str | None:
+        try:
+            fault = self._reach({})
+        except (ModelError, RuntimeError):  # the model takes no cluster: there is nothing to compare with
+            return None
+        if fault:
+            # The route has passed the gauge check, which needs no n_hops.
+            self.notes.append(fault)
+            return None
+        errors["unfolded"] = _relative(virial - self._unfolded[1], virial)
+        if errors["unfolded"] <= self.tolerance:
+            return None
+        return f"virials differ from the unfolded ones by {errors['unfolded']:.1e}"
+
+    @cached_property
+    def _unfolded(self) -> tuple[np.ndarray, np.ndarray]:
+        return UnfoldedRoute(self.model).atomic_virial(self.graph)
+
+    @cached_property
+    def _strain_derivative(self) -> np.ndarray:
+        graph = model_graph(self.model, self.graph)
+        strain = torch.zeros((3, 3), dtype=graph.r_ij.dtype, device=graph.r_ij.device, requires_grad=True)
+        stretch = torch.eye(3).to(strain) + strain
+        cell = None if graph.cell is None else graph.cell @ stretch
+        strained = graph.replace(positions=graph.positions @ stretch, r_ij=graph.r_ij @ stretch, cell=cell)
+        energy = atomic_energies(self.model, strained).sum()
+        if not energy.requires_grad:
+            return np.zeros((3, 3))
+        (derivative,) = torch.autograd.grad(energy, strain, allow_unused=True, materialize_grads=True)
+        return to_numpy(derivative)
+
+    def _gradient(self, seeds: np.ndarray) -> np.ndarray:
+        return to_numpy(self._forward.gradient(torch.as_tensor(seeds).to(self._forward.energies)))
+
+
+def _adjoint_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> np.ndarray:
+    return AdjointRoute(model).gauge(graph, phi)
+
+
+def _local_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> np.ndarray:
+    graph, _, g_ij = LocalRoute(model).pair_forces(graph)
+    values = torch.as_tensor(phi).to(g_ij)
+    weighted = (values[graph.senders] - values[graph.receivers])[:, None] * g_ij
+    return to_numpy(-torch.zeros_like(graph.positions).index_add(0, graph.senders, weighted))
+
+
+def _relative(difference: np.ndarray, *scales: np.ndarray) -> float:
+    largest = float(np.abs(difference).max(initial=0.0))
+    scale = max(float(np.abs(values).max(initial=0.0)) for values in scales)
+    return largest / scale if largest else 0.0

@@ -1,5 +1,80 @@
-"""fluxan: exact, decomposed heat flux of machine-learned interatomic potentials."""
+"""fluxan: exact, decomposed heat flux of machine-learned interatomic potentials.
+
+Units: Å, ps, eV, u, K; heat fluxes are volume-extensive, in eV Å/ps.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fluxan.errors import FluxanError
+
+if TYPE_CHECKING:
+    from fluxan.contribution import contributions
+    from fluxan.dataset import carrier_flux, open_flux, total_flux
+    from fluxan.decomposition import decompose
+    from fluxan.flux.evaluate import atomic_virial, heat_flux
+    from fluxan.flux.pair import pair_flux
+    from fluxan.neighbors import build_graph
+    from fluxan.potentials.base import Potential
+    from fluxan.potentials.load import load_model
+    from fluxan.system import Flux, Frame, Graph
+    from fluxan.trajectory import convert, open_trajectory
+
 __version__ = "0.1.0"
+
+# Imported when first used: torch, numba and xarray take longer to import than a small job to run. No module here bears
+# the name of a public function: importing it would put the module in the function's place.
+_HOMES = {
+    "Flux": "system",
+    "Frame": "system",
+    "Graph": "system",
+    "Potential": "potentials.base",
+    "atomic_virial": "flux.evaluate",
+    "build_graph": "neighbors",
+    "carrier_flux": "dataset",
+    "contributions": "contribution",
+    "convert": "trajectory",
+    "decompose": "decomposition",
+    "heat_flux": "flux.evaluate",
+    "load_model": "potentials.load",
+    "open_flux": "dataset",
+    "open_trajectory": "trajectory",
+    "pair_flux": "flux.pair",
+    "total_flux": "dataset",
+}
+
+__all__ = [
+    "Flux",
+    "FluxanError",
+    "Frame",
+    "Graph",
+    "Potential",
+    "atomic_virial",
+    "build_graph",
+    "carrier_flux",
+    "contributions",
+    "convert",
+    "decompose",
+    "heat_flux",
+    "load_model",
+    "open_flux",
+    "open_trajectory",
+    "pair_flux",
+    "total_flux",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fluxan' has no attribute {name!r}")
+    value = getattr(import_module(f"fluxan.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*__all__, "__version__"])

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.errors import InputError, ModelError
+from fluxan.flux.check import ROUTES, choose_route
 from fluxan.flux.energies import model_name
 from fluxan.groups import assign_groups
 from fluxan.kernels import cpu
 from fluxan.neighbors import build_graph
-from fluxan.system import Flux, Frame, Graph
+from fluxan.potentials.load import load_model
+from fluxan.system import Flux
 from fluxan.units import MASS_VELOCITY2
 
 if TYPE_CHECKING:
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from fluxan.flux.check import CheckReport, Route
-
-ROUTES = ("auto", "local", "adjoint", "unfolded")
-
+    from fluxan.system import Frame, Graph
 
 def heat_flux(
     frame: Frame, model: object, *, groups: str | Sequence[object] = "element", route: str = "auto"
@@ -51,7 +51,8 @@ def heat_flux(
     ModelError
         The model does not know an element, or fails the check of the route.
     """
-    evaluator = FluxEvaluator(_model(model), frame.numbers, groups=groups, route=route)
+    module = load_model(model)
+    evaluator = FluxEvaluator(module, frame.numbers, groups=groups, route=route, passed=_passed(module))
     return evaluator.flux(frame, build_graph(frame, evaluator.model.cutoff))
 
 
@@ -75,7 +76,8 @@ def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.nda
     ModelError
         The model does not know an element, or fails the check of the route.
     """
-    evaluator = FluxEvaluator(_model(model), frame.numbers, route=route)
+    module = load_model(model)
+    evaluator = FluxEvaluator(module, frame.numbers, route=route, passed=_passed(module))
     graph = build_graph(frame, evaluator.model.cutoff)
     return evaluator.route_for(graph).atomic_virial(graph)[1]
 
@@ -90,6 +92,7 @@ class FluxEvaluator:
         Atomic numbers.
     groups : "element" or one label per atom
     route : {"auto", "local", "adjoint", "unfolded"}
+    passed : reports of checks that the model has passed, by requested route; what is missing is checked and added
     """
 
     def __init__(
@@ -99,14 +102,16 @@ class FluxEvaluator:
         *,
         groups: str | Sequence[object] = "element",
         route: str = "auto",
+        passed: dict[str, CheckReport] | None = None,
     ) -> None:
-        if route not in ROUTES:
-            raise InputError(f"route={route!r} is not known; give one of {', '.join(ROUTES)}")
+        if route != "auto" and route not in ROUTES:
+            raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
         _refuse_unknown_elements(model, numbers)
         self.model = model
         self.groups, self.labels = assign_groups(numbers, groups)
         self.report: CheckReport | None = None
         self._requested = route
+        self._passed = {} if passed is None else passed
         self._route: Route | None = None
 
     def flux(self, frame: Frame, graph: Graph) -> Flux:
@@ -133,16 +138,21 @@ class FluxEvaluator:
     def route_for(self, graph: Graph) -> Route:
         """The route, checked on the first graph it is asked for."""
         if self._route is None:
-            from fluxan.flux.check import choose_route
-
-            self._route, self.report = choose_route(self.model, graph, route=self._requested)
+            self.report = self._passed.get(self._requested)
+            if self.report is None:
+                self._route, self.report = choose_route(self.model, graph, route=self._requested)
+                self._passed[self._requested] = self.report
+            else:
+                self._route = ROUTES[self.report.route](self.model)
         return self._route
 
 
-def _model(model: object) -> torch.nn.Module:
-    from fluxan.potentials.load import load_model
+#: Checks that single calls have passed; a model that is gone takes its entry along.
+_PASSED: weakref.WeakKeyDictionary[torch.nn.Module, dict[str, CheckReport]] = weakref.WeakKeyDictionary()
 
-    return load_model(model)
+
+def _passed(model: torch.nn.Module) -> dict[str, CheckReport]:
+    return _PASSED.setdefault(model, {})
 
 
 def _refuse_unknown_elements(model: torch.nn.Module, numbers: np.ndarray) -> None:

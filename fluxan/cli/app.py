@@ -1,0 +1,55 @@
+"""The command line: one sub-command per module, errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fluxan.cli import convert, decompose, demo, info
+from fluxan.errors import FluxanError
+
+app = typer.Typer(
+    name="fluxan",
+    help="Heat flux of machine-learned interatomic potentials: exact, split by element.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (decompose.decompose, info.info, convert.convert, demo.demo):
+    app.command()(command)
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Heat flux of machine-learned interatomic potentials: exact, split by element."""
+    if version:
+        from fluxan import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    _state["debug"] = debug
+
+
+_state = {"debug": False}
+
+
+def main() -> None:
+    """Run the command; an error a user can mend is one line on standard error, and exit status 2."""
+    try:
+        app()
+    except FluxanError as error:
+        if _state["debug"]:
+            raise
+        message = " ".join(str(error).split())
+        print(f"fluxan: error: {message}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,63 @@
+"""`fluxan decompose`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fluxan.cli.options import Json, Overwrite, Source, with_reader_options
+
+
+@with_reader_options
+def decompose(
+    traj: Source,
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or mace:FILE.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="NetCDF file to write.")] = Path("flux.nc"),
+    groups: Annotated[str, typer.Option(help="element, or a text file with one label per atom.")] = "element",
+    velocities: Annotated[Path | None, typer.Option(help=".npy file (frames, atoms, 3) in Å/ps.")] = None,
+    route: Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")] = "auto",
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an output that was begun.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    json: Json = False,
+    reader: dict[str, Any],
+) -> None:
+    """Decompose the heat flux of a trajectory by owner and carrier of the energy.
+
+    Example: fluxan decompose run.lammpstrj --elements Ar,Kr --timestep 0.004 --model ar-kr --output flux.nc
+    """
+    import fluxan
+    from fluxan.cli.tables import print_contributions
+
+    dataset = fluxan.decompose(
+        traj,
+        model,
+        groups=_labels(groups),
+        velocities=velocities,
+        route=route,
+        device=device,
+        output=output,
+        resume=resume,
+        overwrite=overwrite,
+        progress=not quiet,
+        reader=reader,
+    )
+    print_contributions(dataset, output, json=json)
+
+
+def _labels(groups: str) -> str | list[str]:
+    """"element", or the words of a file."""
+    if groups == "element":
+        return groups
+    from fluxan.errors import FileError
+
+    try:
+        return Path(groups).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"--groups {groups}: neither the word element nor a readable text file of labels") from error

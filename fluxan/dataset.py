@@ -1,0 +1,299 @@
+"""The Dataset: what `decompose` gives, in memory and as a NetCDF file that grows while a job runs.
+
+Files are CDF-5 (``NETCDF3_64BIT_DATA``): HDF5-based files are at times lost whole when their writer is killed. A chunk
+writes every variable, `time` last, then syncs; so a frame whose time is there is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.errors import FileError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import xarray
+
+    from fluxan.system import Flux
+
+SCHEMA = "fluxan flux 1"
+
+#: Dimensions and unit of each variable, in the order they are written; `time` closes a chunk.
+VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "potential": (("time", "owner", "carrier", "xyz"), "eV angstrom/ps", "virial flux, owner of the energy x carrier"),
+    "kinetic": (("time", "carrier", "xyz"), "eV angstrom/ps", "convection of kinetic energy"),
+    "convective": (("time", "carrier", "xyz"), "eV angstrom/ps", "convection of potential energy"),
+    "velocity": (("time", "carrier", "xyz"), "angstrom/ps", "sum of velocities"),
+    "volume": (("time",), "angstrom3", "volume of the cell; missing for a cluster"),
+    "temperature": (("time",), "K", "kinetic temperature"),
+    "potential_energy": (("time",), "eV", "sum of atomic energies"),
+    "frame_sha256": (("time",), "1", "first 64 bits of the SHA-256 of the frame as read; resuming compares it"),
+    "time": (("time",), "ps", "time; a frame without it is not complete"),
+}
+#: More than any header takes.
+HEADER_BYTES = 65_536
+INTEGER = ("frame_sha256",)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame's entry: its flux and what the frame itself tells."""
+
+    flux: Flux
+    time: float
+    volume: float
+    temperature: float
+    sha256: int
+
+    def values(self) -> dict[str, object]:
+        """Every variable of `VARIABLES` by name."""
+        flux = self.flux
+        parts = {name: getattr(flux, name) for name in ("potential", "kinetic", "convective", "velocity")}
+        whole = {"volume": self.volume, "temperature": self.temperature, "potential_energy": flux.potential_energy}
+        return parts | whole | {"frame_sha256": self.sha256, "time": self.time}
+
+
+def stack(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Rows as one array per variable, time first."""
+    sizes = {"owner": len(labels), "carrier": len(labels), "xyz": 3}
+    columns = [row.values() for row in rows]
+    return {
+        name: np.array([c[name] for c in columns], dtype=_dtype(name)).reshape(-1, *(sizes[d] for d in dims[1:]))
+        for name, (dims, _, _) in VARIABLES.items()
+    }
+
+
+def to_xarray(
+    columns: Mapping[str, np.ndarray], labels: Sequence[str], attributes: Mapping[str, object]
+) -> xarray.Dataset:
+    """The Dataset in memory."""
+    import xarray
+
+    variables = {
+        name: (dims, columns[name], {"units": unit, "long_name": long_name})
+        for name, (dims, unit, long_name) in VARIABLES.items()
+    }
+    if attributes.get("time_unit") == "frame":
+        variables["time"][2]["units"] = "frame"
+    coordinates = {"owner": list(labels), "carrier": list(labels), "xyz": list("xyz")}
+    return xarray.Dataset(variables, coordinates, dict(attributes))
+
+
+def open_flux(path: str | Path) -> xarray.Dataset:
+    """A flux file as a Dataset; arrays stay on disk until they are used.
+
+    Raises
+    ------
+    FileError
+        Missing, or not a flux file of fluxan.
+    """
+    import xarray
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    try:
+        dataset = xarray.open_dataset(path, engine="netcdf4", decode_times=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FileError(f"{path} is not a NetCDF file that can be read ({error})") from error
+    if dataset.attrs.get("schema") != SCHEMA:
+        found = dataset.attrs.get("schema", "none")
+        dataset.close()
+        raise FileError(f"{path} is not a flux file of this version of fluxan: schema {found!r}, expected {SCHEMA!r}")
+    complete = np.isfinite(dataset["time"].values)
+    # A killed job leaves at most one chunk without its times at the end.
+    return dataset if complete.all() else dataset.isel(time=slice(0, int(complete.argmin())))
+
+
+def is_flux_file(path: str | Path) -> bool:
+    """Whether a file is a flux file of fluxan, of any version."""
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return str(getattr(file, "schema", "")).startswith("fluxan flux")
+    except OSError:
+        return False
+
+
+def total_flux(dataset: xarray.Dataset) -> xarray.DataArray:
+    """Total flux J, (time, xyz) in eV Å/ps."""
+    return _with_unit(carrier_flux(dataset).sum("carrier"), "total heat flux")
+
+
+def carrier_flux(dataset: xarray.Dataset) -> xarray.DataArray:
+    """Flux carried by each group, (time, carrier, xyz) in eV Å/ps: virial, kinetic and potential convection."""
+    flux = dataset["potential"].sum("owner") + dataset["kinetic"] + dataset["convective"]
+    return _with_unit(flux, "heat flux by carrier")
+
+
+def _with_unit(array: xarray.DataArray, name: str) -> xarray.DataArray:
+    array.attrs = {"units": VARIABLES["potential"][1], "long_name": name}
+    return array
+
+
+class FluxFile:
+    """A flux file that is being written, or continued.
+
+    Parameters
+    ----------
+    path : path
+    labels : names of the groups
+    identity : attributes that identify the job; a job may only continue a file that says the same
+    chunk : frames per chunk
+    """
+
+    def __init__(self, path: str | Path, labels: Sequence[str], identity: Mapping[str, object], chunk: int) -> None:
+        self.path = Path(path)
+        self.labels = tuple(labels)
+        self.identity = dict(identity)
+        self.chunk = chunk
+        self.n_frames = 0
+        self._file = None
+
+    def create(self, attributes: Mapping[str, object]) -> None:
+        """Begin a new file with further attributes; it appears under its name only when its header is complete.
+
+        Raises
+        ------
+        OutputError
+            The folder is missing or not writable.
+        """
+        import netCDF4
+
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            _reserve(beside, HEADER_BYTES)
+            with netCDF4.Dataset(beside, "w", format="NETCDF3_64BIT_DATA") as file:
+                _define(file, self.labels, self.identity | dict(attributes))
+            beside.replace(self.path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        self._open()
+
+    def resume(self) -> int:
+        """Continue an existing file after its last whole chunk; returns how many frames stay.
+
+        Raises
+        ------
+        OutputError
+            The file is of another kind, or was begun with another model, trajectory or setting.
+        """
+        try:
+            dataset = open_flux(self.path)
+        except FileError as error:
+            raise OutputError(f"cannot resume: {error}") from error
+        with dataset:
+            for name, mine in self.identity.items():
+                theirs = dataset.attrs.get(name)
+                if theirs != mine:
+                    raise OutputError(
+                        f"cannot resume {self.path}: it was begun with {name} = {theirs!r}, this job has {mine!r}; "
+                        "give another output, or overwrite it"
+                    )
+            self.n_frames = dataset.sizes["time"] // self.chunk * self.chunk
+        self._open()
+        return self.n_frames
+
+    def frame_sha256(self, frame: int) -> int:
+        """What is stored of a frame's SHA-256."""
+        return int(self._file["frame_sha256"][frame])
+
+    def write(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Append one chunk and see that it reaches the file.
+
+        Raises
+        ------
+        OutputError
+            The disk is full or gone.
+        """
+        start, stop = self.n_frames, self.n_frames + len(columns["time"])
+        try:
+            _reserve(self.path, sum(columns[name].nbytes for name in VARIABLES))
+            for name in VARIABLES:
+                self._file[name][start:stop] = columns[name]
+            self._file.sync()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(
+                f"{self.path}: frames {start} to {stop - 1} could not be written ({reason}); "
+                f"make room and resume, {start} frames are safe"
+            ) from error
+        self.n_frames = stop
+
+    def set_attributes(self, attributes: Mapping[str, object]) -> None:
+        """Set attributes that the header has room for: numbers, and words no longer than before."""
+        for name, value in attributes.items():
+            self._file.setncattr(name, value)
+
+    def close(self) -> None:
+        """Close the file; harmless when it is closed already."""
+        if self._file is not None and self._file.isopen():
+            self._file.close()
+
+    def _open(self) -> None:
+        import netCDF4
+
+        try:
+            self._file = netCDF4.Dataset(self.path, "r+")
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        self._file.set_auto_mask(False)
+
+
+def _reserve(path: Path, n_bytes: int) -> None:
+    """Claim room on the disk: netCDF-C crashes the process at closing when a write fails for want of it.
+
+    What is claimed beyond the present end is not lost: the records that follow fill it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), file.tell(), n_bytes)
+
+
+def _define(file: object, labels: Sequence[str], attributes: Mapping[str, object]) -> None:
+    file.createDimension("time", None)
+    names = {"owner": list(labels), "carrier": list(labels), "xyz": list("xyz")}
+    for name, entries in names.items():
+        encoded = [entry.encode() for entry in entries]
+        width = max(map(len, encoded))
+        file.createDimension(name, len(entries))
+        file.createDimension(f"{name}_length", width)
+        variable = file.createVariable(name, "S1", (name, f"{name}_length"))
+        variable.setncattr("_Encoding", "utf-8")
+        variable[:] = np.array(entries)
+    for name, (dims, unit, long_name) in VARIABLES.items():
+        fill = None if name in INTEGER else np.nan
+        variable = file.createVariable(name, _dtype(name), dims, fill_value=fill)
+        variable.setncatts({"units": unit, "long_name": long_name})
+    if attributes.get("time_unit") == "frame":
+        file["time"].setncattr("units", "frame")
+    file.setncatts({"schema": SCHEMA, "Conventions": "CF-1.8", **attributes})
+
+
+def _dtype(name: str) -> type:
+    return np.int64 if name in INTEGER else np.float64
+
+
+def require_flux(dataset: object) -> xarray.Dataset:
+    """The Dataset behind a path or a Dataset.
+
+    Raises
+    ------
+    InputError
+        It is something else.
+    """
+    import xarray
+
+    if isinstance(dataset, (str, Path)):
+        return open_flux(dataset)
+    if isinstance(dataset, xarray.Dataset) and "potential" in dataset:
+        return dataset
+    raise InputError(f"expected a flux Dataset or the path of a flux file, got {type(dataset).__name__}")

@@ -1,0 +1,295 @@
+"""The main call: a trajectory and a model in, the decomposed heat flux of every frame out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fluxan.dataset import FluxFile, Row, stack, to_xarray
+from fluxan.errors import FluxanError, InputError, ModelError, OutputError, TrajectoryError
+from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.neighbors import NeighborList
+from fluxan.potentials.fingerprint import model_sha256
+from fluxan.trajectory import as_trajectory, read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import torch
+    import xarray
+
+    from fluxan.system import Frame
+    from fluxan.trajectory import Trajectory
+
+#: Atoms per chunk: what is lost at most when a job is killed, some seconds of work.
+CHUNK_ATOMS = 200_000
+CHUNK_FRAMES = 100
+
+
+def decompose(
+    traj: object,
+    model: object = None,
+    *,
+    groups: str | Sequence[object] = "element",
+    velocities: object = None,
+    route: str = "auto",
+    device: str = "cpu",
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    reader: Mapping[str, object] | None = None,
+) -> xarray.Dataset:
+    """Heat flux of every frame of a trajectory, split by owner and carrier of the energy.
+
+    Parameters
+    ----------
+    traj : path, mdtraj.Trajectory, list of ase.Atoms, or iterable of Frame
+    model : Potential or what `fluxan.load_model` takes
+        None takes what the trajectory carries: the calculator of ASE atoms, the model description in a NetCDF file,
+        or the one `fluxan.toml` beside the file.
+    groups : "element" or one label per atom
+    velocities : (n_frames, n_atoms, 3) array or path of an .npy file, Å/ps, for a trajectory that has none
+    route : {"auto", "local", "adjoint", "unfolded"}
+    device : where the model runs, as torch names it
+    output : path of a NetCDF file that is written while the job runs
+        Without it the result is kept in memory.
+    resume : continue an output that was begun; with none yet, start it
+    overwrite : replace an existing output
+    progress : show a progress bar on standard error
+    reader : options of `fluxan.open_trajectory`
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions time, owner, carrier, xyz; see `fluxan.dataset.VARIABLES`. With `output` its arrays stay on disk
+        until they are used.
+
+    Raises
+    ------
+    FluxanError
+        Its message says what is wrong, where, and what to do. Frames before a faulty one are kept.
+    """
+    sink_path = _check_output(output, resume=resume, overwrite=overwrite)
+    trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
+    module = _find_model(trajectory, model).to(device)
+    job = Job(trajectory, module, groups=groups, route=route)
+    sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
+    with closing(sink), _progress(progress, trajectory, sink.n_frames) as bar:
+        for rows in job.chunks(sink):
+            sink.write(rows)
+            bar.advance(len(rows))
+    return sink.dataset()
+
+
+class Sink(Protocol):
+    """Where rows go."""
+
+    n_frames: int
+
+    def frame_sha256(self, frame: int) -> int:
+        """What is stored of a frame's SHA-256."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Take the rows of a chunk."""
+
+
+class Job:
+    """One trajectory through one model, in chunks whose borders depend on the frame index alone."""
+
+    def __init__(
+        self, trajectory: Trajectory, model: torch.nn.Module, *, groups: str | Sequence[object], route: str
+    ) -> None:
+        self.trajectory = trajectory
+        self.model = model
+        self._groups = groups
+        self._route = route
+        first = next(iter(trajectory.frames()), None)
+        if first is None:
+            raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
+        self.first = first
+        self.evaluator = FluxEvaluator(model, first.numbers, groups=groups, route=route)
+        self.chunk = int(np.clip(CHUNK_ATOMS // first.n_atoms, 1, CHUNK_FRAMES))
+
+    def identity(self) -> dict[str, object]:
+        """Attributes that say which job this is; only the same job may continue a file."""
+        groups = hashlib.sha256(self.evaluator.groups.tobytes() + repr(self.evaluator.labels).encode())
+        return {
+            "model_sha256": model_sha256(self.model),
+            "trajectory_name": self.trajectory.name,
+            "groups_sha256": groups.hexdigest(),
+            "route_requested": self._route,
+            "chunk_frames": self.chunk,
+        }
+
+    def attributes(self, rows: Sequence[Row]) -> dict[str, object]:
+        """Attributes known once the first chunk is done."""
+        import fluxan
+
+        report = self.evaluator.report
+        step = rows[1].time - rows[0].time if len(rows) > 1 and self.trajectory.has_time else np.nan
+        return {
+            "fluxan_version": fluxan.__version__,
+            "trajectory_sha256": self.trajectory.identity()["sha256"],
+            "route": report.route,
+            "self_check": str(report),
+            "time_step": step,
+            "time_unit": "ps" if self.trajectory.has_time else "frame",
+            "periodic": int(self.first.cell is not None),
+            "model": getattr(self.model, "describe", lambda: None)() or type(self.model).__name__,
+        }
+
+    def chunks(self, sink: Sink) -> Iterator[list[Row]]:
+        """Rows of chunk after chunk, beginning behind what the sink holds; a fault comes after the rows before it."""
+        neighbors = NeighborList(self.model.cutoff)
+        rows: list[Row] = []
+        try:
+            for frame in self._frames(sink):
+                if not rows:
+                    neighbors.reset()
+                rows.append(self._row(frame, neighbors))
+                if len(rows) == self.chunk:
+                    yield rows
+                    rows = []
+        except FluxanError:
+            if rows:
+                yield rows
+            raise
+        if rows:
+            yield rows
+
+    def _frames(self, sink: Sink) -> Iterator[Frame]:
+        done = sink.n_frames
+        frames = read_ahead(self.trajectory.frames(start=max(0, done - 1)))
+        with closing(frames):
+            if done and frame_sha256(next(frames, None)) != sink.frame_sha256(done - 1):
+                raise OutputError(
+                    f"cannot resume: frame {done - 1} of {self.trajectory.name} is not the one the output was made "
+                    "from; give the same trajectory, or another output"
+                )
+            yield from frames
+
+    def _row(self, frame: Frame, neighbors: NeighborList) -> Row:
+        try:
+            flux = self.evaluator.flux(frame, neighbors.graph(frame))
+        except (InputError, ModelError) as error:
+            raise type(error)(f"{self.trajectory.name}, time {frame.time:g}: {error}") from error
+        volume = np.nan if frame.volume is None else frame.volume
+        return Row(flux, frame.time, volume, frame.temperature, frame_sha256(frame))
+
+
+class MemorySink:
+    """Keeps the columns of all chunks."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._chunks: list[dict[str, np.ndarray]] = []
+        self._attributes: dict[str, object] = {}
+        self.n_frames = 0
+
+    def frame_sha256(self, frame: int) -> int:
+        """What is stored of a frame's SHA-256."""
+        return int(np.concatenate([c["frame_sha256"] for c in self._chunks])[frame])
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Take the rows of a chunk."""
+        if not self._chunks:
+            self._attributes = self._job.identity() | self._job.attributes(rows)
+        self._chunks.append(stack(rows, self._job.evaluator.labels))
+
+    def dataset(self) -> xarray.Dataset:
+        """All frames as one Dataset."""
+        columns = {name: np.concatenate([c[name] for c in self._chunks]) for name in self._chunks[0]}
+        return to_xarray(columns, self._job.evaluator.labels, self._attributes)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class FileSink:
+    """Writes chunk after chunk to a NetCDF file."""
+
+    def __init__(self, job: Job, path: Path, *, resume: bool) -> None:
+        self._job = job
+        self._file = FluxFile(path, job.evaluator.labels, job.identity(), job.chunk)
+        self._begun = resume and path.exists()
+        self.n_frames = self._file.resume() if self._begun else 0
+
+    def frame_sha256(self, frame: int) -> int:
+        """What is stored of a frame's SHA-256."""
+        return self._file.frame_sha256(frame)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the rows of a chunk and sync."""
+        if not self._begun:
+            self._file.create(self._job.attributes(rows))
+            self._begun = True
+        self._file.write(stack(rows, self._job.evaluator.labels))
+
+    def dataset(self) -> xarray.Dataset:
+        """The file, opened for reading."""
+        from fluxan.dataset import open_flux
+
+        return open_flux(self._file.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def frame_sha256(frame: Frame | None) -> int:
+    """First 64 bits of the SHA-256 of a frame's positions, velocities and cell."""
+    digest = hashlib.sha256()
+    for array in () if frame is None else (frame.positions, frame.velocities, frame.cell):
+        if array is not None:
+            digest.update(array)
+    return int.from_bytes(digest.digest()[:8], "little", signed=True)
+
+
+def _check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
+    """The output's path, refused before any work when it cannot be written."""
+    if output is None:
+        if resume:
+            raise InputError("resume=True needs output=, the file to continue")
+        return None
+    path = Path(output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
+    if path.exists() and not (resume or overwrite):
+        raise OutputError(f"{path} exists; resume it, overwrite it, or give another output")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: permission denied")
+    return path
+
+
+def _find_model(trajectory: Trajectory, model: object) -> torch.nn.Module:
+    from fluxan.potentials.load import load_model, parse_model
+
+    if model is not None:
+        return load_model(model)
+    if trajectory.calculator is not None:
+        return load_model(trajectory.calculator)
+    if trajectory.model_text:
+        return parse_model(trajectory.model_text, source=f"the model in {trajectory.name}")
+    beside = None if trajectory.path is None else Path(trajectory.path).with_name("fluxan.toml")
+    if beside is not None and beside.is_file():
+        return load_model(beside)
+    raise ModelError(
+        f"{trajectory.name} carries no model: give model= (--model), a potential's .toml or a checkpoint, "
+        "or put a fluxan.toml beside the file"
+    )
+
+
+def _progress(show: bool, trajectory: Trajectory, done: int) -> object:
+    from fluxan.report.progress import progress_bar
+
+    try:
+        total: int | None = len(trajectory)
+    except TypeError:
+        total = None
+    return progress_bar(trajectory.name, total=total, done=done, show=show)

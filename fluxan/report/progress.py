@@ -1,0 +1,54 @@
+"""A progress bar on standard error, with rate and time left."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Bar:
+    """A bar that counts frames; one that shows nothing when it has nothing to draw on."""
+
+    def __init__(self, progress: object = None, task: object = None) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, n_frames: int) -> None:
+        """Count frames as done."""
+        if self._progress is not None:
+            self._progress.update(self._task, advance=n_frames, rate=self._rate())
+
+    def _rate(self) -> str:
+        speed = self._progress.tasks[0].speed
+        return "" if speed is None else f"{speed:.4g} frames/s"
+
+
+@contextmanager
+def progress_bar(name: str, *, total: int | None, done: int = 0, show: bool = True) -> Iterator[Bar]:
+    """A bar for as long as the context lasts.
+
+    Parameters
+    ----------
+    name : what is worked on
+    total : frames in all, None when it is not known
+    done : frames already done
+    show : False draws nothing
+    """
+    if not show:
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""))

@@ -1,0 +1,79 @@
+"""The layout that everything else relies on: packages, direction of imports, start-up."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported_modules(path):
+    """Top-level names and fluxan modules that a file imports, at the top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files_of(folder):
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_every_package_is_listed_in_setup_cfg():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    found = {".".join(f.parent.relative_to(ROOT).parts) for f in (ROOT / "fluxan").rglob("__init__.py")}
+    assert listed == found | {"fluxan.kernels"}
+
+
+def test_kernels_import_numerics_only():
+    standard = set(sys.stdlib_module_names)
+    for path in files_of("kernels"):
+        roots = {name.partition(".")[0] for name in imported_modules(path)}
+        assert roots - standard <= {"numpy", "numba"}, path
+
+
+def test_potentials_know_nothing_of_flux():
+    for path in files_of("fluxan/potentials"):
+        assert not [name for name in imported_modules(path) if name.startswith("fluxan.flux")], path
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "rich", "typer"])
+def test_only_cli_and_report_know_how_things_look(package):
+    for path in files_of("fluxan"):
+        if path.relative_to(ROOT / "fluxan").parts[0] in {"cli", "report"}:
+            continue
+        assert package not in {name.partition(".")[0] for name in imported_modules(path)}, path
+
+
+def test_readers_alone_open_trajectories():
+    for path in files_of("fluxan"):
+        if path.relative_to(ROOT / "fluxan").parts[0] == "trajectory":
+            continue
+        readers = [n for n in imported_modules(path) if n.startswith(("ase.io", "mdtraj", "chemfiles"))]
+        assert not readers, path
+
+
+@pytest.mark.parametrize("module", ["fluxan", "fluxan.cli.app"])
+def test_start_up_imports_nothing_heavy(module):
+    heavy = ("torch", "numba", "xarray", "vesin", "ase.io", "dask", "matplotlib", "mdtraj", "netCDF4", "scipy.signal")
+    code = f"import sys, {module}; print(*[m for m in {heavy!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def test_no_module_bears_the_name_of_a_public_function():
+    import fluxan
+
+    modules = {path.stem for path in (ROOT / "fluxan").iterdir()}
+    assert not modules & set(fluxan.__all__)
+    assert all(getattr(fluxan, name) is not None for name in fluxan.__all__)

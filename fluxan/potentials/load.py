@@ -84,6 +84,8 @@ def parse_model(text: str, *, source: str) -> torch.nn.Module:
         return _build(settings)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
+    except OverflowError:
+        raise ModelError(f"{source}: a number is too large to compute with") from None
 
 
 def _load_file(path: Path) -> torch.nn.Module:

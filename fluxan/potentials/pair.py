@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from fluxan.errors import ModelError
 from fluxan.potentials.elements import ElementPotential
 from fluxan.potentials.parameters import (
     Parameter,
@@ -133,6 +134,10 @@ class PairPotential(ElementPotential):
         table = torch.tensor(rows, dtype=torch.float64).T.contiguous()
         cutoffs = torch.tensor([self.rows[pair]["cutoff"] for pair in pairs], dtype=torch.float64)
         energy, slope = self.energy_and_slope(cutoffs.square(), table.unbind())
+        for pair, sound in zip(pairs, (energy.isfinite() & slope.isfinite()).tolist(), strict=True):
+            if not sound:
+                cutoff = self.rows[pair]["cutoff"]
+                raise ModelError(f"pairs.{label_of(*pair)} gives no finite energy at its cutoff of {cutoff} Å")
         # The straight line that is taken off φ: intercept, and gradient times r.
         gradient = slope * cutoffs if self.truncation == "force" else torch.zeros_like(slope)
         line = torch.stack([energy - gradient * cutoffs, gradient])[: TRUNCATIONS.index(self.truncation)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, ReaderOptions, Record, Trajectory
+from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, ReaderOptions, Record, Trajectory, naming
 from fluxan.trajectory.cdf import ClassicFile
 from fluxan.trajectory.cell import cell_from_lengths_angles
 from fluxan.trajectory.hdf5_file import Hdf5File
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _LENGTHS = {
     "angstrom": 1.0,
-    "angstroms": 1.0,
     "a": 1.0,
     "nanometer": LENGTH["nm"],
     "nm": LENGTH["nm"],
@@ -61,10 +60,11 @@ class AmberTrajectory(Trajectory):
             raise FileError(f"{path}: no coordinates along frames; this NetCDF file is no AMBER trajectory")
         self._n_atoms = self._file.variables["coordinates"].shape[0]
         self._names = [name for name in _PER_FRAME if name in variables and variables[name].per_frame]
-        with _in_file(self.name):
+        with naming(self.name):
             self._factors = {name: _factor(name, variables[name].attributes) for name in self._names}
             self._check_shapes()
-        self._pbc = tuple(bool(p) for p in np.atleast_1d(self._file.attributes.get("fluxan_pbc", PERIODIC)))
+        flags = np.atleast_1d(self._file.attributes.get("fluxan_pbc", PERIODIC))
+        self._pbc = PERIODIC if flags.shape != (3,) else (bool(flags[0]), bool(flags[1]), bool(flags[2]))
         text = self._file.attributes.get("fluxan_model")
         self.model_text = text if isinstance(text, str) and text else None
         self.has_time = "time" in self._names
@@ -93,7 +93,7 @@ class AmberTrajectory(Trajectory):
         per_block = max(1, BLOCK_BYTES // max(self._file.frame_bytes(), 1) // indices.step)
         for begin in range(0, len(wanted), per_block):
             part = wanted[begin : begin + per_block]
-            with _in_file(self.name):
+            with naming(self.name):
                 block = self._file.read_frames(self._names, part.start, part[-1] - part.start + 1)
             for index in part:
                 with self.naming(index):
@@ -164,14 +164,14 @@ def _open(path: Path) -> ClassicFile | Hdf5File:
 
 
 def _factor(name: str, attributes: dict[str, Any]) -> float:
-    """What stored values are multiplied by to be in fluxan's unit."""
+    """Return what stored values are multiplied by to be in fluxan's unit."""
     scale = attributes.get("scale_factor", 1.0)
-    if not np.isscalar(scale) or isinstance(scale, str) or not np.isfinite(scale):
+    if not (isinstance(scale, int | float | np.number) and np.isfinite(scale)):
         raise InputError(f"scale_factor of {name!r} is {scale!r}; expected a number")
     unit = attributes.get("units")
     if unit is None or name in {"cell_angles", "id", "identifier", "type", "atom_types"}:
         return float(scale)
-    words = str(unit).strip().lower().split("/")
+    words = [word.removesuffix("s") if len(word) > 2 else word for word in str(unit).strip().lower().split("/")]
     known: dict[str, list[dict[str, float]]] = {"velocities": [_LENGTHS, _TIMES], "time": [_TIMES]}
     if name == "forces":
         words = ["/".join(words[:-1]), words[-1]]
@@ -182,18 +182,3 @@ def _factor(name: str, attributes: dict[str, Any]) -> float:
         raise InputError(f"{name} are in {unit!r}; known units are {' / '.join(', '.join(t) for t in tables)}")
     factors = [table[word] for word, table in zip(words, tables, strict=True)]
     return float(scale) * factors[0] / (factors[1] if len(factors) == 2 else 1.0)
-
-
-class _in_file:  # noqa: N801
-    """Context manager that puts the file's name before the message of an `InputError`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise again, with the name."""
-        if isinstance(error, InputError):
-            raise TrajectoryError(f"{self._name}: {error}") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ import numpy as np
 
 from fluxan.errors import HalfStepWarning, InputError, TrajectoryError
 from fluxan.system import PERIODIC, Frame
+from fluxan.units import MASS_VELOCITY2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 #: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
 BLOCK_BYTES = 1 << 22
@@ -61,7 +64,7 @@ class ReaderOptions:
                 raise InputError(f"{name} is {value!r}; expected a whole number of frames, at least {lowest}")
         for name in ("timestep", "epsilon", "sigma", "mass"):
             value = getattr(self, name)
-            if value is not None and not (np.isscalar(value) and 0 < float(value) < np.inf):
+            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
                 raise InputError(f"{name} is {value!r}; expected a positive number")
 
 
@@ -93,7 +96,6 @@ class _Continuity:
     ids: np.ndarray | None
     step: int | None
     has_time: bool
-    fields: list[str] = field(default_factory=list)
 
     def check(self, frame: Frame, record: Record) -> None:
         """Compare with the frame before."""
@@ -125,6 +127,15 @@ class _Continuity:
             raise InputError(f"time {frame.time:g} ps follows {before.time:g} ps; time must grow")
 
 
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Turn an `InputError` into a `TrajectoryError` that names the file, and the frame, it came from."""
+    try:
+        yield
+    except InputError as error:
+        raise TrajectoryError(f"{place}: {error}") from error
+
+
 class Trajectory(ABC):
     """An iterable of `Frame`; iterating again starts again.
 
@@ -142,6 +153,10 @@ class Trajectory(ABC):
         Description of the model (TOML) that a fluxan writer stored with the trajectory.
     calculator : object or None
         The ASE calculator of the atoms, if they carry one.
+    half_step : bool
+        Whether the stored velocities belong to half an MD step before the positions.
+    md_step : float or None
+        MD time step, ps, where it is known.
     notes : list of str
         What a user should know, e.g. velocities of half steps.
     """
@@ -157,6 +172,7 @@ class Trajectory(ABC):
         self.has_time = True
         self.notes: list[str] = []
         self.half_step = False
+        self.md_step: float | None = None
         self._warned = False
 
     @abstractmethod
@@ -177,7 +193,7 @@ class Trajectory(ABC):
         return None if total is None else len(self._indices(0, total))
 
     def __len__(self) -> int:
-        """Number of selected frames; a TypeError where the format does not tell."""
+        """Return the number of selected frames; a TypeError where the format does not tell."""
         n_frames = self.n_frames
         if n_frames is None:
             raise TypeError(f"{self.name}: the number of frames is not known before all are read")
@@ -188,7 +204,7 @@ class Trajectory(ABC):
         return self.frames()
 
     def frames(self, *, start: int = 0) -> Iterator[Frame]:
-        """Selected frames from the `start`-th selected one on.
+        """Yield the selected frames from the `start`-th selected one on.
 
         Raises
         ------
@@ -206,7 +222,7 @@ class Trajectory(ABC):
             yield frame
 
     def info(self) -> dict[str, Any]:
-        """What the trajectory holds, read from its header and first frames: plain values for people and machines."""
+        """Tell what the trajectory holds, read from its header and first frames, as plain values."""
         frames = []
         for frame in self.frames():
             frames.append(frame)
@@ -238,9 +254,9 @@ class Trajectory(ABC):
         with self.path.open("rb") as file:
             return {"name": self.path.name, "sha256": sha256(file.read(IDENTITY_BYTES)).hexdigest()}
 
-    def naming(self, index: int) -> _Naming:
-        """A context that turns `InputError` into `TrajectoryError` naming this file and frame `index`."""
-        return _Naming(f"{self.name}, frame {index}")
+    def naming(self, index: int) -> AbstractContextManager[None]:
+        """Name this file and frame `index` in an `InputError`."""
+        return naming(f"{self.name}, frame {index}")
 
     def _indices(self, start: int, total: int | None) -> range:
         """File indices of the selected frames from the `start`-th on."""
@@ -253,18 +269,24 @@ class Trajectory(ABC):
         if time is None:
             self.has_time = False
             time = float(index)
-        velocities = record.velocities
-        if velocities is not None and self.half_step:
-            velocities = self._full_step(record, velocities)
-        return Frame(record.positions, velocities, record.cell, record.numbers, record.masses, time, record.pbc)
+        frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)
+        return self._full_step(frame, record) if self.half_step and frame.velocities is not None else frame
 
-    def _full_step(self, record: Record, velocities: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """Velocities at the time of the positions; readers whose files hold forces correct, others only say so."""
+    def _full_step(self, frame: Frame, record: Record) -> Frame:
+        """Return the frame with v(t) = v(t - dt/2) + F(t)/m dt/2, where forces and MD step are known."""
+        if record.forces is None or self.md_step is None:
+            lacking = "the file has no forces" if record.forces is None else "timestep= is not given"
+            self.warn_half_step(
+                f"velocities belong to half an MD step before the positions (leapfrog) and stay so, since {lacking}; "
+                "leapfrog=False if they do not"
+            )
+            return frame
         self.warn_half_step(
-            "velocities belong to half an MD step before the positions (leapfrog) and the file has no forces to correct "
-            "them with; use a full-step (velocity Verlet) run where this matters"
+            "velocities belonged to half an MD step before the positions (leapfrog) and were moved there with the "
+            "file's forces (exact without constraints); leapfrog=False if they did not"
         )
-        return velocities
+        kick = 0.5 * self.md_step / MASS_VELOCITY2 / np.asarray(frame.masses)[:, None]
+        return frame.replace(velocities=frame.velocities + kick * record.forces)
 
     def warn_half_step(self, message: str) -> None:
         """Note and warn, once per trajectory."""
@@ -282,21 +304,6 @@ class Trajectory(ABC):
             return first.time if n_frames == 1 else None
         last = next(iter(self.frames(start=n_frames - 1)), None)
         return None if last is None else last.time
-
-
-@dataclass(slots=True)
-class _Naming:
-    """Context manager that puts a place before the message of an `InputError`."""
-
-    place: str
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise again, with the place."""
-        if isinstance(error, InputError):
-            raise TrajectoryError(f"{self.place}: {error}") from error
 
 
 def _composition(numbers: np.ndarray) -> dict[str, int]:

@@ -26,7 +26,7 @@ _STREAMING = {4: (1 << 32) - 1, 8: (1 << 64) - 1}
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable of the header: `shape` is that of one frame where `per_frame`, `begin` counts from the file's start."""
+    """A variable of the header; `shape` is that of one frame where `per_frame`, `begin` a place in the file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -76,7 +76,7 @@ class ClassicFile:
         return promised, False
 
     def read(self, name: str) -> np.ndarray:
-        """A variable without frames, in native byte order."""
+        """Read a variable without frames, in native byte order."""
         variable = self.variables[name]
         if variable.begin + variable.n_bytes > self.size:
             raise FileError(f"{self.path}: file ends before its variable {name!r}")
@@ -86,7 +86,7 @@ class ClassicFile:
         return np.frombuffer(data, variable.dtype).reshape(variable.shape).astype(variable.dtype.newbyteorder("="))
 
     def read_frames(self, names: Sequence[str], first: int, count: int) -> dict[str, np.ndarray]:
-        """Frames `first` … `first + count - 1` of some variables, (count, …) each, as views in the file's byte order."""
+        """Read frames `first` … `first + count - 1` of some variables, (count, …) each, in the file's byte order."""
         with self.path.open("rb") as file:
             file.seek(self._record_begin + first * self._record_bytes)
             data = file.read(count * self._record_bytes)

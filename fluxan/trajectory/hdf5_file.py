@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +13,14 @@ from fluxan.errors import FileError
 from fluxan.trajectory.cdf import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 #: The netCDF and HDF5 C libraries may not be entered by two threads at once; whoever calls them holds this.
 NETCDF_LOCK = threading.RLock()
+
+#: No byte of a deflated chunk stands for more; sizes beyond are damage and must not be allocated.
+_LARGEST_RATIO = 1032
 
 
 class Hdf5File:
@@ -28,21 +32,26 @@ class Hdf5File:
     is_cut = False
 
     def __init__(self, path: Path, *, frame_variables: Sequence[str]) -> None:
+        self.path = path
+        self.attributes: dict[str, Any] = {}
+        self.variables: dict[str, Variable] = {}
+        with self._opened(f"{path}: the HDF5 file cannot be opened, was it cut or never closed?") as dataset:
+            self._describe(dataset, frame_variables)
+
+    @contextmanager
+    def _opened(self, complaint: str) -> Iterator[Any]:
+        """Open the file while the lock is held: HDF5 answers for a file still open even where it has changed since."""
         import netCDF4
 
-        self.path = path
         try:
-            with NETCDF_LOCK:
-                self._dataset = netCDF4.Dataset(str(path), "r")
-                self._dataset.set_auto_maskandscale(False)
-                self._describe(frame_variables)
-        except (OSError, RuntimeError, ValueError, AttributeError, KeyError, IndexError) as error:
-            raise FileError(f"{path}: the HDF5 file cannot be opened ({error}); was it cut or never closed?") from error
+            with NETCDF_LOCK, netCDF4.Dataset(str(self.path), "r") as dataset:
+                dataset.set_auto_maskandscale(False)
+                yield dataset
+        except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, MemoryError) as error:
+            raise FileError(f"{complaint} ({error})") from error
 
-    def _describe(self, frame_variables: Sequence[str]) -> None:
-        dataset = self._dataset
+    def _describe(self, dataset: Any, frame_variables: Sequence[str]) -> None:
         self.attributes = {name: dataset.getncattr(name) for name in dataset.ncattrs()}
-        self.variables = {}
         counts = []
         for name, variable in dataset.variables.items():
             per_frame = name in frame_variables and variable.ndim > 0
@@ -50,41 +59,22 @@ class Hdf5File:
             dtype = np.dtype(variable.dtype) if variable.dtype is not str else np.dtype(object)
             attributes = {key: variable.getncattr(key) for key in variable.ncattrs()}
             self.variables[name] = Variable(shape, dtype, attributes, per_frame)
+            if self.variables[name].n_bytes > (1 << 20) + _LARGEST_RATIO * self.path.stat().st_size:
+                raise ValueError(f"variable {name!r} of shape {shape} cannot fit a file of this size")
             if per_frame:
                 counts.append(variable.shape[0])
         self.n_frames = min(counts, default=0)
 
     def read(self, name: str) -> np.ndarray:
-        """A variable without frames."""
-        with self._reading(name), NETCDF_LOCK:
-            return np.asarray(self._dataset.variables[name][...])
+        """Read a variable without frames."""
+        with self._opened(f"{self.path}: variable {name!r} cannot be read") as dataset:
+            return np.asarray(dataset.variables[name][...])
 
     def read_frames(self, names: Sequence[str], first: int, count: int) -> dict[str, np.ndarray]:
-        """Frames `first` … `first + count - 1` of some variables, (count, …) each."""
-        found = {}
-        for name in names:
-            with self._reading(name), NETCDF_LOCK:
-                found[name] = np.asarray(self._dataset.variables[name][first : first + count])
-        return found
+        """Read frames `first` … `first + count - 1` of some variables, (count, …) each."""
+        with self._opened(f"{self.path}: frames {first} to {first + count - 1} cannot be read") as dataset:
+            return {name: np.asarray(dataset.variables[name][first : first + count]) for name in names}
 
     def frame_bytes(self) -> int:
         """Bytes of one frame of all variables."""
         return sum(math.prod(v.shape) * v.dtype.itemsize for v in self.variables.values() if v.per_frame)
-
-    def _reading(self, name: str) -> _Reading:
-        return _Reading(f"{self.path}: variable {name!r} cannot be read")
-
-
-class _Reading:
-    """Context manager that turns the C library's errors into `FileError`."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise again as a file error."""
-        if isinstance(error, OSError | RuntimeError | ValueError | IndexError | MemoryError):
-            raise FileError(f"{self._message} ({error})") from error

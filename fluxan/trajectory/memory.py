@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class FrameTrajectory(Trajectory):
         self._frames = frames
 
     def _file_frames(self) -> int | None:
-        return len(self._frames) if hasattr(self._frames, "__len__") else None
+        return len(self._frames) if isinstance(self._frames, Sized) else None
 
     def _records(self, indices: range) -> Iterator[Record]:
         for index, frame in zip(indices, _selected(self._frames, indices), strict=False):
@@ -58,7 +59,9 @@ class AtomsTrajectory(Trajectory):
 
     def _records(self, indices: range) -> Iterator[Record]:
         for index in range(indices.start, min(indices.stop, len(self._atoms)), indices.step):
-            yield record_of_atoms(self._atoms[index], index, self.options.timestep)
+            with self.naming(index):
+                record = record_of_atoms(self._atoms[index], index, self.options.timestep)
+            yield record
 
 
 class WithVelocities(Trajectory):
@@ -88,7 +91,7 @@ class WithVelocities(Trajectory):
         return self._trajectory.n_frames
 
     def frames(self, *, start: int = 0) -> Iterator[Frame]:
-        """Selected frames from the `start`-th selected one on, with their velocities."""
+        """Yield the selected frames from the `start`-th selected one on, with their velocities."""
         shape = self._velocities.shape
         for k, frame in enumerate(self._trajectory.frames(start=start), start):
             if k >= shape[0] or frame.n_atoms != shape[1]:
@@ -97,18 +100,20 @@ class WithVelocities(Trajectory):
                     f"{frame.n_atoms}, 3)"
                 )
             with self.naming(k):
-                yield_frame = frame.replace(velocities=self._velocities[k])
-            yield yield_frame
+                moving = frame.replace(velocities=self._velocities[k])
+            yield moving
 
     def _records(self, indices: range) -> Iterator[Record]:
-        return self._trajectory._records(indices)  # noqa: SLF001 - the wrapped reader's own frames
+        return self._trajectory._records(indices)
 
 
 def record_of_atoms(atoms: Any, index: int, timestep: float | None) -> Record:
     """One frame of ASE atoms; without stored momenta it has no velocities, where ASE itself would answer zeros."""
-    momenta = atoms.arrays.get("momenta")
-    masses = atoms.get_masses()
-    velocities = None if momenta is None else momenta / masses[:, None] * VELOCITY["ase"]
+    if atoms.numbers.min(initial=0) < 0 or atoms.numbers.max(initial=0) > 118:
+        raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
+    momenta, masses = atoms.arrays.get("momenta"), atoms.get_masses()
+    with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, with the atom's name
+        velocities = None if momenta is None else momenta / masses[:, None] * VELOCITY["ase"]
     periodic = bool(atoms.pbc.any())
     return Record(
         positions=atoms.get_positions(),
@@ -117,12 +122,12 @@ def record_of_atoms(atoms: Any, index: int, timestep: float | None) -> Record:
         cell=np.array(atoms.cell) if periodic else None,
         masses=masses,
         time=None if timestep is None else index * timestep,
-        pbc=tuple(bool(p) for p in atoms.pbc),
+        pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
     )
 
 
 def living_calculator(atoms: Any) -> object | None:
-    """The atoms' calculator, unless it merely holds stored results."""
+    """Return the atoms' calculator, unless it merely holds stored results."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     return None if isinstance(atoms.calc, SinglePointCalculator) else atoms.calc

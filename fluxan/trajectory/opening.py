@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
 from fluxan.trajectory.base import ReaderOptions, Trajectory
 from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVelocities
 from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_TRR = (1993).to_bytes(4, "big")
+_MDTRAJ_SUFFIXES = (
+    *(".dcd", ".xtc", ".pdb", ".pdb.gz", ".cif", ".gro", ".mdcrd", ".crd", ".binpos", ".arc", ".lh5", ".dtr"),
+    *(".rst7", ".gsd", ".tng"),
+)
 
 
 def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = None, **options: Any) -> Trajectory:
@@ -41,7 +50,7 @@ def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = N
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of the file, decompressed."""
+    """Read the first bytes of the file, decompressed."""
     if not path.exists():
         raise FileError(f"{path}: file not found")
     if not path.is_file():
@@ -51,23 +60,42 @@ def _head(path: Path) -> bytes:
             head = file.read(512)
         if is_compressed(head):
             with open_text(path) as file:
-                head = file.read(512)
-    except (OSError, *broken_stream_errors()) as error:
+                head = file.read1(512)
+    except broken_stream_errors() as error:
+        raise FileError(f"{path}: the compressed file is damaged ({error})") from error
+    except OSError as error:
         raise FileError(f"{path}: cannot be read ({error})") from error
     if not head.strip():
         raise FileError(f"{path}: file is empty")
     return head
 
 
-def _reader(path: Path, head: bytes) -> type[Trajectory]:
-    from fluxan.trajectory.amber import AmberTrajectory
-    from fluxan.trajectory.lammps import LammpsTrajectory
+def _reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajectory]:
+    """Choose the reader for a file whose decompressed content begins with `head`."""
+    name = path.name.lower()
+    kinds = (
+        (head.startswith(b"CDF"), "amber", "AmberTrajectory"),
+        (head.startswith(_HDF5), "hdf5", "Hdf5Trajectory"),
+        (head.startswith(b"- of Ulm"), "ase_traj", "AseTrajectory"),
+        (head.startswith(_TRR), "trr", "TrrTrajectory"),
+        (head.lstrip().startswith(b"ITEM:"), "lammps", "LammpsTrajectory"),
+        (_looks_like_xyz(head, name), "extxyz", "ExtxyzTrajectory"),
+        (name.endswith(_MDTRAJ_SUFFIXES), "mdtraj_reader", "MdtrajTrajectory"),
+    )
+    for fits, module, reader in kinds:
+        if fits:
+            return getattr(import_module(f"fluxan.trajectory.{module}"), reader)
+    raise FileError(
+        f"{path}: not a trajectory that fluxan knows (it begins {head[:16]!r}); known are AMBER NetCDF, LAMMPS dumps, "
+        "extended XYZ, ASE .traj, mdtraj HDF5, TRR, DCD, XTC and PDB"
+    )
 
-    if head.startswith(b"CDF") or head.startswith(_HDF5):
-        return AmberTrajectory
-    if head.lstrip().startswith(b"ITEM:"):
-        return LammpsTrajectory
-    raise FileError(f"{path}: not a trajectory that fluxan knows (content begins {head[:16]!r})")
+
+def _looks_like_xyz(head: bytes, name: str) -> bool:
+    lines = head.lstrip().split(b"\n", 2)
+    counted = lines[0].strip().isdigit()
+    named = name.removesuffix(".gz").removesuffix(".zst").endswith((".xyz", ".extxyz"))
+    return counted and (named or (len(lines) > 1 and (b"Properties=" in lines[1] or b"Lattice=" in lines[1])))
 
 
 def as_trajectory(traj: Any, *, velocities: Any = None, **reader: Any) -> Trajectory:
@@ -100,9 +128,9 @@ def _as_trajectory(traj: Any, reader: dict[str, Any]) -> Trajectory:
         return open_trajectory(traj, **reader)
     options = ReaderOptions(**reader)
     if hasattr(traj, "xyz") and hasattr(traj, "topology"):
-        from fluxan.trajectory.mdtraj_reader import MdtrajTrajectory
+        from fluxan.trajectory.mdtraj_reader import MdtrajObject
 
-        return MdtrajTrajectory.of_object(traj, options)
+        return MdtrajObject(traj, options)
     if hasattr(traj, "get_positions"):
         return AtomsTrajectory([traj], options)
     if isinstance(traj, list | tuple) and traj and hasattr(traj[0], "get_positions"):

@@ -4,59 +4,70 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
 Item = TypeVar("Item")
 
-_END = object()
+#: How often a reader that waits for room looks whether its consumer has gone, s.
+_PATIENCE = 0.1
 
 
-def read_ahead(iterable: Iterable[Item], depth: int = 4) -> Iterator[Item]:
-    """Yield what `iterable` yields, taken up to `depth` items ahead in a thread of its own.
+class _Reader(threading.Thread):
+    """Fills a queue with (item, None) and at last with (_END, error or None)."""
 
-    An exception of the iterable is raised in its turn, after the items before it. The thread ends when the consumer
-    stops early (the generator is closed or collected); it is a daemon besides, so that an interpreter may exit.
-    """
-    items: queue.Queue = queue.Queue(maxsize=max(1, depth))
-    stopped = threading.Event()
+    def __init__(self, iterable: Iterable[Any], depth: int) -> None:
+        super().__init__(name="fluxan-read-ahead", daemon=True)
+        self.items: queue.Queue = queue.Queue(maxsize=max(1, depth))
+        self.stopped = threading.Event()
+        self._iterator = iter(iterable)
 
-    def put(item: object) -> bool:
-        while not stopped.is_set():
+    def run(self) -> None:
+        """Read until the end, an error, or until nobody wants more."""
+        error: BaseException | None = None
+        try:
+            for item in self._iterator:
+                if not self._put((item, None)):
+                    break
+        except BaseException as caught:
+            error = caught  # raised again in the consumer's thread
+        finally:
+            close = getattr(self._iterator, "close", None)
+            if close is not None:
+                close()
+        self._put((_END, error))
+
+    def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
+        while not self.stopped.is_set():
             try:
-                items.put(item, timeout=0.1)
+                self.items.put(entry, timeout=_PATIENCE)
             except queue.Full:
                 continue
             return True
         return False
 
-    def read() -> None:
-        iterator = iter(iterable)
-        try:
-            for item in iterator:
-                if not put((item, None)):
-                    break
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer's thread
-            put((_END, error))
-        else:
-            put((_END, None))
-        finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
 
-    thread = threading.Thread(target=read, name="fluxan-read-ahead", daemon=True)
-    thread.start()
+_END = object()
+
+
+def read_ahead(iterable: Iterable[Item], depth: int = 4) -> Generator[Item, None, None]:
+    """Yield what `iterable` yields, taken up to `depth` items ahead in a thread of its own.
+
+    An exception of the iterable is raised in its turn, after the items before it. The thread ends when the consumer
+    stops early (the generator is closed or collected); it is a daemon besides, so that an interpreter may exit.
+    """
+    reader = _Reader(iterable, depth)
+    reader.start()
     try:
         while True:
-            item, error = items.get()
+            item, error = reader.items.get()
+            if error is not None:
+                raise error
             if item is _END:
-                if error is not None:
-                    raise error
                 return
             yield item
     finally:
-        stopped.set()
-        thread.join(timeout=5.0)
+        reader.stopped.set()
+        reader.join(timeout=5.0)

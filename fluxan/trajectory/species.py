@@ -70,7 +70,8 @@ def numbers_of_atoms(n_atoms: int, options: ReaderOptions, *, what: str = "the f
         names = element_list(options.elements)
         if len(names) not in {1, n_atoms}:
             raise InputError(
-                f"elements has {len(names)} names but {what} has {n_atoms} atoms and no types; give one per atom, or one for all"
+                f"elements has {len(names)} names but {what} has {n_atoms} atoms and no types; give one per atom, or "
+                "one for all"
             )
         return np.broadcast_to(atomic_numbers(names), (n_atoms,)).copy()
     if options.topology is None:
@@ -91,7 +92,7 @@ def topology_numbers(topology: Any) -> np.ndarray:
 
 
 def load_topology(topology: Any) -> Any:
-    """An mdtraj topology from one, from an mdtraj trajectory, or from a file."""
+    """Return an mdtraj topology from one, from an mdtraj trajectory, or from a file."""
     if not isinstance(topology, str | Path):
         return getattr(topology, "topology", topology)
     path = Path(topology)

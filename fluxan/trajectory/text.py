@@ -7,11 +7,11 @@ import io
 import lzma
 import zlib
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fluxan.errors import DependencyError, FileError, InputError
+from fluxan.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,25 +30,47 @@ def is_compressed(head: bytes) -> bool:
     return head.startswith((GZIP, ZSTD))
 
 
-def open_text(path: Path) -> BinaryIO:
+def open_text(path: Path) -> io.BufferedReader:
     """Open a plain, gzip or Zstandard file for reading bytes, told apart by content."""
     with path.open("rb") as file:
         head = file.read(4)
     if head.startswith(GZIP):
-        return cast("BinaryIO", io.BufferedReader(gzip.GzipFile(path), 1 << 18))
+        return io.BufferedReader(_Decompressed(gzip.GzipFile(path)), 1 << 18)
     if head.startswith(ZSTD):
         try:
             import zstandard
         except ImportError as error:
             raise DependencyError(f"{path}: reading .zst files needs zstandard: pip install zstandard") from error
         stream = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return cast("BinaryIO", io.BufferedReader(stream, 1 << 18))
-    return path.open("rb", buffering=1 << 20)
+        return io.BufferedReader(_Decompressed(stream), 1 << 18)
+    return io.BufferedReader(io.FileIO(path), 1 << 20)
 
 
-def broken_stream_errors() -> tuple[type[BaseException], ...]:
-    """What a cut or damaged compressed file raises while it is read."""
-    errors: tuple[type[BaseException], ...] = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+class _Decompressed(io.RawIOBase):
+    """A decompressor read piece by piece, so that whatever comes before a cut is delivered before the error."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """Say that bytes can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read one piece."""
+        data = self._stream.read1(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._stream.close()
+        super().close()
+
+
+def broken_stream_errors() -> tuple[type[Exception], ...]:
+    """List what a cut or damaged compressed file raises while it is read."""
+    errors: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
     try:
         import zstandard
     except ImportError:
@@ -65,7 +87,7 @@ def read_line(file: BinaryIO) -> bytes:
 
 
 def read_rows(file: BinaryIO, n_rows: int, *, marker: bytes | None = None) -> bytes:
-    """The next `n_rows` lines as they are; memory grows with what the file holds, never with the number promised.
+    """Read the next `n_rows` lines as they are; memory grows with what the file holds, never with the number promised.
 
     Raises
     ------
@@ -147,13 +169,13 @@ def parse_table(rows: bytes, numeric: Sequence[int], text: int | None = None) ->
 
 
 def _exact(version: str) -> dict[str, Any]:
-    """The option that makes pandas parse to the last bit; from 3.1 on it always does, and warns of the option."""
+    """Return the option that makes pandas parse to the last bit; from 3.1 on it always does, and deprecates it."""
     major, minor = (int(part) for part in version.split(".")[:2])
     return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _parse_slowly(rows: bytes, numeric: Sequence[int], text: int | None) -> tuple[np.ndarray, Any]:
-    """The same line by line: knows nan and inf, and names the line that is broken."""
+    """Parse line by line: this knows nan and inf, and names the line that is broken."""
     import pandas as pd
 
     lines = rows.decode("utf-8", "replace").splitlines()

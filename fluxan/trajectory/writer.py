@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from fluxan.system import Frame
+    from fluxan.trajectory.base import Trajectory
 
 
 class AmberWriter:
@@ -79,17 +80,15 @@ class AmberWriter:
     def write(self, frame: Frame) -> None:
         """Append one frame."""
         self._check(frame)
-        k, variables = self.n_frames, self._dataset.variables
+        values: dict[str, Any] = {"time": frame.time, "coordinates": frame.positions}
+        if self._velocities:
+            values["velocities"] = frame.velocities
+        if frame.cell is not None:
+            lengths, angles = lengths_angles_from_cell(frame.cell)
+            values |= {"cell_lengths": lengths, "cell_angles": angles, "cell_vectors": frame.cell}
         with self._writing():
-            variables["time"][k] = frame.time
-            variables["coordinates"][k] = frame.positions
-            if self._velocities:
-                variables["velocities"][k] = frame.velocities
-            if self._periodic:
-                lengths, angles = lengths_angles_from_cell(frame.cell)
-                variables["cell_lengths"][k] = lengths
-                variables["cell_angles"][k] = angles
-                variables["cell_vectors"][k] = frame.cell
+            for name, value in values.items():
+                self._dataset.variables[name][self.n_frames] = value
         self.n_frames += 1
 
     def close(self) -> None:
@@ -98,11 +97,13 @@ class AmberWriter:
             with self._writing():
                 self._dataset.close()
 
-    def __enter__(self) -> AmberWriter:
+    def __enter__(self) -> Self:
         """Return the writer."""
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the file, whatever happened."""
         if error is None:
             self.close()
@@ -177,7 +178,7 @@ def convert(
     *,
     double: bool = False,
     overwrite: bool = False,
-    model: str | None = None,
+    model_text: str | None = None,
     velocities: Any = None,
     **reader: Any,
 ) -> int:
@@ -188,7 +189,7 @@ def convert(
     traj : whatever `fluxan.trajectory.as_trajectory` takes
     output : file to write; it appears under this name when it is whole
     double : store float64, so that the round trip is exact to the last bit
-    model : description of the model (TOML) to store; by default the one that `traj` carries
+    model_text : description of the model (TOML) to store; by default the one that `traj` carries
     velocities : (n_frames, n_atoms, 3) Å/ps, where `traj` has none
     **reader : options of `fluxan.open_trajectory`
 
@@ -204,18 +205,23 @@ def convert(
         raise OutputError(f"{output} exists; choose another name or say overwrite=True (--overwrite)")
     trajectory = as_trajectory(traj, velocities=velocities, **reader)
     partial = output.with_name(output.name + ".part")
-    frames = iter(read_ahead(trajectory))
     try:
-        first = next(frames, None)
-        if first is None:
-            raise TrajectoryError(f"{trajectory.name}: no frame is selected")
-        with _writer_for(first, partial, double=double, model_text=model or trajectory.model_text) as writer:
-            for frame in chain([first], frames):
-                writer.write(frame)
+        n_frames = _write_all(trajectory, partial, double=double, model_text=model_text or trajectory.model_text)
         _replace(partial, output)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return n_frames
+
+
+def _write_all(trajectory: Trajectory, path: Path, *, double: bool, model_text: str | None) -> int:
+    frames = read_ahead(trajectory)
+    first = next(frames, None)
+    if first is None:
+        raise TrajectoryError(f"{trajectory.name}: no frame is selected")
+    with _writer_for(first, path, double=double, model_text=model_text) as writer:
+        for frame in chain([first], frames):
+            writer.write(frame)
     return writer.n_frames
 
 
@@ -224,7 +230,7 @@ def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | Non
         path,
         frame.n_atoms,
         numbers=frame.numbers,
-        masses=frame.masses,
+        masses=np.asarray(frame.masses),
         periodic=frame.cell is not None,
         pbc=frame.pbc,
         velocities=frame.velocities is not None,

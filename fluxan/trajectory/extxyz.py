@@ -1,0 +1,158 @@
+"""Extended XYZ: a comment line of ``key=value`` names the columns, the cell and the periodic directions.
+
+Format: https://github.com/libAtoms/extxyz. Nothing in it tells the unit of velocities: ASE writes momenta in its
+own units, GPUMD velocities in Å/fs, others Å/ps; so users name it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.trajectory.base import PERIODIC, ReaderOptions, Record
+from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
+from fluxan.trajectory.text import read_line, whole_numbers
+from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
+from fluxan.units import VELOCITY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|(\S+))""")
+_PLAIN = "species:S:1:pos:R:3"
+_VELOCITY_NAMES = ("vel", "velo", "velocities", "velocity")
+_MOMENTA_NAMES = ("momenta",)
+_TRUE = {"t", "true", "1", "p"}
+
+
+@dataclass(slots=True)
+class XyzHeader(Header):
+    """Header of one frame."""
+
+    n_atoms: int = 0
+    columns: dict[str, int] = field(default_factory=dict)
+    text_column: int | None = None
+    cell: np.ndarray | None = None
+    pbc: tuple[bool, bool, bool] = PERIODIC
+    step: int | None = None
+
+
+class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
+    """Extended XYZ; `timestep` is counted per ``step`` where the comment has one, per frame otherwise."""
+
+    format = "extended XYZ"
+
+    def __init__(self, path: Path, options: ReaderOptions) -> None:
+        if options.units is not None and options.units not in VELOCITY:
+            raise InputError(f"units={options.units!r} of velocities; expected one of {', '.join(VELOCITY)}")
+        self._next = 0
+        super().__init__(path, options)
+
+    def _begin(self, header: XyzHeader) -> None:
+        self.has_time = self.options.timestep is not None
+        if "vx" in header.columns and self.options.units is None:
+            raise InputError(
+                "the unit of its velocity column is ambiguous; name it: units= (--units) one of "
+                f"{', '.join(VELOCITY)} (GPUMD writes A/fs)"
+            )
+
+    def _parse_header(self, first: str, file: BinaryIO) -> XyzHeader:
+        try:
+            n_atoms = int(first)
+        except ValueError:
+            raise InputError(f"its first line is {first[:40]!r}; expected the number of atoms") from None
+        if n_atoms < 1:
+            raise InputError(f"its number of atoms is {n_atoms}")
+        comment = decoded(read_line(file))
+        pairs = {m[1].lower(): next(v for v in m.groups()[1:] if v is not None) for m in _PAIR.finditer(comment)}
+        header = XyzHeader(n_atoms)
+        _choose_columns(header, pairs.get("properties", _PLAIN))
+        _read_cell(header, pairs)
+        step = pairs.get("step", "")
+        header.step = int(step) if step.isdecimal() else None
+        return header
+
+    def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> Record:
+        place = {name: i for i, name in enumerate(header.columns)}
+        masses = table[:, place["mass"]] if "mass" in place else None
+        numbers = self._numbers(table, place, words)
+        return Record(
+            positions=table[:, :3],
+            velocities=self._velocities(table, place, masses, numbers),
+            cell=header.cell,
+            numbers=numbers,
+            masses=masses,
+            time=None,
+            pbc=header.pbc,
+            step=header.step,
+        )
+
+    def _velocities(
+        self, table: np.ndarray, place: dict[str, int], masses: np.ndarray | None, numbers: np.ndarray
+    ) -> np.ndarray | None:
+        if "vx" in place and self.options.units is not None:
+            return table[:, 3:6] * VELOCITY[self.options.units]
+        if "px" not in place:
+            return None
+        if masses is None:
+            from ase.data import atomic_masses
+
+            masses = np.asarray(atomic_masses)[numbers]
+        first = place["px"]
+        return table[:, first : first + 3] / masses[:, None] * VELOCITY["ase"]
+
+    def _numbers(self, table: np.ndarray, place: dict[str, int], words: Any) -> np.ndarray:
+        if self.options.elements is not None or (words is None and "z" not in place):
+            return numbers_of_atoms(len(table), self.options, what=self.name)
+        if words is None:
+            return whole_numbers(table[:, place["z"]], "atomic number")
+        return atomic_numbers(words.categories)[words.codes]
+
+
+def _choose_columns(header: XyzHeader, properties: str) -> None:
+    """Places of the wanted columns from ``name:type:count`` triples."""
+    fields = properties.split(":")
+    start: dict[str, tuple[int, int]] = {}
+    column = 0
+    for name, count in zip(fields[::3], fields[2::3], strict=False):
+        if not count.isdecimal() or not 0 < int(count) < 1000:
+            raise InputError(f"Properties={properties[:80]!r} cannot be read; expected name:type:count triples")
+        start[name.lower()] = (column, int(count))
+        column += int(count)
+    columns: dict[str, int] = {}
+    groups = (
+        (("x", "y", "z"), ("pos", "positions")),
+        (("vx", "vy", "vz"), _VELOCITY_NAMES),
+        (("px", "py", "pz"), _MOMENTA_NAMES),
+    )
+    for axes, names in groups:
+        found = next((start[name] for name in names if name in start and start[name][1] == 3), None)
+        if found is not None:
+            columns |= {axis: found[0] + k for k, axis in enumerate(axes)}
+    columns |= {
+        key: start[name][0] for key, name in (("mass", "mass"), ("mass", "masses"), ("z", "z")) if name in start
+    }
+    if "x" not in columns:
+        raise InputError(f"Properties={properties[:80]!r} name no positions (pos:R:3)")
+    header.columns, header.text_column = columns, start.get("species", start.get("symbols", (None,)))[0]
+
+
+def _read_cell(header: XyzHeader, pairs: dict[str, str]) -> None:
+    lattice = pairs.get("lattice")
+    if lattice is None:
+        return
+    try:
+        header.cell = np.array([float(word) for word in lattice.replace(",", " ").split()]).reshape(3, 3)
+    except ValueError:
+        raise InputError(f"Lattice={lattice[:80]!r}; expected nine numbers, vector after vector, in Å") from None
+    flags = pairs.get("pbc", "T T T").replace(",", " ").strip("[]").split()
+    if len(flags) != 3:
+        raise InputError(f"pbc={pairs['pbc'][:40]!r}; expected three flags, T or F")
+    a, b, c = (flag.strip("[]").lower() in _TRUE for flag in flags)
+    header.pbc = (a, b, c)
+    if not any(header.pbc):
+        header.cell = None

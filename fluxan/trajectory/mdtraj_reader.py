@@ -1,0 +1,163 @@
+"""Everything else mdtraj reads (DCD, XTC, PDB, …), and mdtraj.Trajectory objects: positions; velocities from the user.
+
+Files are read in a child process: the C code behind mdtraj's XTC reader overruns its buffers on a damaged file, and its
+plugins print on standard output.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from fluxan.errors import FileError, InputError, TrajectoryError
+from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.species import numbers_of_atoms, topology_numbers
+from fluxan.units import LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fluxan.trajectory.base import ReaderOptions
+
+_NM = LENGTH["nm"]
+
+#: Formats whose files hold the topology themselves.
+_WITH_TOPOLOGY = (".pdb", ".pdb.gz", ".cif", ".gro", ".lh5", ".gsd")
+#: Formats whose files hold times in ps.
+_WITH_TIME = (".xtc", ".gro", ".tng", ".dtr")
+
+
+class MdtrajTrajectory(Trajectory):
+    """A file that mdtraj reads. Files of other programs without times count frames, or are ``timestep`` apart."""
+
+    format = "mdtraj"
+
+    def __init__(self, path: Path, options: ReaderOptions) -> None:
+        super().__init__(path, options)
+        self._file = path
+        self.format = f"mdtraj {path.suffix.lower()}"
+        self._stored_time = path.suffix.lower() in _WITH_TIME and options.timestep is None
+        self.has_time = self._stored_time or options.timestep is not None
+        self._numbers: np.ndarray | None = None
+        if options.topology is not None:
+            self._numbers = topology_numbers(options.topology)
+        elif not path.name.lower().endswith(_WITH_TOPOLOGY):
+            raise InputError(f"{self.name}: such files hold no topology; give topology= (--topology), e.g. a .pdb file")
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        n_atoms = 0 if self._numbers is None else len(self._numbers)
+        index = 0
+        with tempfile.TemporaryFile() as complaints:
+            command = [
+                sys.executable,
+                "-m",
+                "fluxan.trajectory.mdtraj_worker",
+                str(self._file.absolute()),
+                str(n_atoms),
+            ]
+            child, stream = _start(command, complaints)
+            try:
+                for positions, cells, times in _received(stream):
+                    for local in range(len(positions)):
+                        if index >= indices.stop:
+                            return
+                        if index in indices:
+                            cell = cells[local] if len(cells) else None
+                            yield self._record(positions[local], cell, float(times[local]), index)
+                        index += 1
+                self._check_end(child.wait(), complaints, index)
+            finally:
+                child.kill()
+                child.wait()
+                stream.close()
+
+    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float, index: int) -> Record:
+        if self._numbers is None:
+            self._numbers = self._own_numbers(len(positions))
+        timestep = self.options.timestep
+        counted = None if timestep is None else index * timestep
+        return _record(positions, cell, time if self._stored_time else counted, self._numbers)
+
+    def _own_numbers(self, n_atoms: int) -> np.ndarray:
+        """Elements that the user names, or that the file's own topology has."""
+        if self.options.elements is not None:
+            return numbers_of_atoms(n_atoms, self.options, what=self.name)
+        return topology_numbers(self._file)
+
+    def _check_end(self, status: int, complaints: BinaryIO, index: int) -> None:
+        if status == 0 and index > 0:
+            return
+        complaints.seek(0)
+        lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
+        reason = (
+            f"it crashed on it (signal {-status})" if status < 0 else lines[-1][:200] if lines else "no frame found"
+        )
+        kind = TrajectoryError if index else FileError
+        raise kind(f"{self.name}, frame {index}: mdtraj cannot read it ({reason}); is the file cut or damaged?")
+
+
+class MdtrajObject(Trajectory):
+    """An ``mdtraj.Trajectory``. Times 0, 1, 2, … are what mdtraj puts where a file has none, and taken as none."""
+
+    format = "mdtraj trajectory"
+
+    def __init__(self, traj: Any, options: ReaderOptions) -> None:
+        super().__init__(None, options)
+        self._traj = traj
+        self._stored_time = not np.array_equal(traj.time, np.arange(traj.n_frames)) and options.timestep is None
+        self.has_time = self._stored_time or options.timestep is not None
+        if options.elements is not None:
+            self._numbers = numbers_of_atoms(traj.n_atoms, options, what="the trajectory")
+        else:
+            self._numbers = topology_numbers(traj.topology)
+
+    def _file_frames(self) -> int:
+        return int(self._traj.n_frames)
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        traj, timestep = self._traj, self.options.timestep
+        vectors = traj.unitcell_vectors
+        for index in range(indices.start, min(indices.stop, traj.n_frames), indices.step):
+            cell = None if vectors is None else vectors[index]
+            counted = None if timestep is None else index * timestep
+            time = float(traj.time[index]) if self._stored_time else counted
+            yield _record(traj.xyz[index], cell, time, self._numbers)
+
+
+def _start(command: list[str], complaints: BinaryIO) -> tuple[subprocess.Popen, BinaryIO]:
+    """Start the child; returns it with its output."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, stdin=subprocess.DEVNULL)
+    return child, cast("BinaryIO", child.stdout)
+
+
+def _received(stream: BinaryIO) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions, cells and times of each whole chunk the child sends, until it stops."""
+    while line := stream.readline():
+        n_frames, n_atoms, n_cells = (int(word) for word in line.split())
+        shapes = (((n_frames, n_atoms, 3), np.float32), ((n_cells, 3, 3), np.float32), ((n_frames,), np.float64))
+        arrays = []
+        for shape, kind in shapes:
+            n_bytes = math.prod(shape) * np.dtype(kind).itemsize
+            data = stream.read(n_bytes)
+            if len(data) < n_bytes:
+                return  # the child died in the middle; its exit status is looked at next
+            arrays.append(np.frombuffer(data, kind).reshape(shape))
+        yield arrays[0], arrays[1], arrays[2]
+
+
+def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, numbers: np.ndarray) -> Record:
+    """One frame, converted from nm."""
+    periodic = cell is not None and bool(cell.any())
+    return Record(
+        positions=positions.astype(np.float64) * _NM,
+        numbers=numbers,
+        cell=cell.astype(np.float64) * _NM if cell is not None and periodic else None,
+        time=time,
+        pbc=(periodic, periodic, periodic),
+    )

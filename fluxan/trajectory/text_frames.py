@@ -1,0 +1,136 @@
+"""What the text formats share: frames of a header and one line per atom, parsed many frames at a time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+
+import numpy as np
+
+from fluxan.errors import FluxanError, InputError
+from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.text import broken_stream_errors, open_text, parse_table, read_line, read_rows, skip_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fluxan.trajectory.base import ReaderOptions
+
+#: Frames are parsed together up to so many bytes: one parser call per small frame would cost more than its numbers.
+_BATCH_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Header:
+    """What every header tells: the number of lines to come, and which of their columns are wanted."""
+
+    n_atoms: int
+    columns: dict[str, int]
+    text_column: int | None
+
+
+HeaderType = TypeVar("HeaderType", bound=Header)
+
+
+class TextTrajectory(Trajectory, Generic[HeaderType]):
+    """A reader of a text format gives `_parse_header` and `_record`; blocks, cuts and errors are handled here."""
+
+    #: What begins the next frame's header, where that is certain: lines of a frame never hold it.
+    marker: bytes | None = None
+
+    def __init__(self, path: Path, options: ReaderOptions) -> None:
+        super().__init__(path, options)
+        self._file = path
+        with open_text(path) as file, self.naming(0):
+            header = self._header(file)
+            if header is None:
+                raise InputError("the file holds no frame")
+            self._begin(header)
+
+    @abstractmethod
+    def _parse_header(self, first: str, file: BinaryIO) -> HeaderType:
+        """Read a header whose first line is given."""
+
+    @abstractmethod
+    def _record(self, header: HeaderType, table: np.ndarray, words: Any) -> Record:
+        """Make a record of the wanted columns, in the order of ``header.columns``, and the text column."""
+
+    @abstractmethod
+    def _begin(self, header: HeaderType) -> None:
+        """Take what the first header tells about the whole file."""
+
+    def _header(self, file: BinaryIO) -> HeaderType | None:
+        """Read the next frame's header, or None at the end of the file."""
+        try:
+            line = read_line(file)
+            while line and not line.strip():
+                line = read_line(file)
+            return self._parse_header(decoded(line), file) if line else None
+        except broken_stream_errors() as error:
+            raise InputError(f"the compressed file is cut or damaged here ({error})") from error
+
+    def _records(self, indices: range) -> Iterator[Record]:
+        batch: list[tuple[int, HeaderType, bytes]] = []
+        with open_text(self._file) as file:
+            for index in range(indices.stop):
+                try:
+                    with self.naming(index):
+                        header = self._header(file)
+                        if header is None:
+                            break
+                        if index not in indices:
+                            skip_rows(file, header.n_atoms)
+                            continue
+                        batch.append((index, header, read_rows(file, header.n_atoms, marker=self.marker)))
+                except FluxanError:
+                    yield from self._parsed(batch)  # frames before a broken one are whole
+                    raise
+                if sum(len(rows) for *_, rows in batch) > _BATCH_BYTES:
+                    yield from self._parsed(batch)
+                    batch = []
+        yield from self._parsed(batch)
+
+    def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[Record]:
+        """Yield records of frames read but not yet parsed."""
+        tables = None
+        if len({(*header.columns.values(), header.text_column) for _, header, _ in batch}) == 1:
+            try:
+                tables = _tables(batch)
+            except InputError:
+                tables = None  # one of them is broken: found again below, in its turn
+        for place, member in enumerate(batch):
+            with self.naming(member[0]):
+                table, words = tables[place] if tables else _tables([member])[0]
+                record = self._record(member[1], table, words)
+            yield record
+
+    def _count(self) -> int | None:
+        """Count the selected frames by passing over every frame once; None if the file is broken somewhere."""
+        with open_text(self._file) as file:
+            total = 0
+            try:
+                while (header := self._header(file)) is not None:
+                    skip_rows(file, header.n_atoms)
+                    total += 1
+            except InputError:
+                return None
+        return len(self._indices(0, total))
+
+
+def decoded(line: bytes) -> str:
+    """Return a line as text without its end."""
+    return line.decode("utf-8", "replace").strip()
+
+
+def _tables(batch: list[tuple[int, Any, bytes]]) -> list[tuple[np.ndarray, Any]]:
+    """Numbers and words of each frame, parsed in one go."""
+    header = batch[0][1]
+    table, words = parse_table(b"".join(rows for *_, rows in batch), list(header.columns.values()), header.text_column)
+    sizes = [header.n_atoms for _, header, _ in batch]
+    ends = np.cumsum(sizes)
+    if ends[-1] != len(table):
+        raise InputError(f"{len(table)} lines of atoms where {ends[-1]} were promised")
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return [(table[part], None if words is None else words[part]) for part in parts]

@@ -16,7 +16,7 @@ class ToyModel(Potential):
 
     Parameters
     ----------
-    n_hops : number of layers
+    n_layers, n_hops : number of layers, and what the model claims of it
     n_elements : length of the species embedding
     vectors : vector features besides scalar ones
     symmetrised : messages multiply sender and receiver features
@@ -28,8 +28,9 @@ class ToyModel(Potential):
 
     def __init__(
         self,
-        n_hops=2,
+        n_layers=2,
         *,
+        n_hops=None,
         n_elements=2,
         cutoff=3.0,
         vectors=False,
@@ -42,7 +43,7 @@ class ToyModel(Potential):
         seed=0,
     ):
         super().__init__()
-        self.n_hops, self.cutoff = n_hops, cutoff
+        self.n_layers, self.n_hops, self.cutoff = n_layers, n_hops or n_layers, cutoff
         self.vectors, self.symmetrised, self.sender_scatter = vectors, symmetrised, sender_scatter
         self.gather, self.own_vectors = GATHERS[gather], own_vectors
         generator = torch.Generator().manual_seed(seed)
@@ -53,9 +54,9 @@ class ToyModel(Potential):
 
         n = n_features
         self.embedding = weights(n_elements, n)
-        self.radial = torch.nn.ParameterList([weights(4, 2 * n) for _ in range(n_hops)])
-        self.mix = torch.nn.ParameterList([weights(n, n) for _ in range(n_hops)])
-        self.update = torch.nn.ParameterList([weights(n, n) for _ in range(n_hops)])
+        self.radial = torch.nn.ParameterList([weights(4, 2 * n) for _ in range(n_layers)])
+        self.mix = torch.nn.ParameterList([weights(n, n) for _ in range(n_layers)])
+        self.update = torch.nn.ParameterList([weights(n, n) for _ in range(n_layers)])
         self.readout = weights(n)
 
     def forward(self, graph):
@@ -65,7 +66,7 @@ class ToyModel(Potential):
         basis = self.basis(r)
         h = self.embedding[graph.numbers]
         v = h.new_zeros(graph.n_atoms, h.shape[1], 3)
-        for layer in range(self.n_hops):
+        for layer in range(self.n_layers):
             filters, vector_filters = (basis @ self.radial[layer]).chunk(2, dim=1)
             neighbour = torch.tanh(h @ self.mix[layer])
             message = filters * self.gather(neighbour, senders)

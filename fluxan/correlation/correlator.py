@@ -1,0 +1,345 @@
+"""The correlator: samples in, in any portions; correlation functions, spectra and covariances of block means out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import FileError, InputError
+
+from .layout import Layout, make_layout
+from .linear import LinearStream
+from .multitau import MultitauStream
+from .result import Correlation, LevelCovariances
+from .state import read_state, write_state
+from .summary import Summary, summary_arrays, summary_from_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from .spectrum import PowerSpectrum
+
+_STREAMS: dict[str, type[LinearStream | MultitauStream]] = {"linear": LinearStream, "multitau": MultitauStream}
+#: Single samples that are gathered before they are summed.
+_BUFFER = 512
+#: Samples that are checked, converted and summed at once: memory does not grow with the length of an update.
+_SLICE = 65536
+
+
+class Correlator:
+    """Streaming correlation functions of many channels, in bounded memory.
+
+    The state depends on the samples alone, bit for bit, not on the portions in which they came nor on when it was saved
+    and loaded. It runs on one thread.
+
+    Parameters
+    ----------
+    n_channels : channels per sample
+    max_lag : longest lag, in samples
+    scheme : "linear" gives every lag up to `max_lag`, by Fourier transforms; "multitau" every lag at first and then
+        ever coarser ones, between means over blocks (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)), for lags
+        over decades
+    pairs : "all" channels against all; "auto", each with itself; "same-xyz", only equal components of vectors
+        (channels are x, y, z of the first, then of the second, …); or a list of pairs (a, b)
+    time_step : time between samples, ps
+    points_per_level : lags that every multi-tau level keeps, 0 to points_per_level - 1; a multiple of 8
+    segment : samples per segment of the linear scheme, at least `max_lag`: its spectrum's resolution; rounded up to a
+        length with a fast transform
+    start : index of the first sample where this series is a shard of a longer one; see `combine`
+
+    Raises
+    ------
+    InputError
+        A setting makes no sense.
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        *,
+        max_lag: int,
+        scheme: str = "linear",
+        pairs: str | Iterable[tuple[int, int]] = "all",
+        time_step: float = 1.0,
+        points_per_level: int = 32,
+        segment: int | None = None,
+        start: int = 0,
+    ) -> None:
+        if isinstance(start, bool) or not isinstance(start, (int, np.integer)) or start < 0:
+            raise InputError(f"start is {start!r}, expected the index of a sample")
+        layout = make_layout(
+            n_channels,
+            max_lag=max_lag,
+            scheme=scheme,
+            pairs=pairs,
+            time_step=time_step,
+            points_per_level=points_per_level,
+            segment=segment,
+        )
+        self._begin(layout, int(start))
+
+    def _begin(self, layout: Layout, start: int) -> None:
+        self.layout = layout
+        self._stream = _STREAMS[layout.scheme](layout, start)
+        self._before: Summary | None = None  # shards that the open series continues
+        self._others: Summary | None = None  # independent runs
+        self._buffer = np.empty((_BUFFER, layout.n_channels))
+        self._buffered = 0
+        self._row_shape = (layout.n_channels,)
+        self._float64 = self._buffer.dtype
+
+    @property
+    def n_channels(self) -> int:
+        """Channels per sample."""
+        return self.layout.n_channels
+
+    @property
+    def n_samples(self) -> int:
+        """Samples so far, over all shards and runs."""
+        parts = [part.n_samples for part in (self._before, self._others) if part is not None]
+        return self._stream.n_samples + self._buffered + sum(parts)
+
+    def update(self, samples: np.ndarray) -> None:
+        """Add samples to the series.
+
+        Parameters
+        ----------
+        samples : (n, n_channels), or one sample (n_channels,)
+
+        Raises
+        ------
+        InputError
+            Wrong number of channels, not real numbers, or a sample that is not finite; nothing is added then.
+        """
+        # One sample at a time, as a running simulation gives them, must not cost more than the simulation notices.
+        if type(samples) is np.ndarray and samples.shape == self._row_shape and samples.dtype is self._float64:
+            total = sum(samples.tolist())  # the cheapest test for NaN and infinity; overflow only leads the longer way
+            if total - total == 0.0:
+                row = self._buffered
+                self._buffer[row] = samples
+                self._buffered = row + 1
+                if row + 1 == _BUFFER:
+                    self._drain()
+                return
+        self._update_block(samples)
+
+    def _update_block(self, samples: np.ndarray) -> None:
+        samples = np.asarray(samples)
+        if samples.shape == self._row_shape:
+            samples = samples[None]
+        if samples.ndim != 2 or samples.shape[1] != self.n_channels:
+            raise InputError(
+                f"samples have the shape {samples.shape}, expected (n, {self.n_channels}) or ({self.n_channels},)"
+            )
+        if samples.dtype.kind not in "fiu":
+            raise InputError(f"samples are of type {samples.dtype}, expected real numbers")
+        for at, block in _slices(samples):
+            self._require_finite(block, at)
+        self._drain()
+        for _, block in _slices(samples):
+            self._stream.extend(block)
+
+    def _require_finite(self, samples: np.ndarray, at: int) -> None:
+        from fluxan.kernels.correlation import nonfinite_row
+
+        row = nonfinite_row(samples)
+        if row >= 0:
+            channel = int(np.argmin(np.isfinite(samples[row])))
+            raise InputError(
+                f"sample {self.n_samples + at + row} of the series is {samples[row, channel]} in channel {channel}; "
+                "samples must be finite, none of this update was added"
+            )
+
+    def _drain(self) -> None:
+        if self._buffered:
+            self._stream.extend(self._buffer[: self._buffered])
+            self._buffered = 0
+
+    def _own_summary(self) -> Summary:
+        self._drain()
+        summary = self._stream.summary()
+        return summary if self._before is None else self._before.followed_by(summary)
+
+    def _summary(self) -> Summary:
+        own = self._own_summary()
+        return own if self._others is None else own.pooled(self._others)
+
+    def _require_samples(self) -> Summary:
+        summary = self._summary()
+        if not summary.n_samples:
+            raise InputError("the correlator has no samples yet: update it first")
+        return summary
+
+    def combine(self, other: Correlator, *, contiguous: bool = False) -> None:
+        """Add what another correlator has seen.
+
+        Parameters
+        ----------
+        other : with the same settings; not changed
+        contiguous : False for an independent run: no products across its ends. True for the shard that continues this
+            series: products across the seam are added, and the result is that of the whole series to round-off.
+            Shards are begun with `start`, so that block means lie on one grid.
+
+        Raises
+        ------
+        InputError
+            Other settings, or a shard that does not start where this one stops.
+        """
+        if not isinstance(other, Correlator):
+            raise InputError(f"only correlators can be combined, got {type(other).__name__}")
+        difference = self.layout.difference(other.layout)
+        if difference:
+            raise InputError(f"correlators with other settings cannot be combined: {difference}")
+        if not contiguous:
+            theirs = other._summary()
+            self._others = theirs if self._others is None else self._others.pooled(theirs)
+            return
+        if self._others is not None or other._others is not None:
+            raise InputError("contiguous shards must not hold independent runs: combine the shards of each run first")
+        mine, theirs = self._own_summary(), other._own_summary()
+        if theirs.start != mine.stop:
+            raise InputError(
+                f"the shard begins at sample {theirs.start}, this series stops at {mine.stop}: "
+                f"begin it with Correlator(..., start={mine.stop})"
+            )
+        self._before = mine.followed_by(theirs)
+        self._stream = _STREAMS[self.layout.scheme](self.layout, theirs.stop)
+
+    def mean(self) -> np.ndarray:
+        """Mean of each channel, (n_channels,)."""
+        summary = self._require_samples()
+        return summary.reference + summary.levels[0].mean()
+
+    def correlation(self, *, remove_mean: bool = False) -> Correlation:
+        """Correlation functions C_ab(τ) = ⟨a(0) b(τ)⟩.
+
+        Parameters
+        ----------
+        remove_mean : subtract the means of the whole series from a and b; a heat flux in equilibrium has mean zero
+
+        Raises
+        ------
+        InputError
+            There are no samples yet.
+        """
+        summary = self._require_samples()
+        layout = self.layout
+        d = _displacement(summary, remove_mean=remove_mean)
+        columns: list[tuple[np.ndarray, ...]] = []
+        for level, moments in enumerate(summary.levels):
+            lags = np.arange(layout.n_lags)[moments.counts > 0] << level
+            keep = (lags >= (layout.n_lags // 2 << level if level else 0)) & (lags <= layout.max_lag)
+            values, errors = moments.covariances(d, layout), moments.errors(d, layout)
+            counts = moments.counts[moments.counts > 0]
+            columns.append(tuple(part[keep] for part in (lags, values, errors, counts, np.full_like(lags, 1 << level))))
+        lags, values, errors, counts, widths = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        return Correlation(lags, layout.time_step, layout.square(values), layout.square(errors), counts, widths)
+
+    def level_covariances(self, *, remove_mean: bool = False) -> list[LevelCovariances]:
+        """Covariances of block means at every level of the multi-tau scheme that has data, finest first.
+
+        Raises
+        ------
+        InputError
+            There are no samples yet, or the scheme is linear.
+        """
+        if self.layout.scheme != "multitau":
+            raise InputError("covariances of block means need scheme='multitau'; the linear scheme has .spectrum()")
+        summary, layout = self._require_samples(), self.layout
+        d = _displacement(summary, remove_mean=remove_mean)
+        return [
+            LevelCovariances(
+                width=1 << level,
+                n_blocks=int(moments.counts[0]),
+                time_step=layout.time_step * (1 << level),
+                values=layout.square(moments.covariances(d, layout)),
+                counts=moments.counts[moments.counts > 0],
+            )
+            for level, moments in enumerate(summary.levels)
+            if moments.counts[0]
+        ]
+
+    def spectrum(self, *, remove_mean: bool = False) -> PowerSpectrum:
+        """Cross-spectral densities S_ab(f) = Σ_τ C_ab(τ) exp(-2πi f τ) Δt, two-sided, averaged over whole segments.
+
+        Raises
+        ------
+        InputError
+            No segment is full yet, or the scheme is multi-tau.
+        """
+        from .spectrum import PowerSpectrum
+
+        if self.layout.scheme != "linear":
+            raise InputError("spectra need scheme='linear'; the multi-tau scheme has .level_covariances()")
+        summary, layout = self._require_samples(), self.layout
+        segments = summary.segments
+        if segments is None or not segments.n:
+            raise InputError(f"{summary.n_samples} samples fill no segment of {layout.segment}: give more samples")
+        segments = segments.shifted(_displacement(summary, remove_mean=remove_mean), layout)
+        power = segments.power.T * (layout.time_step / (segments.length * segments.n))
+        return PowerSpectrum.from_periodogram(
+            layout.square(power, spectral=True),
+            time_step=layout.time_step,
+            length=segments.length,
+            n_segments=segments.n,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to a file, from which `load` continues with the same bits.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written; one that was there before stays as it was.
+        """
+        self._drain()
+        arrays = {f"stream_{name}": array for name, array in self._stream.arrays().items()}
+        described: dict[str, Any] = {"layout": asdict(self.layout), "start": self._stream.start}
+        for name, summary in (("before", self._before), ("others", self._others)):
+            if summary is not None:
+                arrays |= {f"{name}_{key}": array for key, array in summary_arrays(summary).items()}
+                described[name] = [summary.start, summary.stop, summary.n_samples]
+        write_state(path, arrays, {"settings": json.dumps(described)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Correlator:
+        """Read a state that `save` wrote.
+
+        Raises
+        ------
+        FileError
+            Missing, not a correlator's file, of another version, or cut short.
+        """
+        arrays, attributes = read_state(path)
+        try:
+            described = json.loads(str(attributes["settings"]))
+            settings = described["layout"]
+            layout = Layout(**(settings | {"pairs": tuple((a, b) for a, b in settings["pairs"])}))
+            correlator = cls.__new__(cls)
+            correlator._begin(layout, described["start"])
+            correlator._stream.restore(_named(arrays, "stream_"))
+            for name in ("before", "others"):
+                if name in described:
+                    summary = summary_from_arrays(layout, _named(arrays, f"{name}_"), described[name])
+                    setattr(correlator, f"_{name}", summary)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(f"{path} is not a complete correlator: {error}") from error
+        return correlator
+
+
+def _displacement(summary: Summary, *, remove_mean: bool) -> np.ndarray:
+    """Shift of samples about the reference that restores their value, or makes their mean zero."""
+    return -summary.levels[0].mean() if remove_mean else summary.reference
+
+
+def _slices(samples: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
+    for at in range(0, len(samples), _SLICE):
+        yield at, np.ascontiguousarray(samples[at : at + _SLICE], dtype=np.float64)
+
+
+def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

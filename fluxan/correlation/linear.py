@@ -1,0 +1,202 @@
+"""The open end of a linear correlator: segments are transformed once, and sums grow in the spectral domain.
+
+A segment of M samples, padded to 2M, has the spectrum A_s. Pairs of samples up to M apart lie in one segment or in two
+neighbours, so Σ_s conj(A_s + (-1)^f A_(s-1)) A_s, transformed back once, gives the sums of products of all of them.
+Each sample is transformed once; the usual overlap-save transforms it twice. |A_s|² at even frequencies are the
+segments' own spectra.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .layout import N_BLOCKS
+from .moments import Blocks, Ends, level_moments
+from .summary import Segments, Summary
+
+if TYPE_CHECKING:
+    from .layout import Layout
+
+#: Arrays of the state, in the order of the file.
+STATE = (
+    "padded", "counters", "reference", "previous", "spectra", "power", "power_sums", "head", "tail",
+    "products", "sums", "counts",
+)  # fmt: skip
+#: What `counters` holds.
+COUNTERS = ("waiting", "seen", "n_segments", "block", "batches", "block_batches")
+
+
+class LinearStream:
+    """One uninterrupted series on its way in.
+
+    Parameters
+    ----------
+    layout : settings
+    start : index of the first sample in the series that this one is a shard of
+    """
+
+    def __init__(self, layout: Layout, start: int = 0) -> None:
+        n, channels, n_pairs = layout.segment, layout.n_channels, len(layout.pairs)
+        self.layout = layout
+        self.start = start
+        self._padded = np.zeros((channels, layout.batch, 2 * n))
+        self._counters = np.array([0, 0, 0, 0, 0, 1], dtype=np.int64)
+        self._reference = np.zeros(channels)
+        self._previous = np.zeros((channels, n + 1), dtype=np.complex128)
+        self._spectra = np.zeros((2, n_pairs, n + 1))  # real and imaginary parts, of the open block
+        self._power = np.zeros((2, len(layout.spectral_pairs), n // 2 + 1))
+        self._power_sums = np.zeros(channels)
+        self._head = np.zeros((channels, layout.max_lag))
+        self._tail = np.zeros((channels, layout.max_lag))
+        self._products = np.zeros((N_BLOCKS, n_pairs, layout.n_lags))
+        self._sums = np.zeros((N_BLOCKS, channels))
+        self._counts = np.zeros(N_BLOCKS, dtype=np.int64)
+        self._work = _Work(layout)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that came in."""
+        return self._get("seen") + self._get("waiting")
+
+    def extend(self, samples: np.ndarray) -> None:
+        """Take samples, (n, n_channels) float64; whole batches are summed, wherever the stream is cut."""
+        from fluxan.kernels.correlation import transpose_into
+
+        length, taken = self.layout.segment, 0
+        while taken < len(samples):
+            segment, at = divmod(self._get("waiting"), length)
+            count = min(len(samples) - taken, length - at)
+            transpose_into(samples[taken : taken + count], self._padded[:, segment, at : at + count])
+            taken += count
+            self._add("waiting", count)
+            if self._get("waiting") == self.layout.batch * length:
+                self._sum_batch()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give the state, for a file."""
+        return {name: getattr(self, f"_{name}") for name in STATE}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from `arrays`."""
+        for name, array in self.arrays().items():
+            array[...] = arrays[name]
+
+    def summary(self) -> Summary:
+        """Close a copy of the state."""
+        closed = LinearStream(self.layout, self.start)
+        closed.restore(self.arrays())
+        return closed._close()
+
+    def _close(self) -> Summary:
+        layout = self.layout
+        if self._get("waiting"):
+            self._sum_batch()
+        if self._get("batches"):
+            self._close_block()
+        seen, used = self._get("seen"), self._counts > 0
+        n = min(seen, layout.max_lag)
+        nothing = np.zeros(layout.n_channels)
+        ends = Ends(self._head[:, :n].T, self._tail[:, layout.max_lag - n :].T, nothing, nothing)
+        blocks = Blocks(self._counts[used], self._sums[used], self._products[used].transpose(0, 2, 1))
+        moments = level_moments(self._products.sum(axis=0).T, seen, ends, blocks)
+        power = self._power[0] + 1j * self._power[1]
+        segments = Segments(power, self._power_sums, self._get("n_segments"), layout.segment)
+        stop = self.start + seen
+        return Summary(layout, self._reference, (moments,), (ends,), self.start, stop, seen, segments)
+
+    def _sum_batch(self) -> None:
+        """Sum what waits: a whole batch, or at the end of the series what there is."""
+        from fluxan.kernels.correlation import cross_spectra
+
+        layout, work, count = self.layout, self._work, self._get("waiting")
+        whole = count // layout.segment
+        sums = self._center(count)
+        for channel in range(layout.n_channels):
+            work.transform(channel, self._padded[channel, : -(-count // layout.segment)], self._previous[channel])
+        cross_spectra(*work.joined, *work.own, layout.first, layout.second, *self._spectra)
+        work.own[:, :, whole:] = 0.0  # a segment that is not full has no spectrum of its own
+        cross_spectra(*work.own, *work.own, *layout.spectral_channels, *self._power)
+        self._keep_ends(count)
+        self._power_sums += sums[:, :whole].sum(axis=1)
+        self._sums[self._get("block")] += sums.sum(axis=1)
+        self._counts[self._get("block")] += count
+        for name, step in (("seen", count), ("waiting", -count), ("n_segments", whole), ("batches", 1)):
+            self._add(name, step)
+        if self._get("batches") == self._get("block_batches"):
+            self._close_block()
+
+    def _center(self, count: int) -> np.ndarray:
+        """Subtract the reference, the mean of the first batch, from what waits; sums, (n_channels, batch)."""
+        from fluxan.kernels.correlation import segment_sums, subtract_reference
+
+        length = self.layout.segment
+        sums = np.empty(self._padded.shape[:2])
+        if not self._get("seen"):
+            segment_sums(self._padded, length, count, sums)
+            self._reference[:] = sums.sum(axis=1) / count
+        subtract_reference(self._padded, length, count, self._reference)
+        segment_sums(self._padded, length, count, sums)
+        return sums
+
+    def _keep_ends(self, count: int) -> None:
+        n, length, seen = self.layout.max_lag, self.layout.segment, self._get("seen")
+        used = -(-count // length)
+        if seen < n:
+            first = min(n - seen, count)
+            start = self._padded[:, : -(-first // length), :length].reshape(self.layout.n_channels, -1)
+            self._head[:, seen : seen + first] = start[:, :first]
+        end = self._padded[:, max(0, used - 2) : used, :length].reshape(self.layout.n_channels, -1)
+        end = end[:, : count - max(0, used - 2) * length]
+        self._tail[:] = np.concatenate([self._tail, end], axis=1)[:, -n:]
+
+    def _close_block(self) -> None:
+        """Transform the open block's spectra back; when all blocks are full, neighbours merge."""
+        from fluxan.kernels.correlation import merge_blocks
+
+        n_lags, block = self.layout.n_lags, self._get("block")
+        spectrum = np.empty(self.layout.segment + 1, dtype=np.complex128)
+        n_even = self.layout.segment // 2 + 1
+        for pair in range(len(self.layout.pairs)):
+            split = self._spectra[0, pair] + 1j * self._spectra[1, pair]
+            spectrum[::2], spectrum[1::2] = split[:n_even], split[n_even:]
+            self._products[block, pair] += np.fft.irfft(spectrum)[:n_lags]
+        self._spectra[:] = 0.0
+        self._set("batches", 0)
+        self._set("block", block + 1)
+        if block + 1 == N_BLOCKS:
+            merge_blocks(self._products)
+            merge_blocks(self._sums)
+            merge_blocks(self._counts)
+            self._set("block", N_BLOCKS // 2)
+            self._set("block_batches", 2 * self._get("block_batches"))
+
+    def _get(self, name: str) -> int:
+        return int(self._counters[COUNTERS.index(name)])
+
+    def _set(self, name: str, value: int) -> None:
+        self._counters[COUNTERS.index(name)] = value
+
+    def _add(self, name: str, step: int) -> None:
+        self._counters[COUNTERS.index(name)] += step
+
+
+class _Work:
+    """Spectra of one batch, real and imaginary parts apart; no part of the state."""
+
+    def __init__(self, layout: Layout) -> None:
+        shape = (2, layout.n_channels, layout.batch)
+        self.joined = np.empty((*shape, layout.segment + 1))
+        self.own = np.empty((*shape, layout.segment + 1))
+
+    def transform(self, channel: int, segments: np.ndarray, previous: np.ndarray) -> None:
+        """Transform one channel's padded segments, (n, 2 · segment)."""
+        from fluxan.kernels.correlation import split_spectra
+
+        n = len(segments)
+        parts = [part for array in (self.joined, self.own) for part in array[:, channel]]
+        spectra = np.fft.rfft(segments).view(np.float64)
+        split_spectra(spectra, previous.view(np.float64), *(part[:n] for part in parts))
+        for part in parts:
+            part[n:] = 0.0

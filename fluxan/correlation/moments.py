@@ -1,0 +1,168 @@
+"""Sums of lagged products that can be moved to another reference, pooled over runs, and joined at a seam.
+
+Samples enter as x' = x - reference, with a reference near the mean, so that sums lose no digits to a large offset. With
+the sums of both factors beside the sum of their products, moving to another reference is exact:
+Σ(a' + d_a)(b' + d_b) = Σa'b' + d_b Σa' + d_a Σb' + n d_a d_b.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .layout import N_BLOCKS
+
+if TYPE_CHECKING:
+    from .layout import Layout
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Sums over consecutive parts of the series, for errors."""
+
+    counts: np.ndarray  # (n_blocks,) samples
+    sums: np.ndarray  # (n_blocks, n_channels)
+    products: np.ndarray  # (n_blocks, n_lags, n_pairs)
+
+    def shifted(self, d: np.ndarray, layout: Layout) -> Blocks:
+        """About another reference; edges of blocks, n_lags of many samples, are treated as if they belonged inside."""
+        a, b = layout.first, layout.second
+        change = self.sums[:, a] * d[b] + d[a] * self.sums[:, b] + self.counts[:, None] * (d[a] * d[b])
+        sums = self.sums + self.counts[:, None] * d
+        return Blocks(self.counts, sums, self.products + change[:, None, :])
+
+    def followed_by(self, other: Blocks) -> Blocks:
+        """Blocks of both, neighbours merged while there are more than twice `N_BLOCKS`."""
+        mine = (self.counts, self.sums, self.products)
+        theirs = (other.counts, other.sums, other.products)
+        arrays = [np.concatenate(both) for both in zip(mine, theirs, strict=True)]
+        while len(arrays[0]) > 2 * N_BLOCKS:
+            arrays = [np.add.reduceat(array, np.arange(0, len(array), 2)) for array in arrays]
+        return Blocks(*arrays)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over all pairs of samples `k` apart at one level: a at the earlier, b at the later time."""
+
+    counts: np.ndarray  # (n_lags,) pairs of samples
+    products: np.ndarray  # (n_lags, n_pairs) Σ a b
+    left: np.ndarray  # (n_lags, n_channels) Σ over the earlier samples
+    right: np.ndarray  # (n_lags, n_channels) Σ over the later samples
+    blocks: Blocks
+
+    def shifted(self, d: np.ndarray, layout: Layout) -> Moments:
+        """Move to the sums of x + d."""
+        n, a, b = self.counts[:, None], layout.first, layout.second
+        products = self.products + self.left[:, a] * d[b] + d[a] * self.right[:, b] + n * (d[a] * d[b])
+        return Moments(self.counts, products, self.left + n * d, self.right + n * d, self.blocks.shifted(d, layout))
+
+    def plus(self, other: Moments) -> Moments:
+        """Add the sums over another set of pairs."""
+        return Moments(
+            self.counts + other.counts,
+            self.products + other.products,
+            self.left + other.left,
+            self.right + other.right,
+            self.blocks.followed_by(other.blocks),
+        )
+
+    def mean(self) -> np.ndarray:
+        """Mean of each channel, (n_channels,)."""
+        return self.left[0] / max(self.counts[0], 1)
+
+    def covariances(self, d: np.ndarray, layout: Layout) -> np.ndarray:
+        """⟨(a(0) + d_a)(b(k) + d_b)⟩, (lags with data, n_pairs)."""
+        moved = self.shifted(d, layout)
+        some = moved.counts > 0
+        return moved.products[some] / moved.counts[some, None]
+
+    def errors(self, d: np.ndarray, layout: Layout) -> np.ndarray:
+        """Estimate the standard error of `covariances` by the scatter of blocks; infinite with fewer than four."""
+        blocks = self.blocks.shifted(d, layout)
+        some = self.counts > 0
+        if len(blocks.counts) < 4:
+            return np.full((int(some.sum()), len(layout.pairs)), np.inf)
+        weights = blocks.counts / blocks.counts.sum()
+        estimates = blocks.products[:, some] / blocks.counts[:, None, None]
+        mean = np.tensordot(weights, estimates, axes=1)
+        scatter = np.tensordot(weights**2, (estimates - mean) ** 2, axes=1)
+        return np.sqrt(scatter / (1 - np.sum(weights**2)))
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a level needs of a series to be continued on either side."""
+
+    head: np.ndarray  # (≤ n_lags - 1, n_channels) first samples
+    tail: np.ndarray  # (≤ n_lags - 1, n_channels) last samples
+    lead: np.ndarray  # (n_channels,) sum of raw samples before the level's first whole block mean
+    trail: np.ndarray  # (n_channels,) sum of raw samples after its last
+
+    def shifted(self, d: np.ndarray, n_lead: int, n_trail: int) -> Ends:
+        """About another reference."""
+        return Ends(self.head + d, self.tail + d, self.lead + n_lead * d, self.trail + n_trail * d)
+
+
+def level_moments(products: np.ndarray, count: int, ends: Ends, blocks: Blocks) -> Moments:
+    """Moments of one uninterrupted series from its sums and its first and last samples."""
+    n_lags = len(products)
+    counts = np.maximum(count - np.arange(n_lags), 0)
+    total = blocks.sums.sum(axis=0)
+    some = (counts > 0)[:, None]
+    left = np.where(some, total - _first_sums(ends.tail[::-1], n_lags), 0.0)
+    right = np.where(some, total - _first_sums(ends.head, n_lags), 0.0)
+    return Moments(counts, products * some, left, right, blocks)
+
+
+def _first_sums(samples: np.ndarray, n_lags: int) -> np.ndarray:
+    """Sum the first 0, 1, … n_lags - 1 samples, all where there are fewer."""
+    sums = np.zeros((n_lags, samples.shape[1]))
+    n = min(len(samples), n_lags - 1)
+    np.cumsum(samples[:n], axis=0, out=sums[1 : n + 1])
+    sums[n + 1 :] = sums[n]
+    return sums
+
+
+def seam_moments(before: np.ndarray, after: np.ndarray, layout: Layout) -> Moments:
+    """Moments of the pairs that straddle a seam.
+
+    Parameters
+    ----------
+    before, after : (≤ n_lags - 1, n_channels)
+        The last samples before the seam and the first after it.
+    """
+    from fluxan.kernels.correlation import lagged_products
+
+    from .layout import tiled
+
+    n_lags, n_channels = layout.n_lags, layout.n_channels
+    padded = -(-n_lags // 8) * 8
+    rows = np.zeros((2 * n_channels, padded + len(before) + len(after)))
+    rows[:n_channels, padded : padded + len(before)] = before.T
+    rows[n_channels:, padded + len(before) :] = after.T
+    plan = tiled(tuple((a, b + n_channels) for a, b in layout.pairs))
+    products = np.zeros((padded, len(layout.pairs)))
+    lagged_products(rows, padded + len(before), len(after), plan, products)
+    counts = np.zeros(n_lags, dtype=np.int64)
+    left, right = np.zeros((2, n_lags, n_channels))
+    for lag in range(1, n_lags):
+        low, high = max(lag - len(before), 0), min(lag, len(after))
+        if high > low:
+            counts[lag] = high - low
+            right[lag] = after[low:high].sum(axis=0)
+            stop = len(before) + high - lag
+            left[lag] = before[stop - (high - low) : stop].sum(axis=0)
+    none = Blocks(np.zeros(0, np.int64), np.zeros((0, n_channels)), np.zeros((0, n_lags, len(layout.pairs))))
+    return Moments(counts, products[:n_lags], left, right, none)
+
+
+def single_moments(sample: np.ndarray, layout: Layout) -> Moments:
+    """Moments of a series of one sample, (n_channels,)."""
+    products = np.zeros((layout.n_lags, len(layout.pairs)))
+    products[0] = sample[layout.first] * sample[layout.second]
+    blocks = Blocks(np.array([1]), sample[None], products[None])
+    ends = Ends(sample[None], sample[None], np.zeros_like(sample), np.zeros_like(sample))
+    return level_moments(products, 1, ends, blocks)

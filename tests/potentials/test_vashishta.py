@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ def test_stored_lammps_energies_and_forces(reference):
     energies, g_ij = model.pair_forces(graph)
     np.testing.assert_allclose(energies, stored.energies, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(forces_of(graph, g_ij), stored.forces, rtol=1e-11, atol=1e-11)
+
+
+def test_shipped_agi_has_the_short_range_numbers_of_the_reference(agi, reference):
+    stored = json.loads((reference / "agi_zincblende" / "case.json").read_text())["potential"]["pairs"]
+    pairs = {"Ag-Ag": (47, 47), "Ag-I": (47, 53), "I-I": (53, 53)}
+    for label, (first, second) in pairs.items():
+        row = agi.rows[first, second]
+        shipped = [row["H"], row["eta"], agi.charges[first], agi.charges[second], row["P"], row["C"]]
+        assert shipped == stored[label]
 
 
 def test_damped_shifted_charges_against_lammps():

@@ -77,7 +77,7 @@ class PairColumns(NamedTuple):
 
 
 class StillingerWeber(ElementPotential):
-    """U_i = ½ Σ_j φ₂(r_ij) + Σ_{j<k} φ₃(r_ij, r_ik, θ_jik), in the notation of LAMMPS' documentation [1]_.
+    """U_i = ½ Σ_j φ₂(r_ij) + Σ_{j<k} φ₃(r_ij, r_ik, θ_jik) [1]_.
 
     φ₂ = A ε [B (σ/r)ᵖ − (σ/r)ᑫ] exp(σ/(r − aσ)),
     φ₃ = λ ε (cos θ − cos θ₀)² exp(γσ/(r_ij − aσ)) exp(γσ/(r_ik − aσ)),

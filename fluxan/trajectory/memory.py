@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class FrameTrajectory(Trajectory):
-    """Any iterable of `Frame`; a generator can be read once."""
+    """Any iterable of `Frame`. What can be iterated only once (a generator) may be looked into, then read once."""
 
     format = "frames"
 
     def __init__(self, frames: Iterable[Frame], options: ReaderOptions) -> None:
         super().__init__(None, options)
-        self._frames = frames
+        self._frames = _Once(frames) if iter(frames) is frames else frames
 
     def _file_frames(self) -> int | None:
         return len(self._frames) if isinstance(self._frames, Sized) else None
@@ -39,6 +39,27 @@ class FrameTrajectory(Trajectory):
             yield Record(
                 frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, frame.time, frame.pbc
             )
+
+
+class _Once:
+    """An iterator that begins anew as long as no more than its first items were taken."""
+
+    _kept = 2
+
+    def __init__(self, iterator: Iterable[Any]) -> None:
+        self._iterator = iter(iterator)
+        self._first: list[Any] = []
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._taken > len(self._first):
+            raise TrajectoryError("frames come from a generator, which is used up; give a list to read them again")
+        yield from self._first
+        for item in self._iterator:
+            self._taken += 1
+            if len(self._first) < self._kept:
+                self._first.append(item)
+            yield item
 
 
 class AtomsTrajectory(Trajectory):

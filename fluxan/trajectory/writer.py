@@ -8,6 +8,7 @@ and, where asked for, coordinates and velocities in float64.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fluxan.errors import InputError, OutputError, TrajectoryError
+from fluxan.trajectory.cdf_write import ClassicWriter
 from fluxan.trajectory.cell import lengths_angles_from_cell
-from fluxan.trajectory.hdf5_file import NETCDF_LOCK
 from fluxan.trajectory.readahead import read_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from fluxan.system import Frame
@@ -68,14 +70,14 @@ class AmberWriter:
         self.n_atoms, self.n_frames = n_atoms, 0
         self._periodic, self._velocities, self._pbc = periodic, velocities, tuple(pbc) if periodic else (False,) * 3
         self._numbers = np.asarray(numbers)
-        import netCDF4
-
-        with self._writing():
-            self._dataset = netCDF4.Dataset(str(self.path), "w", format="NETCDF3_64BIT_OFFSET")
-            self._dataset.set_fill_off()
-            self._attributes(title, double=double, model_text=model_text)
-            self._define("f8" if double else "f4")
-            self._constants(masses)
+        with _writing(self.path):
+            self._file = ClassicWriter(
+                self.path,
+                dimensions={"spatial": 3, "atom": n_atoms, "cell_spatial": 3, "cell_angular": 3, "label": 5},
+                attributes=self._attributes(title, double=double, model_text=model_text),
+                constants=self._constants(masses),
+                per_frame=self._variables("f8" if double else "f4"),
+            )
 
     def write(self, frame: Frame) -> None:
         """Append one frame."""
@@ -86,16 +88,14 @@ class AmberWriter:
         if frame.cell is not None:
             lengths, angles = lengths_angles_from_cell(frame.cell)
             values |= {"cell_lengths": lengths, "cell_angles": angles, "cell_vectors": frame.cell}
-        with self._writing():
-            for name, value in values.items():
-                self._dataset.variables[name][self.n_frames] = value
+        with _writing(self.path):
+            self._file.write(values)
         self.n_frames += 1
 
     def close(self) -> None:
         """Finish the file."""
-        if self._dataset.isopen():
-            with self._writing():
-                self._dataset.close()
+        with _writing(self.path):
+            self._file.close()
 
     def __enter__(self) -> Self:
         """Return the writer."""
@@ -105,13 +105,8 @@ class AmberWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file, whatever happened."""
-        if error is None:
+        with suppress(OutputError) if error is not None else nullcontext():  # the error on its way tells more
             self.close()
-            return
-        try:
-            self.close()
-        except OutputError:
-            return  # the error on its way tells more
 
     def _check(self, frame: Frame) -> None:
         if frame.n_atoms != self.n_atoms or not np.array_equal(frame.numbers, self._numbers):
@@ -121,7 +116,7 @@ class AmberWriter:
         if self._velocities and frame.velocities is None:
             raise InputError(f"frame {self.n_frames} has no velocities; the file {self.path.name} was begun with them")
 
-    def _attributes(self, title: str, *, double: bool, model_text: str | None) -> None:
+    def _attributes(self, title: str, *, double: bool, model_text: str | None) -> dict[str, Any]:
         from fluxan import __version__
 
         attributes: dict[str, Any] = {
@@ -132,44 +127,40 @@ class AmberWriter:
             "Conventions": "AMBER",
             "ConventionVersion": "1.0",
             "fluxan_extensions": "atomic_number mass cell_vectors float64_time" + " float64" * double,
-            "fluxan_pbc": np.array(self._pbc, dtype=np.int32),
+            "fluxan_pbc": [int(periodic) for periodic in self._pbc],
         }
-        if model_text is not None:
-            attributes["fluxan_model"] = model_text
-        self._dataset.setncatts(attributes)
+        return attributes if model_text is None else attributes | {"fluxan_model": model_text}
 
-    def _define(self, real: str) -> None:
-        dataset = self._dataset
-        sizes = {"frame": None, "spatial": 3, "atom": self.n_atoms, "cell_spatial": 3, "cell_angular": 3, "label": 5}
-        for name, size in sizes.items():
-            dataset.createDimension(name, size)
-        dataset.createVariable("spatial", "S1", ("spatial",))
-        dataset.createVariable("atomic_number", "i4", ("atom",))
-        dataset.createVariable("mass", "f8", ("atom",)).units = "u"
-        dataset.createVariable("time", "f8", ("frame",)).units = "picosecond"
-        vectors = ("frame", "atom", "spatial")
-        dataset.createVariable("coordinates", real, vectors).units = "angstrom"
+    def _variables(self, real: str) -> dict[str, tuple[str, tuple[str, ...], str]]:
+        """Per-frame variables: type, dimensions, unit."""
+        variables = {"time": ("f8", (), "picosecond"), "coordinates": (real, ("atom", "spatial"), "angstrom")}
         if self._velocities:
-            dataset.createVariable("velocities", real, vectors).units = "angstrom/picosecond"
+            variables["velocities"] = (real, ("atom", "spatial"), "angstrom/picosecond")
         if self._periodic:
-            dataset.createVariable("cell_spatial", "S1", ("cell_spatial",))
-            dataset.createVariable("cell_angular", "S1", ("cell_angular", "label"))
-            dataset.createVariable("cell_lengths", "f8", ("frame", "cell_spatial")).units = "angstrom"
-            dataset.createVariable("cell_angles", "f8", ("frame", "cell_angular")).units = "degree"
-            dataset.createVariable("cell_vectors", "f8", ("frame", "cell_spatial", "spatial")).units = "angstrom"
+            variables["cell_lengths"] = ("f8", ("cell_spatial",), "angstrom")
+            variables["cell_angles"] = ("f8", ("cell_angular",), "degree")
+            variables["cell_vectors"] = ("f8", ("cell_spatial", "spatial"), "angstrom")
+        return variables
 
-    def _constants(self, masses: np.ndarray) -> None:
-        variables = self._dataset.variables
-        variables["spatial"][:] = np.array(list("xyz"), dtype="S1")
-        variables["atomic_number"][:] = self._numbers
-        variables["mass"][:] = masses
-        if self._periodic:
-            variables["cell_spatial"][:] = np.array(list("abc"), dtype="S1")
-            labels = [list(word.ljust(5)) for word in ("alpha", "beta", "gamma")]
-            variables["cell_angular"][:] = np.array(labels, dtype="S1")
+    def _constants(self, masses: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        angles = [list(word.ljust(5)) for word in ("alpha", "beta", "gamma")]
+        return {
+            "spatial": (("spatial",), np.array(list("xyz"), dtype="S1")),
+            "cell_spatial": (("cell_spatial",), np.array(list("abc"), dtype="S1")),
+            "cell_angular": (("cell_angular", "label"), np.array(angles, dtype="S1")),
+            "atomic_number": (("atom",), self._numbers.astype(np.int32)),
+            "mass": (("atom",), np.asarray(masses, dtype=np.float64)),
+        }
 
-    def _writing(self) -> _Writing:
-        return _Writing(self.path)
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors into `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); choose another place or make room") from error
 
 
 def convert(
@@ -241,26 +232,5 @@ def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | Non
 
 
 def _replace(partial: Path, output: Path) -> None:
-    try:
+    with _writing(output):
         partial.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
-
-
-class _Writing:
-    """Holds the netCDF lock, and turns the C library's errors into `OutputError`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Take the lock."""
-        NETCDF_LOCK.acquire()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Release the lock."""
-        NETCDF_LOCK.release()
-        if isinstance(error, OSError | RuntimeError):
-            raise OutputError(
-                f"{self._path}: cannot be written ({error}); is the disk full or the folder missing?"
-            ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fluxan.errors import TrajectoryError
 from fluxan.system import Frame
 
 
@@ -39,3 +40,12 @@ def assert_same(found, expected, *, rtol=0.0, atol=0.0, time=True):
 
 
 GENERAL_CELL = np.array([[1.0, 9.0, 2.0], [-8.0, 1.5, 3.0], [2.0, -1.0, 10.0]])
+
+
+def until_error(trajectory):
+    """Frames that come before an error, and its message."""
+    found = []
+    with pytest.raises(TrajectoryError) as caught:
+        for frame in trajectory:
+            found += [frame]
+    return found, str(caught.value)

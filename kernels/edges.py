@@ -17,23 +17,32 @@ def compact_edges(
     The outputs are as long as the candidate list, and may have other dtypes: candidates kept as int32 (shifts as int8)
     are read faster.
     """
+    # Flat arrays spare the multiplication by row lengths that Numba cannot know.
+    positions, shifts, shifts_out, r_ij_out = (
+        positions.reshape(-1),
+        shifts.reshape(-1),
+        shifts_out.reshape(-1),
+        r_ij_out.reshape(-1),
+    )
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     kept = np.uint64(0)
     limit = cutoff * cutoff
     for edge in range(np.uint64(len(senders))):
-        j, i = np.uint64(senders[edge]), np.uint64(receivers[edge])
-        a, b, c = np.float64(shifts[edge, 0]), np.float64(shifts[edge, 1]), np.float64(shifts[edge, 2])
-        x = np.float64(positions[j, 0]) - np.float64(positions[i, 0]) + a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0]
-        y = np.float64(positions[j, 1]) - np.float64(positions[i, 1]) + a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1]
-        z = np.float64(positions[j, 2]) - np.float64(positions[i, 2]) + a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2]
+        j, i = three * np.uint64(senders[edge]), three * np.uint64(receivers[edge])
+        row, put = three * edge, three * kept
+        a, b, c = np.float64(shifts[row]), np.float64(shifts[row + one]), np.float64(shifts[row + two])
+        x = positions[j] - positions[i] + a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0]
+        y = positions[j + one] - positions[i + one] + a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1]
+        z = positions[j + two] - positions[i + two] + a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2]
         # Written before it is known to stay: no branch to mispredict, the next edge overwrites what was dropped.
         senders_out[kept] = senders[edge]
         receivers_out[kept] = receivers[edge]
-        shifts_out[kept, 0] = shifts[edge, 0]
-        shifts_out[kept, 1] = shifts[edge, 1]
-        shifts_out[kept, 2] = shifts[edge, 2]
-        r_ij_out[kept, 0] = x
-        r_ij_out[kept, 1] = y
-        r_ij_out[kept, 2] = z
+        shifts_out[put] = shifts[row]
+        shifts_out[put + one] = shifts[row + one]
+        shifts_out[put + two] = shifts[row + two]
+        r_ij_out[put] = x
+        r_ij_out[put + one] = y
+        r_ij_out[put + two] = z
         kept += np.uint64(x * x + y * y + z * z <= limit)
     return kept
 
@@ -57,6 +66,9 @@ def mirror_pairs(first, second, pair_shifts, pair_vectors, starts, senders, rece
     shift −S. That holds for an atom and its own image too: such a list holds one of S and −S.
     `starts`, from `count_edges`, is used up: on return starts[i] is the end of receiver i's edges.
     """
+    pair_shifts, pair_vectors = pair_shifts.reshape(-1), pair_vectors.reshape(-1)
+    shifts, r_ij = shifts.reshape(-1), r_ij.reshape(-1)
+    three = np.uint64(3)
     for pair in range(np.uint64(len(first))):
         i, j = np.uint64(first[pair]), np.uint64(second[pair])
         here = np.uint64(starts[i])
@@ -65,8 +77,8 @@ def mirror_pairs(first, second, pair_shifts, pair_vectors, starts, senders, rece
         starts[j] += 1
         receivers[here], senders[here] = i, j
         receivers[there], senders[there] = j, i
-        for a in range(3):
-            shift = pair_shifts[pair, a]
-            shifts[here, a], shifts[there, a] = shift, -shift
-            r = pair_vectors[pair, a]
-            r_ij[here, a], r_ij[there, a] = r, -r
+        for a in range(three):
+            shift = pair_shifts[three * pair + a]
+            shifts[three * here + a], shifts[three * there + a] = shift, -shift
+            r = pair_vectors[three * pair + a]
+            r_ij[three * here + a], r_ij[three * there + a] = r, -r

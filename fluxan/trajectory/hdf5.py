@@ -12,21 +12,18 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.trajectory.amber import AmberTrajectory
-from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
+from fluxan.trajectory.species import atomic_numbers
 
 
 class Hdf5Trajectory(AmberTrajectory):
-    """mdtraj HDF5; elements come from its topology unless the user names them."""
+    """mdtraj HDF5 or AMBER NetCDF-4; elements come from its topology, where it has one and the user names none."""
 
-    format = "mdtraj HDF5"
+    format = "HDF5"
 
     def _read_atoms(self) -> tuple[np.ndarray, np.ndarray | None]:
-        if (
-            self.options.elements is not None
-            or self.options.topology is not None
-            or "topology" not in self._file.variables
-        ):
-            return numbers_of_atoms(self._n_atoms, self.options, what=self.name), None
+        named = self.options.elements is not None or self.options.topology is not None
+        if named or "topology" not in self._file.variables:
+            return super()._read_atoms()
         text = b"".join(np.atleast_1d(self._file.read("topology")).astype("S").ravel().tolist())
         symbols = _symbols(text)
         if len(symbols) != self._n_atoms:

@@ -8,7 +8,7 @@ node with its index saved in the autograd graph of an ordinary forward pass, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
@@ -36,7 +36,7 @@ class Crossing:
     rows : None, or a 0/1 mask, broadcastable to the edge data, where the index holds other things than senders too
     """
 
-    node: Node
+    node: Any
     slot: int | None
     edge_dim: int
     rows: torch.Tensor | None = None
@@ -128,7 +128,7 @@ def _kind(node: Node) -> str:
 
 
 def _classify(
-    node: Node, kind: str, senders: torch.Tensor, receivers: torch.Tensor
+    node: Any, kind: str, senders: torch.Tensor, receivers: torch.Tensor
 ) -> tuple[Crossing | None, str | None]:
     """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
     gather = kind in GATHERS
@@ -146,7 +146,7 @@ def _classify(
     return None, f"{kind} with an index of shape {sizes} that is neither senders nor receivers"
 
 
-def _saved_indices(node: Node, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
+def _saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
     """Index tensors of a node, each with the number of dimensions of the edge data that follow the index's own."""
     n_dims = len(_output_shape(node))
     if kind in ("Gather", "ScatterAdd", "Scatter", "ScatterReduce"):
@@ -164,7 +164,7 @@ def _advanced_indices(
 ) -> list[tuple[torch.Tensor, int]]:
     """Index tensors of ``x[a, :, b]``, broadcast against each other as indexing does."""
     places = [k for k, index in enumerate(indices) if index is not None]
-    tensors = [indices[k] for k in places]
+    tensors = [index for index in indices if index is not None]
     if any(index.dtype in (torch.bool, torch.uint8) for index in tensors):
         return []
     tensors = torch.broadcast_tensors(*tensors)

@@ -48,6 +48,11 @@ def model_device(model: torch.nn.Module) -> torch.device:
     return torch.device(devices[0] if devices else "cpu")
 
 
+def model_reach(model: torch.nn.Module) -> int:
+    """Return how many edges far an energy reaches, 1 where the model does not say."""
+    return int(getattr(model, "n_hops", 1))
+
+
 def model_graph(model: torch.nn.Module, graph: Graph) -> Graph:
     """Return the graph in the model's dtype and on its device.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fluxan.errors import InputError
 from fluxan.system import Graph
 
 
@@ -22,13 +23,23 @@ def distinguish(graph: Graph) -> Graph:
     return double_cell(graph, int(torch.nonzero(odd)[0]))
 
 
+def enlarge(graph: Graph, n_atoms: int) -> Graph:
+    """Double the cell along its shortest vectors until it has some number of atoms; a cluster stays what it is."""
+    while graph.cell is not None and graph.n_atoms < n_atoms and bool(graph.shifts.any()):
+        lengths = graph.cell.norm(dim=1)
+        lengths[(graph.shifts == 0).all(dim=0)] = torch.inf
+        graph = double_cell(graph, int(lengths.argmin()))
+    return graph
+
+
 def double_cell(graph: Graph, direction: int) -> Graph:
     """Repeat the cell twice along one of its vectors; the copies follow one another."""
-    n, half = graph.n_atoms, graph.shifts[:, direction]
-    step = graph.cell[direction]
+    if graph.cell is None:
+        raise InputError("a cluster has no cell to repeat")
+    n, step = graph.n_atoms, graph.cell[direction]
     shifts, senders, receivers = [], [], []
     for copy in (0, 1):
-        target = copy + half
+        target = copy + graph.shifts[:, direction]
         shift = graph.shifts.clone()
         shift[:, direction] = torch.div(target, 2, rounding_mode="floor")
         shifts.append(shift)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
+from fluxan.flux.energies import atomic_energies, model_graph, model_reach, to_numpy
 from fluxan.flux.replicas import unfold
 from fluxan.kernels import cpu
 
@@ -76,7 +76,7 @@ class Cluster:
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
-        unfolded = unfold(graph, model.n_hops)
+        unfolded = unfold(graph, model_reach(model))
         whole = model_graph(model, unfolded.graph)
         self.n_atoms = graph.n_atoms
         self.atoms = unfolded.atoms.numpy()

@@ -41,7 +41,7 @@ class AseTrajectory(Trajectory):
     def _records(self, indices: range) -> Iterator[Record]:
         for index in range(indices.start, min(indices.stop, len(self._reader)), indices.step):
             with self.naming(index):
-                record = record_of_atoms(self._atoms(index), index, self.options.timestep)
+                record = record_of_atoms(self._atoms(index))
             yield record
 
     def _atoms(self, index: int) -> Any:

@@ -72,8 +72,8 @@ class ReaderOptions:
 class Record:
     """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
 
-    `time` is None where the file has none; `step` is the MD step, `ids` the atoms' identities, `forces` are in
-    eV/Å, all three only where the file has them.
+    `time` is None where the file has none (then it is counted); `step` is the MD step, `ids` the atoms'
+    identities, `forces` are in eV/Å, all three only where the file has them.
     """
 
     positions: np.ndarray
@@ -266,7 +266,9 @@ class Trajectory(ABC):
 
     def _frame(self, record: Record, index: int) -> Frame:
         time = record.time
-        if time is None:
+        if time is None and self.options.timestep is not None:
+            time = (index if record.step is None else record.step) * self.options.timestep
+        elif time is None:
             self.has_time = False
             time = float(index)
         frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)

@@ -15,7 +15,7 @@ import numpy as np
 from fluxan.errors import InputError
 from fluxan.trajectory.base import PERIODIC, ReaderOptions, Record
 from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
-from fluxan.trajectory.text import read_line, whole_numbers
+from fluxan.trajectory.text import header_line, whole_numbers
 from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
 from fluxan.units import VELOCITY
 
@@ -49,7 +49,6 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
     def __init__(self, path: Path, options: ReaderOptions) -> None:
         if options.units is not None and options.units not in VELOCITY:
             raise InputError(f"units={options.units!r} of velocities; expected one of {', '.join(VELOCITY)}")
-        self._next = 0
         super().__init__(path, options)
 
     def _begin(self, header: XyzHeader) -> None:
@@ -67,7 +66,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
             raise InputError(f"its first line is {first[:40]!r}; expected the number of atoms") from None
         if n_atoms < 1:
             raise InputError(f"its number of atoms is {n_atoms}")
-        comment = decoded(read_line(file))
+        comment = decoded(header_line(file))
         pairs = {m[1].lower(): next(v for v in m.groups()[1:] if v is not None) for m in _PAIR.finditer(comment)}
         header = XyzHeader(n_atoms)
         _choose_columns(header, pairs.get("properties", _PLAIN))
@@ -86,7 +85,6 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
             cell=header.cell,
             numbers=numbers,
             masses=masses,
-            time=None,
             pbc=header.pbc,
             step=header.step,
         )

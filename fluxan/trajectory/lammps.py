@@ -13,7 +13,7 @@ import numpy as np
 from fluxan.errors import InputError
 from fluxan.trajectory.base import PERIODIC, ReaderOptions, Record
 from fluxan.trajectory.species import atomic_numbers, numbers_from_types, numbers_of_atoms
-from fluxan.trajectory.text import read_line, whole_numbers
+from fluxan.trajectory.text import header_line, whole_numbers
 from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
 from fluxan.units import MASS_VELOCITY2, TIME, VELOCITY
 
@@ -81,10 +81,7 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
         header, line = DumpHeader(), first
         while not line.startswith("ITEM: ATOMS"):
             self._item(header, line, file)
-            raw = read_line(file)
-            if not raw:
-                raise InputError("the file is cut within this frame's header")
-            line = decoded(raw)
+            line = decoded(header_line(file))
         if header.n_atoms < 1 or not header.box.any():
             raise InputError("its header has no number of atoms or no box")
         _choose_columns(header, line.split()[2:])
@@ -93,13 +90,13 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
     def _item(self, header: DumpHeader, line: str, file: BinaryIO) -> None:
         """One entry of the header."""
         if line == "ITEM: TIMESTEP":
-            header.step = _whole(read_line(file), "time step")
+            header.step = _whole(header_line(file), "time step")
         elif line == "ITEM: TIME":
-            header.time = _floats(read_line(file), 1)[0]
+            header.time = _floats(header_line(file), 1)[0]
         elif line == "ITEM: UNITS":
-            self._use_units(decoded(read_line(file)))
+            self._use_units(decoded(header_line(file)))
         elif line == "ITEM: NUMBER OF ATOMS":
-            header.n_atoms = _whole(read_line(file), "number of atoms")
+            header.n_atoms = _whole(header_line(file), "number of atoms")
         elif line.startswith("ITEM: BOX BOUNDS"):
             _read_box(header, line.split()[3:], file)
         else:
@@ -124,7 +121,7 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
             cell=header.box * units.length if periodic else None,
             numbers=self._numbers(table, place, words),
             masses=table[:, place["mass"]] * units.mass if "mass" in place else None,
-            time=self._time(header),
+            time=None if header.time is None else header.time * units.time,
             pbc=header.pbc,
             step=header.step,
             ids=ids,
@@ -136,11 +133,6 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
         if words is not None and self.options.elements is None:
             return atomic_numbers(words.categories)[words.codes]
         return numbers_of_atoms(len(table), self.options, what=self.name)
-
-    def _time(self, header: DumpHeader) -> float | None:
-        if self.options.timestep is not None and header.step is not None:
-            return header.step * self.options.timestep
-        return None if header.time is None else header.time * self._units.time
 
 
 def _choose_columns(header: DumpHeader, columns: list[str]) -> None:
@@ -196,7 +188,7 @@ def _read_box(header: DumpHeader, words: list[str], file: BinaryIO) -> None:
     if flags:
         header.pbc = (flags[0] == "pp", flags[1] == "pp", flags[2] == "pp")
     general, tilted = "abc" in words, "xy" in words
-    lines = np.array([_floats(read_line(file), 4 if general else 3 if tilted else 2) for _ in range(3)])
+    lines = np.array([_floats(header_line(file), 4 if general else 3 if tilted else 2) for _ in range(3)])
     if general:
         header.box, header.origin = lines[:, :3], lines[:, 3]
         return

@@ -69,7 +69,7 @@ class MdtrajTrajectory(Trajectory):
                             return
                         if index in indices:
                             cell = cells[local] if len(cells) else None
-                            yield self._record(positions[local], cell, float(times[local]), index)
+                            yield self._record(positions[local], cell, float(times[local]))
                         index += 1
                 self._check_end(child.wait(), complaints, index)
             finally:
@@ -77,12 +77,10 @@ class MdtrajTrajectory(Trajectory):
                 child.wait()
                 stream.close()
 
-    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float, index: int) -> Record:
+    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float) -> Record:
         if self._numbers is None:
             self._numbers = self._own_numbers(len(positions))
-        timestep = self.options.timestep
-        counted = None if timestep is None else index * timestep
-        return _record(positions, cell, time if self._stored_time else counted, self._numbers)
+        return _record(positions, cell, time if self._stored_time else None, self._numbers)
 
     def _own_numbers(self, n_atoms: int) -> np.ndarray:
         """Elements that the user names, or that the file's own topology has."""
@@ -121,12 +119,11 @@ class MdtrajObject(Trajectory):
         return int(self._traj.n_frames)
 
     def _records(self, indices: range) -> Iterator[Record]:
-        traj, timestep = self._traj, self.options.timestep
+        traj = self._traj
         vectors = traj.unitcell_vectors
         for index in range(indices.start, min(indices.stop, traj.n_frames), indices.step):
             cell = None if vectors is None else vectors[index]
-            counted = None if timestep is None else index * timestep
-            time = float(traj.time[index]) if self._stored_time else counted
+            time = float(traj.time[index]) if self._stored_time else None
             yield _record(traj.xyz[index], cell, time, self._numbers)
 
 

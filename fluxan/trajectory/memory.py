@@ -81,7 +81,7 @@ class AtomsTrajectory(Trajectory):
     def _records(self, indices: range) -> Iterator[Record]:
         for index in range(indices.start, min(indices.stop, len(self._atoms)), indices.step):
             with self.naming(index):
-                record = record_of_atoms(self._atoms[index], index, self.options.timestep)
+                record = record_of_atoms(self._atoms[index])
             yield record
 
 
@@ -128,7 +128,7 @@ class WithVelocities(Trajectory):
         return self._trajectory._records(indices)
 
 
-def record_of_atoms(atoms: Any, index: int, timestep: float | None) -> Record:
+def record_of_atoms(atoms: Any) -> Record:
     """One frame of ASE atoms; without stored momenta it has no velocities, where ASE itself would answer zeros."""
     if atoms.numbers.min(initial=0) < 0 or atoms.numbers.max(initial=0) > 118:
         raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
@@ -142,7 +142,6 @@ def record_of_atoms(atoms: Any, index: int, timestep: float | None) -> Record:
         velocities=velocities,
         cell=np.array(atoms.cell) if periodic else None,
         masses=masses,
-        time=None if timestep is None else index * timestep,
         pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
     )
 

@@ -53,7 +53,7 @@ def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
             "(--elements Ar,Kr) for types 1 and 2"
         )
     names = element_list(options.elements)
-    if len(names) == len(types) and types.max() != len(names):
+    if len(names) == len(types) and types.max() < len(names):
         return atomic_numbers(names)
     if types.min() < 1 or types.max() > len(names):
         bad = types.min() if types.min() < 1 else types.max()
@@ -85,10 +85,11 @@ def numbers_of_atoms(n_atoms: int, options: ReaderOptions, *, what: str = "the f
 def topology_numbers(topology: Any) -> np.ndarray:
     """Atomic numbers of an mdtraj topology or of a file that mdtraj reads one from, (n_atoms,) int64."""
     top = load_topology(topology)
-    unknown = next((atom.index for atom in top.atoms if atom.element is None), None)
-    if unknown is not None:
-        raise InputError(f"atom {unknown} of the topology has no element; give elements= instead")
-    return np.array([atom.element.atomic_number for atom in top.atoms], dtype=np.int64)
+    numbers = np.array([atom.element.atomic_number if atom.element else 0 for atom in top.atoms], dtype=np.int64)
+    if not numbers.all():
+        atom = int(np.flatnonzero(numbers == 0)[0])
+        raise InputError(f"atom {atom} of the topology ({top.atom(atom)}) has no element; give elements= instead")
+    return numbers
 
 
 def load_topology(topology: Any) -> Any:

@@ -86,6 +86,14 @@ def read_line(file: BinaryIO) -> bytes:
     return line
 
 
+def header_line(file: BinaryIO) -> bytes:
+    """Read one line that must be there, whole; raises `InputError` where the file ends before."""
+    line = read_line(file)
+    if not line.endswith(b"\n"):
+        raise InputError("the file is cut within this frame's header")
+    return line
+
+
 def read_rows(file: BinaryIO, n_rows: int, *, marker: bytes | None = None) -> bytes:
     """Read the next `n_rows` lines as they are; memory grows with what the file holds, never with the number promised.
 

@@ -67,6 +67,8 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
             line = read_line(file)
             while line and not line.strip():
                 line = read_line(file)
+            if line and not line.endswith(b"\n"):
+                raise InputError("the file is cut within this frame's header")
             return self._parse_header(decoded(line), file) if line else None
         except broken_stream_errors() as error:
             raise InputError(f"the compressed file is cut or damaged here ({error})") from error

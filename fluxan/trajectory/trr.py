@@ -133,11 +133,12 @@ class TrrTrajectory(Trajectory):
         n_atoms, step = int(numbers[10]), int(numbers[11])
         real = self._real(sizes, n_atoms)
         file.seek(position + 76)
-        values = np.frombuffer(file.read(2 * real.itemsize), real)
-        if len(values) < 2:
+        data = file.read(2 * real.itemsize)
+        if len(data) < 2 * real.itemsize:
             raise InputError("the file is cut within this frame's header")
+        time = float(np.frombuffer(data, real)[0])
         begin = position + 76 + 2 * real.itemsize
-        head = _Head(sizes, n_atoms, step, float(values[0]), begin, real)
+        head = _Head(sizes, n_atoms, step, time, begin, real)
         if head.end > self._size:
             raise InputError("the file is cut within this frame")
         return head

@@ -45,7 +45,10 @@ GENERAL_CELL = np.array([[1.0, 9.0, 2.0], [-8.0, 1.5, 3.0], [2.0, -1.0, 10.0]])
 def until_error(trajectory):
     """Frames that come before an error, and its message."""
     found = []
+
+    def collect():
+        found.extend(trajectory)  # keeps what comes before the error
+
     with pytest.raises(TrajectoryError) as caught:
-        for frame in trajectory:
-            found += [frame]
+        collect()
     return found, str(caught.value)

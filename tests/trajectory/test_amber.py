@@ -158,7 +158,7 @@ def test_files_of_other_writers_need_elements(tmp_path):
             writer.write(universe.atoms)
     with pytest.raises(TrajectoryError, match=r"names no elements; give elements= .* or topology="):
         list(open_trajectory(tmp_path / "t.nc"))
-    with pytest.raises(TrajectoryError, match="elements has 3 names but t.nc has 7 atoms"):
+    with pytest.raises(TrajectoryError, match=r"elements has 3 names but t\.nc has 7 atoms"):
         list(open_trajectory(tmp_path / "t.nc", elements="Ar,Kr,Xe"))
     found = list(
         open_trajectory(tmp_path / "t.nc", elements=[{18: "Ar", 36: "Kr", 54: "Xe"}[z] for z in frames[0].numbers])

@@ -38,7 +38,8 @@ _ENERGIES = {
     "ev": 1.0,
 }
 
-#: Programs whose velocities lag half a step: sander and pmemd keep v(t - dt/2) beside x(t) (Amber manual, leapfrog).
+#: sander and pmemd update v(t + dt/2) = v(t - dt/2) + dt f(t)/m, then x(t + dt) = x(t) + dt v(t + dt/2), and write both
+#: side by side: velocities lag half a step (D. A. Case, http://archive.ambermd.org/200203/0086.html).
 _LEAPFROG_PROGRAMS = ("sander", "pmemd")
 
 _PER_FRAME = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVeloc
 from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TRR = (1993).to_bytes(4, "big")
@@ -22,7 +23,21 @@ _MDTRAJ_SUFFIXES = (
 )
 
 
-def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = None, **options: Any) -> Trajectory:
+def open_trajectory(
+    path: str | Path,
+    *,
+    elements: Sequence[str] | str | None = None,
+    topology: Any = None,
+    timestep: float | None = None,
+    units: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    stride: int = 1,
+    epsilon: float | None = None,
+    sigma: float | None = None,
+    mass: float | None = None,
+    leapfrog: bool | None = None,
+) -> Trajectory:
     """Open a trajectory file: an iterable of `Frame`, with a length where the format allows.
 
     Parameters
@@ -30,9 +45,13 @@ def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = N
     path : AMBER NetCDF, LAMMPS text dump (also .gz, .zst), extended XYZ, ASE .traj, mdtraj HDF5, GROMACS TRR, or
         anything else mdtraj reads (positions only)
     elements : names of LAMMPS types 1, 2, …, or one per atom, or one for all; "Ar,Kr" or a list
-    topology : a file mdtraj reads, for formats without elements (AMBER, TRR, DCD)
-    **options : timestep (ps per MD step), units, start, stop, stride, epsilon, sigma, mass, leapfrog: see
-        `fluxan.trajectory.ReaderOptions`
+    topology : a file mdtraj reads, or an mdtraj topology, for formats without elements (AMBER, TRR, DCD)
+    timestep : ps per MD step, or per frame where a file counts no steps; without it ``time`` may count frames
+    units : of a LAMMPS dump that does not say (metal, the default, real, lj), or of an extended XYZ velocity column
+        (one of `fluxan.units.VELOCITY`; there is no default)
+    start, stop, stride : the frames to read, as in ``range``; none of them negative
+    epsilon, sigma, mass : of LAMMPS' reduced units (units="lj"), in eV, Å and u
+    leapfrog : whether stored velocities belong to half a step before the positions; None lets the file decide
 
     Raises
     ------
@@ -43,7 +62,7 @@ def open_trajectory(path: str | Path, *, elements: Any = None, topology: Any = N
     InputError
         An option makes no sense.
     """
-    settings = ReaderOptions(elements=elements, topology=topology, **options)
+    settings = ReaderOptions(elements, topology, timestep, units, start, stop, stride, epsilon, sigma, mass, leapfrog)
     path = Path(path)
     head = _head(path)
     return _reader(path, head)(path, settings)
@@ -113,6 +132,10 @@ def as_trajectory(traj: Any, *, velocities: Any = None, **reader: Any) -> Trajec
     FluxanError
         As `open_trajectory`, or `traj` is none of these, or velocities do not fit it.
     """
+    unknown = set(reader) - {option.name for option in fields(ReaderOptions)}
+    if unknown:
+        names = ", ".join(option.name for option in fields(ReaderOptions))
+        raise InputError(f"unknown reader option {', '.join(sorted(unknown))}; known are {names}")
     trajectory = _as_trajectory(traj, reader)
     return trajectory if velocities is None else WithVelocities(trajectory, velocities)
 

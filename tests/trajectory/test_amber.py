@@ -252,3 +252,30 @@ def test_disk_full(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_atoms_are_sorted_by_id(tmp_path):
+    """LAMMPS' ``dump netcdf`` writes AMBER files whose atoms change places from frame to frame, with ids and types."""
+    import netCDF4
+
+    frames = make_frames()
+    rng = np.random.default_rng(3)
+    kinds = {18: 1, 36: 2, 54: 3}
+    with netCDF4.Dataset(tmp_path / "t.nc", "w", format="NETCDF3_64BIT_OFFSET") as dataset:
+        dataset.Conventions, dataset.program = "AMBER", "LAMMPS"
+        for name, size in {"frame": None, "atom": 7, "spatial": 3, "cell_spatial": 3}.items():
+            dataset.createDimension(name, size)
+        dataset.createVariable("time", "f8", ("frame",)).units = "picosecond"
+        dataset.createVariable("id", "i4", ("frame", "atom"))
+        dataset.createVariable("type", "i4", ("frame", "atom"))
+        dataset.createVariable("coordinates", "f8", ("frame", "atom", "spatial")).units = "Angstrom"
+        dataset.createVariable("velocities", "f8", ("frame", "atom", "spatial")).units = "Angstrom/picosecond"
+        dataset.createVariable("cell_lengths", "f8", ("frame", "cell_spatial")).units = "Angstrom"
+        for k, frame in enumerate(frames):
+            order = rng.permutation(7)
+            dataset["time"][k], dataset["cell_lengths"][k] = frame.time, np.diag(frame.cell)
+            dataset["id"][k], dataset["type"][k] = order + 1, [kinds[z] for z in frame.numbers[order]]
+            dataset["coordinates"][k], dataset["velocities"][k] = frame.positions[order], frame.velocities[order]
+    assert_same(list(open_trajectory(tmp_path / "t.nc", elements="Ar,Kr,Xe")), frames, rtol=1e-15, atol=1e-15)
+    with pytest.raises(TrajectoryError, match="has types 1 to 3 without elements"):
+        list(open_trajectory(tmp_path / "t.nc"))

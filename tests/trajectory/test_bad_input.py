@@ -197,6 +197,8 @@ def test_objects_that_are_no_trajectories():
         as_trajectory(3)
     with pytest.raises(TrajectoryError, match="frame 0: is int, expected fluxan's Frame"):
         list(as_trajectory([3]))
+    with pytest.raises(InputError, match="unknown reader option colour; known are elements, topology"):
+        as_trajectory("t.nc", colour="red")
     with pytest.raises(InputError, match="reader options stride belong to open_trajectory"):
         as_trajectory(as_trajectory(make_frames()), stride=2)
     with pytest.raises(TrajectoryError, match="frame 1: positions of atom 0"):

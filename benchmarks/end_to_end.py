@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 import torch
@@ -47,7 +47,7 @@ run 100
 """
 
 
-def run() -> dict[str, float]:
+def run() -> dict[str, Any]:
     """Microseconds per atom and frame of each case."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
@@ -65,7 +65,16 @@ def run() -> dict[str, float]:
             "LAMMPS MD step with heat flux": _lammps(),
         }
         seconds = interleaved(cases, repeats=5)
-    return {name: value / (FRAMES * n_atoms) * 1e6 for name, value in seconds.items()}
+    return {"us_per_atom_and_frame": {name: value / (FRAMES * n_atoms) * 1e6 for name, value in seconds.items()}}
+
+
+def text(result: dict[str, Any]) -> str:
+    """Lay the result out as lines to read."""
+    rows = result["us_per_atom_and_frame"]
+    lammps = rows["LAMMPS MD step with heat flux"]
+    return "\n".join(
+        f"  {name:<46}{value:6.2f} us/atom/frame, {value / lammps:5.1f} x LAMMPS" for name, value in rows.items()
+    )
 
 
 def _decompose(path: Path, frames: tuple[Frame, ...] | list[Frame], *, double: bool) -> Callable[[], object]:

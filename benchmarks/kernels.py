@@ -3,7 +3,7 @@
 ``python -m benchmarks.kernels [--atoms N] [--repeats N] [--json FILE]``
 
 Edges are those of a disordered argon-like crystal (63 neighbours within 8.5 Å) as `fluxan.neighbors` delivers them:
-sorted by receiver, atoms numbered along the lattice, so that senders lie near in memory, as in a liquid
+in vesin's order, atoms numbered along the lattice, so that the atoms of an edge lie near in memory, as in a liquid
 whose atoms are sorted in space. Repeats of all contestants alternate, and the fastest of each counts: on a shared
 machine the others only ever slow a run down. Bytes per edge are what is read once and in order, two indices and two
 vectors; the gathered velocities and groups come from cache and are not counted.
@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from fluxan.kernels import cpu, edges
+
+from fluxan.kernels import cpu
+from fluxan.neighbors import build_graph
+from fluxan.system import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,22 +37,16 @@ TARGETS = {"over_numpy": 10.0, "of_bandwidth float64": 0.60, "of_bandwidth float
 
 def liquid(n_atoms: int, seed: int = 1) -> dict[str, np.ndarray]:
     """Edges and atoms of a disordered fcc box of about `n_atoms` atoms; g_ij along r_ij, as pair forces are."""
-    from vesin import NeighborList
-
     rng = np.random.default_rng(seed)
     side = max(4, round((n_atoms / 4) ** (1 / 3)))
     basis = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
     corners = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
     positions = ((corners + basis) * LATTICE).reshape(-1, 3)
     positions += rng.normal(0, DISPLACEMENT, positions.shape)
-    search = NeighborList(cutoff=CUTOFF, full_list=False)
-    first, second, shifts, vectors = search.compute(positions, np.eye(3) * side * LATTICE, True, "ijSD")
-    starts = np.empty(len(positions) + 1, dtype=np.int64)
-    n_edges = 2 * len(first)
-    senders, receivers = np.empty((2, n_edges), dtype=np.int64)
-    r_ij = np.empty((n_edges, 3))
-    edges.count_edges(first, second, starts)
-    edges.mirror_pairs(first, second, shifts, vectors, starts, senders, receivers, np.empty((n_edges, 3), int), r_ij)
+    frame = Frame(positions, None, np.eye(3) * side * LATTICE, np.full(len(positions), 18))
+    graph = build_graph(frame, CUTOFF)
+    senders, receivers, r_ij = graph.senders.numpy(), graph.receivers.numpy(), graph.r_ij.numpy()
+    n_edges = len(senders)
     return {
         "receivers": receivers,
         "senders": senders,

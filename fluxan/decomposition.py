@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +20,10 @@ from fluxan.trajectory import as_trajectory, read_ahead
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import torch
     import xarray
 
+    from fluxan.potentials.base import Potential
+    from fluxan.report.progress import Bar
     from fluxan.system import Frame
     from fluxan.trajectory import Trajectory
 
@@ -77,7 +78,7 @@ def decompose(
     """
     sink_path = _check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
-    module = _find_model(trajectory, model).to(device)
+    module = _on_device(_find_model(trajectory, model), device)
     job = Job(trajectory, module, groups=groups, route=route)
     sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
     with closing(sink), _progress(progress, trajectory, sink.n_frames) as bar:
@@ -102,9 +103,7 @@ class Sink(Protocol):
 class Job:
     """One trajectory through one model, in chunks whose borders depend on the frame index alone."""
 
-    def __init__(
-        self, trajectory: Trajectory, model: torch.nn.Module, *, groups: str | Sequence[object], route: str
-    ) -> None:
+    def __init__(self, trajectory: Trajectory, model: Potential, *, groups: str | Sequence[object], route: str) -> None:
         self.trajectory = trajectory
         self.model = model
         self._groups = groups
@@ -131,13 +130,12 @@ class Job:
         """Attributes known once the first chunk is done."""
         import fluxan
 
-        report = self.evaluator.report
         step = rows[1].time - rows[0].time if len(rows) > 1 and self.trajectory.has_time else np.nan
         return {
             "fluxan_version": fluxan.__version__,
             "trajectory_sha256": self.trajectory.identity()["sha256"],
-            "route": report.route,
-            "self_check": str(report),
+            "route": rows[0].flux.route,
+            "self_check": rows[0].flux.self_check,
             "time_step": step,
             "time_unit": "ps" if self.trajectory.has_time else "frame",
             "periodic": int(self.first.cell is not None),
@@ -247,7 +245,7 @@ def frame_sha256(frame: Frame | None) -> int:
     digest = hashlib.sha256()
     for array in () if frame is None else (frame.positions, frame.velocities, frame.cell):
         if array is not None:
-            digest.update(array)
+            digest.update(array.data)
     return int.from_bytes(digest.digest()[:8], "little", signed=True)
 
 
@@ -267,7 +265,7 @@ def _check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -
     return path
 
 
-def _find_model(trajectory: Trajectory, model: object) -> torch.nn.Module:
+def _find_model(trajectory: Trajectory, model: object) -> Potential:
     from fluxan.potentials.load import load_model, parse_model
 
     if model is not None:
@@ -285,7 +283,15 @@ def _find_model(trajectory: Trajectory, model: object) -> torch.nn.Module:
     )
 
 
-def _progress(show: bool, trajectory: Trajectory, done: int) -> object:
+def _on_device(model: Potential, device: str) -> Potential:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition(" at start of")[0].partition("\n")[0]
+        raise InputError(f"device={device!r} cannot be used: {reason}") from error
+
+
+def _progress(show: bool, trajectory: Trajectory, done: int) -> AbstractContextManager[Bar]:
     from fluxan.report.progress import progress_bar
 
     try:

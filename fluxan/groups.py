@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def assign_groups(numbers: np.ndarray, groups: str | Sequence[object] = "element") -> tuple[np.ndarray, tuple[str, ...]]:
+def assign_groups(
+    numbers: np.ndarray, groups: str | Sequence[object] = "element"
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Group index of every atom, and the groups' names.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class NeighborList:
         self._last = frame
         return self._build(frame)
 
-    def _vesin(self, skin: float) -> object:
+    def _vesin(self, skin: float) -> Any:
         from vesin import NeighborList as Vesin
 
         return Vesin(cutoff=self.cutoff, full_list=True, skin=skin, n_threads=1)

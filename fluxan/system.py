@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,13 +72,15 @@ class Frame:
         """Cell volume, Å³; None unless all three directions are periodic."""
         if self.cell is None or not all(self.pbc):
             return None
-        a, b, c = self.cell
-        return float(abs(np.dot(a, np.cross(b, c))))
+        return float(abs(np.linalg.det(self.cell)))
 
     @property
     def kinetic_energies(self) -> np.ndarray:
         """Kinetic energy of each atom, (n_atoms,) eV."""
-        return 0.5 * MASS_VELOCITY2 * self.masses * np.einsum("ij,ij->i", self.velocities, self.velocities)
+        if self.velocities is None:
+            raise InputError("there are no velocities; give velocities= in Å/ps")
+        speed2 = np.einsum("ij,ij->i", self.velocities, self.velocities)
+        return 0.5 * MASS_VELOCITY2 * np.asarray(self.masses) * speed2
 
     @property
     def temperature(self) -> float:
@@ -86,7 +88,7 @@ class Frame:
         dof = 3 * self.n_atoms - (0 if self.cell is None else 3)
         return float(2 * self.kinetic_energies.sum() / (dof * BOLTZMANN)) if dof else 0.0
 
-    def replace(self, **changes: object) -> Frame:
+    def replace(self, **changes: Any) -> Frame:
         """A copy with some fields changed."""
         return replace(self, **changes)
 
@@ -123,7 +125,7 @@ class Graph:
         """Number of directed edges."""
         return len(self.senders)
 
-    def replace(self, **changes: object) -> Graph:
+    def replace(self, **changes: Any) -> Graph:
         """A copy with some tensors changed."""
         return replace(self, **changes)
 
@@ -150,6 +152,7 @@ class Flux:
     velocity : (carriers, 3), Σ v_i in Å/ps, the species' fluxes
     labels : names of the groups, in order
     potential_energy : Σ U_i, eV
+    route : how the virial part was found
     self_check : what the check of the route found, in words
     """
 
@@ -159,6 +162,7 @@ class Flux:
     velocity: np.ndarray
     labels: tuple[str, ...] = field(default=())
     potential_energy: float = float("nan")
+    route: str = ""
     self_check: str = ""
 
     @property
@@ -218,5 +222,5 @@ def _cell(values: object) -> np.ndarray:
         raise InputError(f"cell {cell.tolist()} is not finite")
     lengths = np.linalg.norm(cell, axis=1)
     if lengths.min() == 0 or abs(np.linalg.det(cell)) < 1e-9 * lengths.prod():
-        raise InputError(f"cell {cell.tolist()} is singular; give three independent vectors, or cell=None for a cluster")
+        raise InputError(f"cell {cell.tolist()} is singular; give three independent vectors, or None for a cluster")
     return cell

@@ -1,4 +1,4 @@
-"""Array kernels: Numba on the CPU (`cpu`, `edges`) and on CUDA devices (`cuda`), the same names and argument order.
+"""Array kernels: Numba on the CPU (`cpu`) and on CUDA devices (`cuda`), the same names and argument order.
 
 The CPU kernels of the heat flux are names of the package itself: `pair_flux`, `atomic_virial`, `virial_flux`,
 `convection`. Numba is imported at the first of them.

@@ -245,6 +245,27 @@ def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
     previous[:] = before
 
 
+@serial
+def transpose_into(samples, out):
+    """``out[c, t] = samples[t, c]``, in squares that stay in the cache."""
+    for begin in range(0, samples.shape[0], 64):
+        end = min(begin + 64, samples.shape[0])
+        for channel in range(samples.shape[1]):
+            for t in range(begin, end):
+                out[channel, t] = samples[t, channel]
+
+
+@serial
+def fill_segments(samples, length, at, out):
+    """Append samples (n, n_channels) to segments: sample t goes to ``out[c, (at + t) // length, (at + t) % length]``."""
+    taken = 0
+    while taken < samples.shape[0]:
+        segment, begin = divmod(at + taken, length)
+        count = min(samples.shape[0] - taken, length - begin)
+        transpose_into(samples[taken : taken + count], out[:, segment, begin : begin + count])
+        taken += count
+
+
 @reordered
 def segment_sums(padded, length, count, out):
     """Sum segments of `length` samples whose last may be short: ``out[c, s]`` over the first `count` samples in all.
@@ -269,17 +290,8 @@ def subtract_reference(padded, length, count, reference):
             n = min(length, max(0, count - s * length))
             for t in range(n):
                 row[t] -= reference[channel]
-            row[n:length] = 0.0
-
-
-@serial
-def transpose_into(samples, out):
-    """``out[c, t] = samples[t, c]``, in squares that stay in the cache."""
-    for begin in range(0, samples.shape[0], 64):
-        end = min(begin + 64, samples.shape[0])
-        for channel in range(samples.shape[1]):
-            for t in range(begin, end):
-                out[channel, t] = samples[t, channel]
+            for t in range(n, length):
+                row[t] = 0.0
 
 
 @serial
@@ -295,30 +307,32 @@ def _add_compensated(values, total, carry):
 
 @serial
 def merge_blocks(blocks):
-    """Add neighbours along the first axis, (n_blocks, ...); the second half becomes zero."""
-    half = blocks.shape[0] // 2
-    for i in range(half):
-        blocks[i] = blocks[2 * i] + blocks[2 * i + 1]
-    blocks[half:] = 0.0
+    """Add neighbours along the first axis of (n_blocks, n); the second half becomes zero."""
+    n_blocks, n = blocks.shape
+    for i in range(n_blocks // 2):
+        for j in range(n):
+            blocks[i, j] = blocks[2 * i, j] + blocks[2 * i + 1, j]
+    for i in range(n_blocks // 2, n_blocks):
+        for j in range(n):
+            blocks[i, j] = 0
 
 
 @serial
 def _next_block(level, levels):
     """Open the next error block; when all are full, neighbours merge and blocks become twice as long."""
     n_blocks = levels.counts.shape[1]
+    carry = levels.carry[level]
+    for i in range(carry.shape[0]):
+        for j in range(carry.shape[1]):
+            carry[i, j] = 0.0
     levels.chunks[level] = 0
-    levels.carry[level] = 0.0
     levels.block[level] += 1
-    if levels.block[level] < n_blocks:
-        return
-    half = n_blocks // 2
-    merge_blocks(levels.products[level])
-    merge_blocks(levels.sums[level])
-    for i in range(half):
-        levels.counts[level, i] = levels.counts[level, 2 * i] + levels.counts[level, 2 * i + 1]
-    levels.counts[level, half:] = 0
-    levels.block[level] = half
-    levels.block_chunks[level] *= 2
+    if levels.block[level] == n_blocks:
+        merge_blocks(levels.products[level].reshape(n_blocks, -1))
+        merge_blocks(levels.sums[level])
+        merge_blocks(levels.counts[level].reshape(n_blocks, 1))
+        levels.block[level] = n_blocks // 2
+        levels.block_chunks[level] *= 2
 
 
 @serial
@@ -330,12 +344,13 @@ def _accumulate(level, count, pairs, levels):
     lagged_products(rows, n_lags, count, pairs, products)
     sums = np.empty(rows.shape[0])
     row_sums(rows, n_lags, count, sums)
-    block = levels.block[level]
+    block, seen = levels.block[level], levels.seen[level]
     _add_compensated(products, levels.products[level, block], levels.carry[level])
-    levels.sums[level, block] += sums
     levels.counts[level, block] += count
-    for t in range(min(count, n_lags - levels.seen[level])):
-        levels.head[level, levels.seen[level] + t] = rows[:, n_lags + t]
+    for channel in range(rows.shape[0]):
+        levels.sums[level, block, channel] += sums[channel]
+        for t in range(min(count, n_lags - seen)):
+            levels.head[level, seen + t, channel] = rows[channel, n_lags + t]
     levels.chunks[level] += 1
     if levels.chunks[level] == levels.block_chunks[level]:
         _next_block(level, levels)
@@ -362,9 +377,11 @@ def _set_reference(count, levels):
     rows = levels.rows[0]
     if levels.seen[0] == 0:
         row_sums(rows, n_lags, count, levels.reference)
-        levels.reference[:] = levels.reference / count
+        for channel in range(rows.shape[0]):
+            levels.reference[channel] /= count
     for channel in range(rows.shape[0]):
-        rows[channel, n_lags : n_lags + count] -= levels.reference[channel]
+        for t in range(n_lags, n_lags + count):
+            rows[channel, t] -= levels.reference[channel]
 
 
 @serial
@@ -378,9 +395,25 @@ def _advance(level, count, pairs, levels):
     levels.waiting[level] -= count
     levels.seen[level] += count
     keep = levels.head.shape[1] + levels.waiting[level]
-    for row in levels.rows[level]:
+    for channel in range(levels.rows.shape[1]):
+        row = levels.rows[level, channel]
         for t in range(keep):
             row[t] = row[count + t]
+
+
+@serial
+def _chunk(levels):
+    """Samples that a level sums at once; half as many may come in while fewer than that wait."""
+    return (levels.rows.shape[2] - levels.head.shape[1]) * 2 // 3
+
+
+@serial
+def _cascade(level, pairs, levels):
+    """Sum a chunk at this level, and at those above that it fills."""
+    chunk = _chunk(levels)
+    while level < levels.rows.shape[0] and levels.waiting[level] >= chunk:
+        _advance(level, chunk, pairs, levels)
+        level += 1
 
 
 @serial
@@ -395,9 +428,8 @@ def multitau_extend(samples, pairs, levels):
     pairs : Pairs
     levels : Levels, changed in place
     """
-    n_levels, _, width = levels.rows.shape
     n_lags = levels.head.shape[1]
-    chunk = (width - n_lags) * 2 // 3
+    chunk = _chunk(levels)
     taken = 0
     while taken < samples.shape[0]:
         count = min(samples.shape[0] - taken, chunk - levels.waiting[0])
@@ -405,10 +437,7 @@ def multitau_extend(samples, pairs, levels):
         transpose_into(samples[taken : taken + count], levels.rows[0, :, at : at + count])
         levels.waiting[0] += count
         taken += count
-        level = 0
-        while level < n_levels and levels.waiting[level] >= chunk:
-            _advance(level, chunk, pairs, levels)
-            level += 1
+        _cascade(0, pairs, levels)
 
 
 @serial
@@ -417,3 +446,4 @@ def multitau_finish(pairs, levels):
     for level in range(levels.rows.shape[0]):
         if levels.waiting[level]:
             _advance(level, levels.waiting[level], pairs, levels)
+        _cascade(level + 1, pairs, levels)

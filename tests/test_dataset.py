@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import numpy as np
@@ -52,11 +53,12 @@ def test_file_is_classic_netcdf_that_others_read(tmp_path):
         assert dataset["time"].attrs["units"] == "ps"
 
 
-def test_frames_without_time_are_not_there(tmp_path):
-    """What a killed writer leaves: variables of a chunk, but not its times."""
+def test_frames_that_were_not_completed_are_not_there(tmp_path):
+    """What a killed writer leaves: records, but not the count that says they are whole."""
     file = begun(tmp_path / "flux.nc")
     file.write(columns(4))
-    file._file["potential"][4:8] = 1.0
+    for name in VARIABLES:
+        file._file[name][4:8] = 1
     file.close()
     with open_flux(tmp_path / "flux.nc") as dataset:
         assert dataset.sizes["time"] == 4
@@ -98,15 +100,24 @@ def test_what_is_no_flux_file_is_named(tmp_path, content):
 def test_full_disk_keeps_earlier_frames(small_disk):
     file = begun(small_disk / "flux.nc", chunk=100)
     written = 0
+    free = os.statvfs(small_disk).f_bfree * os.statvfs(small_disk).f_frsize
+    chunk = columns(100)
+    size = sum(array.nbytes for array in chunk.values())
+    while written * size / 100 < free - 2 * size:
+        file.write(chunk)
+        written += 100
     with pytest.raises(OutputError, match=r"frames \d+ to \d+ could not be written.*resume"):
-        for _ in range(1000):
-            file.write(columns(100))
-            written += 100
+        fill(file, chunk)
     file.close()
     assert written >= 100
     with open_flux(small_disk / "flux.nc") as dataset:
         assert dataset.sizes["time"] >= written
         assert np.array_equal(dataset["potential"].values[:100], columns(100)["potential"])
+
+
+def fill(file, chunk):
+    for _ in range(4):
+        file.write(chunk)
 
 
 @pytest.fixture

@@ -140,5 +140,5 @@ def test_bad_cutoff(cutoff):
 @pytest.mark.parametrize("offset", [0.0, 6.0])
 def test_two_atoms_at_one_point(offset):
     positions = [[1.0, 1, 1], [3.0, 3, 3], [1.0 + offset, 1, 1]]
-    with pytest.raises(InputError, match="atoms 0 and 2 .* at one point"):
+    with pytest.raises(InputError, match=r"atoms 0 and 2 .* at one point"):
         build_graph(Frame(positions, None, CELLS["cubic"], [18] * 3), 3.0)

@@ -49,7 +49,7 @@ def main() -> None:
         if _state["debug"]:
             raise
         message = " ".join(str(error).split())
-        print(f"fluxan: error: {message}", file=sys.stderr)  # noqa: T201
+        print(f"fluxan: error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

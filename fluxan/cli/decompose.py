@@ -52,7 +52,7 @@ def decompose(
 
 
 def _labels(groups: str) -> str | list[str]:
-    """"element", or the words of a file."""
+    """Read the labels from a file, unless the word is "element"."""
     if groups == "element":
         return groups
     from fluxan.errors import FileError

@@ -29,6 +29,8 @@ def print_contributions(dataset: xarray.Dataset, output: Path, *, json: bool = F
     typer.echo("")
     typer.echo(f"{'part':<12}{'owner':<8}{'carrier':<10}{'rms (eV Å/ps)':>14}{'share of J²':>14}")
     for part in parts:
-        row = f"{part.part:<12}{part.owner or '-':<8}{part.carrier:<10}{part.mean_square**0.5:>14.4g}{part.share:>14.1%}"
+        row = (
+            f"{part.part:<12}{part.owner or '-':<8}{part.carrier:<10}{part.mean_square**0.5:>14.4g}{part.share:>14.1%}"
+        )
         typer.echo(row)
     typer.echo(f"{'sum':<44}{sum(part.share for part in parts):>14.1%}")

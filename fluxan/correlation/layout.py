@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 N_BLOCKS = 16
 #: Samples that a multi-tau level sums at once: the products of one pair stay in the first-level cache.
 CHUNK = 1024
-#: Samples that the linear scheme transforms at once, at least.
+#: Samples that the linear scheme transforms at once, at least; blocks for errors cannot be shorter.
 BATCH = 16384
 #: The linear scheme's shortest segment; shorter transforms are slower per sample.
 MIN_SEGMENT = 1024

@@ -62,16 +62,16 @@ class LinearStream:
 
     def extend(self, samples: np.ndarray) -> None:
         """Take samples, (n, n_channels) float64; whole batches are summed, wherever the stream is cut."""
-        from fluxan.kernels.correlation import transpose_into
+        from fluxan.kernels.correlation import fill_segments
 
-        length, taken = self.layout.segment, 0
+        full, taken = self.layout.batch * self.layout.segment, 0
         while taken < len(samples):
-            segment, at = divmod(self._get("waiting"), length)
-            count = min(len(samples) - taken, length - at)
-            transpose_into(samples[taken : taken + count], self._padded[:, segment, at : at + count])
+            waiting = self._get("waiting")
+            count = min(len(samples) - taken, full - waiting)
+            fill_segments(samples[taken : taken + count], self.layout.segment, waiting, self._padded)
             taken += count
-            self._add("waiting", count)
-            if self._get("waiting") == self.layout.batch * length:
+            self._set("waiting", waiting + count)
+            if waiting + count == full:
                 self._sum_batch()
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -166,9 +166,8 @@ class LinearStream:
         self._set("batches", 0)
         self._set("block", block + 1)
         if block + 1 == N_BLOCKS:
-            merge_blocks(self._products)
-            merge_blocks(self._sums)
-            merge_blocks(self._counts)
+            for blocks in (self._products, self._sums, self._counts):
+                merge_blocks(blocks.reshape(N_BLOCKS, -1))
             self._set("block", N_BLOCKS // 2)
             self._set("block_batches", 2 * self._get("block_batches"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import netCDF4
 
 SCHEMA = "fluxan correlator 1"
+#: The checksum's attribute; of the whole file with zeros in its place, so that a damaged header is never parsed.
+_MARK = b"sha256:"
+_BLANK = b"0" * 64
 
 
 def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, object]) -> None:
@@ -35,12 +39,11 @@ def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: 
         with netCDF4.Dataset(beside, "w", format="NETCDF3_64BIT_DATA") as file:
             for name, array in arrays.items():
                 _define(file, name, array)
-            file.setncatts({"schema": SCHEMA, **attributes, "sha256": _checksum(arrays)})
+            file.setncatts({"schema": SCHEMA, "checksum": (_MARK + _BLANK).decode(), **attributes})
             for name, array in arrays.items():
                 if array.size:
                     file[name][...] = _as_real(array)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
+        _seal(beside)
         beside.replace(path)
     except (OSError, RuntimeError) as error:
         beside.unlink(missing_ok=True)
@@ -61,19 +64,39 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, objec
     if not path.is_file():
         raise FileError(f"{path}: no such file")
     try:
+        _verify(path)
         with netCDF4.Dataset(path, "r") as file:
             file.set_auto_mask(False)
             attributes = {name: file.getncattr(name) for name in file.ncattrs()}
-            known = attributes.get("schema") == SCHEMA
-            arrays = {name: _read(variable) for name, variable in file.variables.items()} if known else {}
-    except (OSError, RuntimeError, ValueError, AttributeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is not a correlator's file that can be read ({error})") from error
-    if not known:
-        found = attributes.get("schema", "none")
-        raise FileError(f"{path} is not a correlator of this version of fluxan: schema {found!r}, expected {SCHEMA!r}")
-    if attributes.get("sha256") != _checksum(arrays):
-        raise FileError(f"{path} is cut short or damaged: its content does not match its checksum; use an earlier copy")
-    return arrays, attributes
+            return {name: _read(variable) for name, variable in file.variables.items()}, attributes
+    except FileError:
+        raise
+    except (OSError, RuntimeError) as error:
+        raise FileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _seal(path: Path) -> None:
+    """Put the checksum into a complete file and see that it reaches the disk."""
+    content = path.read_bytes()
+    at = content.index(_MARK) + len(_MARK)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(hashlib.sha256(content).hexdigest().encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verify(path: Path) -> None:
+    """See that a file is one of ours and whole, before it is parsed."""
+    content = path.read_bytes()
+    found = re.search(rb"fluxan correlator \d+", content) if content.startswith(b"CDF\x05") else None
+    schema = found.group().decode() if found else "none"
+    if schema != SCHEMA:
+        raise FileError(f"{path} is not a correlator of this version of fluxan: schema {schema!r}, expected {SCHEMA!r}")
+    before, _, after = content.partition(_MARK)
+    unsealed = before + _MARK + _BLANK + after[len(_BLANK) :]
+    if hashlib.sha256(unsealed).hexdigest().encode() != after[: len(_BLANK)]:
+        raise FileError(f"{path} is cut short or damaged: it does not match its checksum; use an earlier copy")
 
 
 def _define(file: netCDF4.Dataset, name: str, array: np.ndarray) -> None:
@@ -99,12 +122,3 @@ def _read(variable: netCDF4.Variable) -> np.ndarray:
 def _as_real(array: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(array)
     return array[..., None].view(np.float64) if np.iscomplexobj(array) else array
-
-
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -20,14 +20,12 @@ from fluxan.units import MASS_VELOCITY2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
-
     from fluxan.flux.check import CheckReport, Route
+    from fluxan.potentials.base import Potential
     from fluxan.system import Frame, Graph
 
-def heat_flux(
-    frame: Frame, model: object, *, groups: str | Sequence[object] = "element", route: str = "auto"
-) -> Flux:
+
+def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "element", route: str = "auto") -> Flux:
     """Heat flux of one frame, split by owner and carrier of the energy.
 
     Parameters
@@ -97,7 +95,7 @@ class FluxEvaluator:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Potential,
         numbers: np.ndarray,
         *,
         groups: str | Sequence[object] = "element",
@@ -132,6 +130,7 @@ class FluxEvaluator:
             velocity=velocity,
             labels=self.labels,
             potential_energy=float(energies.sum()),
+            route=route.name,
             self_check=str(self.report),
         )
 
@@ -148,14 +147,14 @@ class FluxEvaluator:
 
 
 #: Checks that single calls have passed; a model that is gone takes its entry along.
-_PASSED: weakref.WeakKeyDictionary[torch.nn.Module, dict[str, CheckReport]] = weakref.WeakKeyDictionary()
+_PASSED: weakref.WeakKeyDictionary[Potential, dict[str, CheckReport]] = weakref.WeakKeyDictionary()
 
 
-def _passed(model: torch.nn.Module) -> dict[str, CheckReport]:
+def _passed(model: Potential) -> dict[str, CheckReport]:
     return _PASSED.setdefault(model, {})
 
 
-def _refuse_unknown_elements(model: torch.nn.Module, numbers: np.ndarray) -> None:
+def _refuse_unknown_elements(model: Potential, numbers: np.ndarray) -> None:
     known = getattr(model, "elements", None)
     if known is None:
         return

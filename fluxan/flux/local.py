@@ -34,20 +34,17 @@ class LocalRoute:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
         graph, energies, g_ij = self.pair_forces(graph)
-        on_device = {"velocities": velocities, "groups": groups}
         if graph.r_ij.is_cuda:
-            on_device = {name: torch.from_numpy(array).to(graph.r_ij.device) for name, array in on_device.items()}
-        flux = pair_flux(
-            senders=graph.senders, receivers=graph.receivers, r_ij=graph.r_ij, g_ij=g_ij, n_groups=n_groups, **on_device
-        )
+            return energies, _flux_on_device(graph, g_ij, velocities, groups, n_groups)
+        flux = np.empty((n_groups, n_groups, 3))
+        cpu.pair_flux(*_edges(graph, g_ij), velocities, groups, flux)
         return energies, flux
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
         graph, energies, g_ij = self.pair_forces(graph)
-        edges = (t.detach().cpu().contiguous().numpy() for t in (graph.receivers, graph.senders, graph.r_ij, g_ij))
         virial = np.empty((graph.n_atoms, 3, 3))
-        cpu.atomic_virial(*edges, virial)
+        cpu.atomic_virial(*_edges(graph, g_ij), virial)
         return energies, virial
 
     def pair_forces(self, graph: Graph) -> tuple[Graph, np.ndarray, torch.Tensor]:
@@ -57,6 +54,22 @@ class LocalRoute:
         energies, g_ij = closed if closed is not None else pair_forces_by_autograd(self.model, graph)
         _refuse_non_finite(self.model, graph, energies, g_ij)
         return graph, energies.detach().to(device="cpu", dtype=torch.float64).numpy(), g_ij
+
+
+def _edges(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, ...]:
+    """What the CPU's kernels take of a graph, without a copy where it is on the CPU."""
+    tensors = (graph.receivers, graph.senders, graph.r_ij, g_ij)
+    return tuple(t.detach().cpu().contiguous().numpy() for t in tensors)
+
+
+def _flux_on_device(
+    graph: Graph, g_ij: torch.Tensor, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+) -> np.ndarray:
+    """The flux where the pair forces are, so that they need not travel."""
+    on_device = {"velocities": torch.from_numpy(velocities), "groups": torch.from_numpy(groups)}
+    on_device = {name: tensor.to(graph.r_ij.device) for name, tensor in on_device.items()}
+    on_device |= {name: getattr(graph, name) for name in ("senders", "receivers", "r_ij")}
+    return pair_flux(g_ij=g_ij, n_groups=n_groups, **on_device)
 
 
 def closed_form(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -100,4 +113,6 @@ def _refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Ten
     if len(edges):
         e = int(edges[0])
         i, j, r = int(graph.receivers[e]), int(graph.senders[e]), float(graph.r_ij[e].norm())
-        raise ModelError(f"{model_name(model)} gives a non-finite pair force between atoms {i} and {j}, {r:.4g} Å apart")
+        raise ModelError(
+            f"{model_name(model)} gives a non-finite pair force between atoms {i} and {j}, {r:.4g} Å apart"
+        )

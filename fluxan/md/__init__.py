@@ -1,0 +1,1 @@
+"""fluxan inside other programs: ASE, LAMMPS."""

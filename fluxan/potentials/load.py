@@ -8,7 +8,7 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fluxan.errors import FileError, ModelError
 from fluxan.potentials.parameters import check_keys
@@ -16,7 +16,7 @@ from fluxan.potentials.parameters import check_keys
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
+    from fluxan.potentials.base import Potential
 
 DATA = Path(__file__).parent / "data"
 
@@ -29,7 +29,7 @@ KINDS = {
 PICKLES = (".pt", ".pth", ".model", ".pkl", ".ckpt")
 
 
-def load_model(model: object, **options: object) -> torch.nn.Module:
+def load_model(model: object, **options: object) -> Potential:
     """Get a potential from whatever names it.
 
     Parameters
@@ -38,7 +38,7 @@ def load_model(model: object, **options: object) -> torch.nn.Module:
         a path to a ``.toml`` file (analytic potentials) or a ``.safetensors`` file (models trained here);
         ``"adapter:path"`` for another program's checkpoint, e.g. ``"mace:medium.model"``;
         the name of a shipped potential (`shipped_models`): ``"shipped:ar"``, or ``"ar"`` where no such file exists;
-        a `Potential`, or any ``torch.nn.Module`` with a ``cutoff``, which is returned as it is
+        a `Potential`, or any ``torch.nn.Module`` with ``cutoff`` and ``n_hops``, which is returned as it is
     **options
         Passed to the adapter; nothing else takes any.
 
@@ -68,7 +68,7 @@ def shipped_models() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in DATA.glob("*.toml")))
 
 
-def parse_model(text: str, *, source: str) -> torch.nn.Module:
+def parse_model(text: str, *, source: str) -> Potential:
     """Build an analytic potential from TOML text, e.g. what `describe` wrote; `source` is named in messages.
 
     Raises
@@ -88,7 +88,7 @@ def parse_model(text: str, *, source: str) -> torch.nn.Module:
         raise ModelError(f"{source}: a number is too large to compute with") from None
 
 
-def _load_file(path: Path) -> torch.nn.Module:
+def _load_file(path: Path) -> Potential:
     if path.suffix == ".toml":
         return _load_toml(path)
     if path.suffix == ".safetensors":
@@ -106,7 +106,7 @@ def _load_file(path: Path) -> torch.nn.Module:
     raise ModelError(f"{path} is no model file; expected .toml, .safetensors, or ADAPTER:path")
 
 
-def _load_toml(path: Path) -> torch.nn.Module:
+def _load_toml(path: Path) -> Potential:
     _require_file(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def _load_toml(path: Path) -> torch.nn.Module:
     return parse_model(text, source=str(path))
 
 
-def _build(settings: Mapping[str, object]) -> torch.nn.Module:
+def _build(settings: Mapping[str, object]) -> Potential:
     """Build a potential from the keys of its file, which are the keywords of its class."""
     kind = settings.get("kind")
     if kind is None:
@@ -137,7 +137,7 @@ def _build(settings: Mapping[str, object]) -> torch.nn.Module:
     return potential(**arguments)
 
 
-def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> torch.nn.Module:
+def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> Potential:
     known = _adapters()
     if name not in known:
         raise ModelError(f"no adapter {name!r} for {path}; known adapters: {', '.join(known) or 'none installed'}")
@@ -160,7 +160,7 @@ def _require_file(path: Path) -> None:
         raise FileError(f"no model file {path}" if not path.exists() else f"{path} is not a file")
 
 
-def _checked_module(model: object) -> torch.nn.Module:
+def _checked_module(model: object) -> Potential:
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -168,9 +168,12 @@ def _checked_module(model: object) -> torch.nn.Module:
             f"{type(model).__name__} is no model; expected a path to .toml or .safetensors, 'adapter:path', "
             "a shipped name, or a fluxan.potentials.Potential"
         )
-    if not hasattr(model, "cutoff"):
-        raise ModelError(f"{type(model).__name__} has no attribute cutoff (Å); set it, or subclass Potential")
-    return model
+    for name, meaning in (("cutoff", "Å"), ("n_hops", "edges that an atomic energy reaches, 1 for a local model")):
+        if not hasattr(model, name):
+            raise ModelError(
+                f"{type(model).__name__} has no attribute {name} ({meaning}); set it, or subclass Potential"
+            )
+    return cast("Potential", model)
 
 
 def _refuse_options(options: Mapping[str, object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Bar:
     """A bar that counts frames; one that shows nothing when it has nothing to draw on."""
 
-    def __init__(self, progress: object = None, task: object = None) -> None:
+    def __init__(self, progress: Any = None, task: Any = None) -> None:
         self._progress = progress
         self._task = task
 

@@ -43,8 +43,12 @@ def model_of(case, agi):
 def lammps_columns(reference, case, name):
     """A vector of thermo.csv, (n_frames, 3)."""
     table = np.genfromtxt(reference / case / "thermo.csv", delimiter=",", names=True)
-    return np.stack([table[f"{name}{axis}"] for axis in ("_x", "_y", "_z")] if f"{name}_x" in table.dtype.names else
-                    [table[f"{name}{axis}"] for axis in "xyz"], axis=-1)
+    return np.stack(
+        [table[f"{name}{axis}"] for axis in ("_x", "_y", "_z")]
+        if f"{name}_x" in table.dtype.names
+        else [table[f"{name}{axis}"] for axis in "xyz"],
+        axis=-1,
+    )
 
 
 def assert_close(mine, theirs):
@@ -57,7 +61,10 @@ def assert_close(mine, theirs):
 @pytest.mark.parametrize("case", CASES)
 def test_flux_equals_lammps(case, route_through, reference, agi, tmp_path):
     path = reference / case / "traj.lammpstrj.gz"
-    reader = {"elements": list(CASES[case]), "timestep": json.loads((reference / case / "case.json").read_text())["dt_ps"]}
+    reader = {
+        "elements": list(CASES[case]),
+        "timestep": json.loads((reference / case / "case.json").read_text())["dt_ps"],
+    }
     if route_through == "convert":
         fluxan.convert(path, tmp_path / "traj.nc", double=True, **reader)
         path, reader = tmp_path / "traj.nc", {}

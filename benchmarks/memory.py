@@ -1,0 +1,40 @@
+"""Peak memory of `decompose` over the length of the trajectory; each length in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LENGTHS = (100, 400, 2000)
+ROOT = Path(__file__).parents[1]
+
+CHILD = """
+import resource, sys
+import fluxan
+from benchmarks.systems import argon_crystal
+path, n_frames = sys.argv[1], int(sys.argv[2])
+frame = argon_crystal(6)
+fluxan.convert((frame.replace(time=0.01 * k) for k in range(n_frames)), path)
+fluxan.decompose(path, "shipped:ar", output=path + ".flux.nc", progress=False).close()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def run() -> dict[str, Any]:
+    """Peak resident memory, MiB, by number of frames of 864 atoms."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n_frames in LENGTHS:
+            command = [sys.executable, "-c", CHILD, str(Path(folder) / f"{n_frames}.nc"), str(n_frames)]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            peaks[n_frames] = float(done.stdout)
+    return {"peak_mib": peaks, "growth": peaks[max(LENGTHS)] / peaks[min(LENGTHS)] - 1}
+
+
+def text(result: dict[str, Any]) -> str:
+    """Lay the result out as lines to read."""
+    lines = [f"  {n_frames:>6} frames of 864 atoms  {peak:7.0f} MiB" for n_frames, peak in result["peak_mib"].items()]
+    return "\n".join([*lines, f"  growth over a {max(LENGTHS) // min(LENGTHS)} x longer file {result['growth']:7.1%}"])

@@ -1,0 +1,1 @@
+"""From spectra to thermal conductivity."""

@@ -1,0 +1,106 @@
+"""Run a piece of work in a child process and kill it at a random moment; a script, so that it forks without threads.
+
+    python -m tests.regression.killing decompose TRAJECTORY OUTPUT KILLS
+    python -m tests.regression.killing writer OUTPUT KILLS
+
+Prints how many children were killed in the middle of their work.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fluxan
+from fluxan import decomposition
+from fluxan.dataset import VARIABLES, FluxFile, open_flux
+
+LABELS = ("Ar", "Kr")
+RANDOM = np.random.default_rng(int(os.environ.get("KILL_SEED", "0")))
+
+
+def killed(work, longest):
+    """Whether SIGKILL hit `work` before it was done."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    time.sleep(RANDOM.uniform(0, longest))
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def kill_decompose(trajectory, output, n_kills):
+    """Kill and resume, then let it end."""
+    decomposition.CHUNK_FRAMES = 2
+    # Everything is imported and compiled before the first fork, so that kills fall into the work itself.
+    fluxan.decompose(list(fluxan.open_trajectory(trajectory, stop=2)), "shipped:ar-kr", progress=False)
+
+    def work():
+        fluxan.decompose(trajectory, output=output, resume=True, progress=False)
+
+    kills = 0
+    while kills < n_kills:
+        kills += killed(work, 0.25)
+        if Path(output).exists() and finished(output):
+            Path(output).unlink()
+    work()
+    return kills
+
+
+def finished(output):
+    """Whether all frames are there already, so that later kills would hit nothing."""
+    with open_flux(output) as dataset:
+        return dataset.sizes["time"] == 200
+
+
+def kill_writer(output, n_kills):
+    """Kill a writer of tiny chunks; whatever frames the file shows must be right."""
+    kills = 0
+    while kills < n_kills:
+        Path(output).unlink(missing_ok=True)
+        kills += killed(lambda: write_forever(output), 0.02)
+        if Path(output).exists():
+            check_frames(output)
+    return kills
+
+
+def write_forever(output):
+    """Chunks of two frames whose every number is known."""
+    file = FluxFile(output, LABELS, {}, 2)
+    file.create({})
+    while True:
+        file.write(expected(np.arange(file.n_frames, file.n_frames + 2)))
+
+
+def expected(frames):
+    """Each variable holds the number of its frame."""
+    sizes = {"owner": 2, "carrier": 2, "xyz": 3}
+    return {
+        name: np.broadcast_to(
+            frames.reshape(-1, *[1] * (len(dims) - 1)), (len(frames), *(sizes[d] for d in dims[1:]))
+        ).astype(np.int64 if name == "frame_sha256" else np.float64)
+        for name, (dims, _, _) in VARIABLES.items()
+    }
+
+
+def check_frames(output):
+    """Compare every frame that the file shows."""
+    with open_flux(output) as dataset:
+        n_frames = dataset.sizes["time"]
+        right = expected(np.arange(n_frames))
+        for name in VARIABLES:
+            if not np.array_equal(dataset[name].values, right[name]):
+                raise SystemExit(f"{name} is wrong in a file of {n_frames} frames")
+
+
+if __name__ == "__main__":
+    task, *paths, kills = sys.argv[1:]
+    print({"decompose": kill_decompose, "writer": kill_writer}[task](*paths, int(kills)))

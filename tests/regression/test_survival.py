@@ -1,0 +1,73 @@
+"""Nothing is lost: kills at random moments, resumed to the same bits; memory that does not grow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fluxan
+from fluxan import decomposition
+from fluxan.dataset import VARIABLES
+from tests.systems import argon_krypton
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    """Standard output of a Python module run from the root."""
+    command = [sys.executable, "-m", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def trajectory(tmp_path):
+    path = tmp_path / "traj.nc"
+    text = fluxan.load_model("shipped:ar-kr").describe()
+    fluxan.convert(argon_krypton(200), path, double=True, model_text=text)
+    return path
+
+
+def test_twenty_kills_change_no_bit(trajectory, tmp_path, monkeypatch):
+    monkeypatch.setattr(decomposition, "CHUNK_FRAMES", 2)
+    kills = run("tests.regression.killing", "decompose", trajectory, tmp_path / "killed.nc", 20)
+    assert int(kills) == 20
+    fluxan.decompose(trajectory, output=tmp_path / "whole.nc", progress=False).close()
+    with fluxan.open_flux(tmp_path / "killed.nc") as a, fluxan.open_flux(tmp_path / "whole.nc") as b:
+        assert a.sizes["time"] == 200
+        for name in VARIABLES:
+            assert np.array_equal(a[name].values, b[name].values, equal_nan=True), name
+
+
+def test_writer_survives_four_hundred_kills(tmp_path):
+    assert int(run("tests.regression.killing", "writer", tmp_path / "flux.nc", 400)) == 400
+
+
+MEMORY = """
+import resource, sys
+import fluxan
+from tests.systems import argon_krypton
+frames = argon_krypton(int(sys.argv[1]), n_cells=6)
+fluxan.convert(frames, sys.argv[2], model_text=fluxan.load_model("shipped:ar-kr").describe())
+fluxan.decompose(sys.argv[2], output=sys.argv[2] + ".flux", progress=False).close()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_trajectory(tmp_path):
+    script = tmp_path / "memory.py"
+    script.write_text(MEMORY)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    peak = {}
+    for n_frames in (20, 400):
+        command = [sys.executable, script, str(n_frames), tmp_path / f"{n_frames}.nc"]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        peak[n_frames] = int(done.stdout)
+    assert peak[400] < 1.05 * peak[20], peak

@@ -1,0 +1,103 @@
+"""Series with exact spectra: sums of first-order autoregressive modes and damped oscillators.
+
+The autocovariance of a mode is v·exp(−|t|/τ), of an oscillator v·exp(−|t|/τ)·cos(2πt/period), at integer t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+
+@dataclass(frozen=True)
+class Series:
+    """Variances and times of the parts; τ = 0 is white noise."""
+
+    modes: tuple[tuple[float, float], ...] = ()
+    oscillators: tuple[tuple[float, float, float], ...] = ()
+
+    def _parts(self) -> list[tuple[float, float, float]]:
+        return [(v, tau, 0.0) for v, tau in self.modes] + [(v, tau, 2 * np.pi / p) for v, tau, p in self.oscillators]
+
+    def covariance(self, lags: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Autocovariance at integer lags."""
+        return sum(v * _decay(tau) ** np.abs(lags) * np.cos(omega * lags) for v, tau, omega in self._parts())
+
+    def spectrum(self, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Two-sided spectral density at frequencies per sample: Σ over all lags of C(t)·cos 2πft."""
+        w = 2 * np.pi * np.asarray(frequencies, dtype=np.float64)
+        total = np.zeros_like(w)
+        for v, tau, omega in self._parts():
+            p = _decay(tau)
+            for centre in (omega, -omega):
+                total += 0.5 * v * (1 - p * p) / (1 - 2 * p * np.cos(w - centre) + p * p)
+        return total
+
+    @property
+    def integral(self) -> float:
+        """Half the sum of the autocovariance over all lags: κ of the series."""
+        return 0.5 * float(self.spectrum(np.zeros(1))[0])
+
+    def bound(self, length: int, components: int = 3) -> float:
+        """Whittle–Cramér–Rao bound of the relative error of the integral, every variance and time unknown."""
+        f = np.arange(1, length // 2) / length
+        logs = np.log([value for part in self.modes + self.oscillators for value in part if value > 0])
+        slopes, gradient = np.empty((logs.size, f.size)), np.empty(logs.size)
+        for i in range(logs.size):
+            up, down = (self._with(logs + sign * 1e-4 * np.eye(logs.size)[i]) for sign in (1, -1))
+            slopes[i] = np.log(up.spectrum(f) / down.spectrum(f)) / 2e-4
+            gradient[i] = np.log(up.integral / down.integral) / 2e-4
+        return float(np.sqrt(gradient @ np.linalg.solve(components * slopes @ slopes.T, gradient)))
+
+    def _with(self, logs: NDArray[np.float64]) -> Series:
+        values = iter(np.exp(logs))
+
+        def renewed(part: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(float(next(values)) if value > 0 else 0.0 for value in part)
+
+        return Series(tuple(map(renewed, self.modes)), tuple(map(renewed, self.oscillators)))
+
+    def sample(self, length: int, *, components: int = 3, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw a stationary Gaussian series (length, components)."""
+        total = np.zeros((components, length))
+        for v, tau, omega in self._parts():
+            p = _decay(tau)
+            noise = rng.standard_normal((components, length, 1 + (omega != 0))).view(
+                np.complex128 if omega else np.float64
+            )[..., 0]
+            noise[:, 1:] *= np.sqrt(1 - p * p)
+            total += np.sqrt(v) * lfilter([1], [1, -p * np.exp(1j * omega) if omega else -p], noise, axis=1).real
+        return total.T
+
+
+def _decay(tau: float) -> float:
+    return float(np.exp(-1 / tau)) if tau > 0 else 0.0
+
+
+def periodogram(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Frequencies, density averaged over components, and degrees of freedom of (n, components) samples."""
+    n, components = samples.shape
+    density = (np.abs(np.fft.rfft(samples, axis=0)) ** 2).mean(1) / n
+    kept = slice(1, (n - 1) // 2 + 1)
+    return np.fft.rfftfreq(n)[kept], density[kept], 2.0 * components
+
+
+# κ of A, B, C, F and the bounds of their errors at 10⁵ samples are known from an independent calculation:
+# 80.5325 (9.4 %), 17.7834 (3.9 %), 50.0 (15.8 %), 43.2098 (5.2 %).
+SERIES = {
+    "A": Series(((1, 20), (0.3, 200)), ((2, 60, 25),)),
+    "B": Series(((1, 5), (0.4, 30)), ((1, 20, 25),)),
+    "C": Series(((1, 5), (0.3, 50), (0.06, 500))),
+    "F": Series(((0.5, 50), (0.5, 10)), ((50, 60, 25),)),
+    "white": Series(((1, 0),)),
+    "one mode": Series(((1, 20),)),
+    "short run": Series(((0.5, 5), (1, 50))),
+    "two close": Series(((1, 3), (0.3, 100), (0.2, 200))),
+    "slow oscillator": Series(((1, 10),), ((0.3, 100, 500),)),
+    "gap": Series(((0.1, 30),), ((3, 4, 12), (1, 10, 40))),
+    "resonances": Series(((0.3, 100),), ((1, 30, 12), (1, 40, 20), (2, 25, 31), (1, 60, 9.3))),
+    "power law": Series(tuple((float(tau**-1.5), float(tau)) for tau in 2.0 ** np.arange(1, 11))),
+}

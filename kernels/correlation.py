@@ -257,7 +257,7 @@ def transpose_into(samples, out):
 
 @serial
 def fill_segments(samples, length, at, out):
-    """Append samples (n, n_channels) to segments: sample t goes to ``out[c, (at + t) // length, (at + t) % length]``."""
+    """Append samples (n, n_channels) to segments: sample t to ``out[c, (at + t) // length, (at + t) % length]``."""
     taken = 0
     while taken < samples.shape[0]:
         segment, begin = divmod(at + taken, length)

@@ -7,12 +7,13 @@ depends on its length alone: the same bits at every run, equal to the CPU's to r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda, float64
 
-from .correlation import Levels, Pairs
+if TYPE_CHECKING:
+    from .correlation import Levels, Pairs
 
 #: Threads per block, a power of two.
 THREADS = 128

@@ -40,7 +40,8 @@ class PowerSpectrum:
     time_step : ps
     labels : names of channels
     window : that segments were multiplied with
-    effective_segments : n_segments, less for their overlap, times components
+    n_averages : segments times components
+    coupling : squared correlation of powers 0, 1, 2, … frequencies apart, which a window and overlap bring about
     """
 
     frequencies: np.ndarray
@@ -53,7 +54,8 @@ class PowerSpectrum:
     time_step: float
     labels: tuple[str, ...]
     window: str
-    effective_segments: float
+    n_averages: int
+    coupling: np.ndarray
 
     @classmethod
     def from_periodogram(
@@ -63,18 +65,20 @@ class PowerSpectrum:
         time_step: float,
         length: int,
         n_segments: int,
-        effective_segments: float | None = None,
+        n_averages: int | None = None,
+        coupling: np.ndarray | None = None,
         labels: tuple[str, ...] = (),
         window: str = "boxcar",
     ) -> PowerSpectrum:
         """Make a two-sided spectrum of averaged periodograms that were not smoothed."""
-        effective = float(n_segments) if effective_segments is None else effective_segments
+        n_averages = n_segments if n_averages is None else n_averages
+        coupling = np.ones(1) if coupling is None else coupling
         mean, cosine = WINDOWS[window]
         noise_bandwidth = (1 + cosine**2 / (2 * mean**2)) / (length * time_step)
         return cls(
             frequencies=np.fft.rfftfreq(length, time_step),
             density=density,
-            dof=_degrees_of_freedom(length, 1, effective, window),
+            dof=_degrees_of_freedom(length, 1, n_averages, coupling),
             sides="two",
             bandwidth=noise_bandwidth,
             length=length,
@@ -82,7 +86,8 @@ class PowerSpectrum:
             time_step=time_step,
             labels=labels or tuple(str(channel) for channel in range(density.shape[1])),
             window=window,
-            effective_segments=effective,
+            n_averages=n_averages,
+            coupling=coupling,
         )
 
     @property
@@ -145,7 +150,7 @@ class PowerSpectrum:
         InputError
             Without any averaging, where it is 1 whatever the data.
         """
-        if self.effective_segments <= 1 and np.median(self.dof) < 4:
+        if np.median(self.dof) < 4:
             raise InputError("coherence needs an average over segments or frequencies: give segment= or bandwidth=")
         power = np.einsum("faa->fa", self.density).real
         scale = power[:, :, None] * power[:, None, :]
@@ -172,7 +177,7 @@ class PowerSpectrum:
         return replace(
             self,
             density=_running_mean(self.density, self.length, width),
-            dof=_degrees_of_freedom(self.length, width, self.effective_segments, self.window),
+            dof=_degrees_of_freedom(self.length, width, self.n_averages, self.coupling),
             bandwidth=self.bandwidth + (width - 1) * self.resolution,
         )
 
@@ -247,7 +252,8 @@ def power_spectrum(
         time_step=samples.time_step,
         length=int(length),
         n_segments=len(starts),
-        effective_segments=_independent_segments(shape, hop, len(starts)) * len(axes),
+        n_averages=len(starts) * len(axes),
+        coupling=_coupling(shape, hop, len(starts)),
         labels=samples.labels,
         window=window,
     )
@@ -271,32 +277,35 @@ def _window(name: str, length: int) -> np.ndarray:
     return mean + cosine * np.cos(2 * np.pi * np.arange(length) / length)
 
 
-def _independent_segments(window: np.ndarray, hop: int, n: int) -> float:
-    """Count how many segments without overlap would tell as much (Welch, IEEE Trans. Audio 15, 70 (1967))."""
-    power = np.sum(window**2)
-    excess = 0.0
-    for apart in range(1, min(n, -(-len(window) // hop))):
-        shared = np.dot(window[: len(window) - apart * hop], window[apart * hop :]) / power
-        excess += 2 * (1 - apart / n) * shared**2
-    return n / (1 + excess)
+def _coupling(window: np.ndarray, hop: int, n: int) -> np.ndarray:
+    """Squared correlations of amplitudes 0, 1, … frequencies apart, summed over pairs of segments, per segment.
+
+    For segments j hops apart they are |Σ_t w(t) w(t + j hop) exp(2πi m t / length)|² / (Σ w²)²
+    (Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967), for m = 0).
+    """
+    length = len(window)
+    total = np.zeros(length // 2 + 1)
+    for apart in range(min(n, -(-length // hop))):
+        shared = np.zeros(length)
+        shared[: length - apart * hop] = window[: length - apart * hop] * window[apart * hop :]
+        total += (1 if apart == 0 else 2 * (1 - apart / n)) * np.abs(np.fft.rfft(shared)) ** 2
+    total /= np.sum(window**2) ** 2
+    return total[: np.flatnonzero(total > 1e-6).max() + 1]
 
 
-def _degrees_of_freedom(length: int, width: int, segments: float, window: str) -> np.ndarray:
+def _degrees_of_freedom(length: int, width: int, n_averages: int, coupling: np.ndarray) -> np.ndarray:
     """Degrees of freedom where `width` frequencies are averaged, f and -f being one and the same number.
 
     The variance of the average is the sum of covariances over all pairs of frequencies in the window, and between the
     window around f and its mirror image around -f.
     """
-    mean, cosine = WINDOWS[window]
-    power = mean**2 + cosine**2 / 2
-    # Squared correlation of amplitudes 0, 1 and 2 frequencies apart, from the window's square.
-    squares = np.array([1.0, mean * cosine / power, cosine**2 / 4 / power]) ** 2
     triangle = width - np.abs(np.arange(-width + 1, width))
-    pairs = np.convolve(triangle, np.concatenate([squares[:0:-1], squares]))
-    apart = np.minimum(2 * np.arange(length // 2 + 1), length - 2 * np.arange(length // 2 + 1))
+    pairs = np.convolve(triangle, np.concatenate([coupling[:0:-1], coupling]))
     center = len(pairs) // 2
+    bins = np.arange(length // 2 + 1)
+    apart = np.minimum(2 * bins, length - 2 * bins)
     mirrored = np.where(apart <= center, pairs[np.minimum(center + apart, len(pairs) - 1)], 0.0)
-    return 2 * segments * width**2 / (pairs[center] + mirrored)
+    return 2 * n_averages * width**2 / (pairs[center] + mirrored)
 
 
 def _running_mean(density: np.ndarray, length: int, width: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -81,7 +83,7 @@ def test_save_and_load_anywhere_give_the_same_bits(tmp_path, whole, scheme, cut)
 
 def shards(scheme, cuts):
     borders = [0, *cuts, N]
-    for start, stop in zip(borders[:-1], borders[1:], strict=True):
+    for start, stop in pairwise(borders):
         shard = fresh(scheme, start=start)
         shard.update(SERIES[start:stop])
         yield shard
@@ -120,7 +122,7 @@ def test_shards_combine_as_a_tree_and_go_on(scheme, whole, tmp_path):
 @SCHEMES
 def test_independent_runs_pool_their_products(scheme):
     borders = [0, 3, 500, 9000, 9001, 20000, 33333, N]
-    parts = [SERIES[i:j] + k for k, (i, j) in enumerate(zip(borders[:-1], borders[1:], strict=True))]
+    parts = [SERIES[i:j] + k for k, (i, j) in enumerate(pairwise(borders))]
     correlators = [Correlator(2, max_lag=31, scheme=scheme) for _ in parts]
     for correlator, part in zip(correlators, parts, strict=True):
         correlator.update(part)

@@ -28,7 +28,9 @@ def test_lagged_products(n_channels, pairs, count):
     rows, chosen = RNG.standard_normal((n_channels, 40 + count)), wanted_pairs(pairs, n_channels)
     out = np.full((16, len(chosen)), np.nan)
     kernels.lagged_products(rows, 31, count, tiled(chosen), out)
-    expected = [[np.dot(rows[a, 31 - k : 31 - k + count], rows[b, 31 : 31 + count]) for a, b in chosen] for k in range(16)]
+    expected = [
+        [np.dot(rows[a, 31 - k : 31 - k + count], rows[b, 31 : 31 + count]) for a, b in chosen] for k in range(16)
+    ]
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-14 * count)
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-
 from fluxan.kernels import cpu
+
 from fluxan.neighbors import build_graph
 from fluxan.system import Frame
 

@@ -12,19 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.measure import machine
 from fluxan.errors import FluxanError
 from fluxan.greenkubo.cepstral import cepstral
-from fluxan.greenkubo.estimate import Estimate
 from fluxan.greenkubo.running import running_integral
 from fluxan.greenkubo.stacie_fit import stacie
 from fluxan.greenkubo.zero_frequency import zero_frequency
 from tests.series import SERIES, Series, periodogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fluxan.greenkubo.estimate import Estimate
 
 # Twenty times its slower time.
 _SHORT_RUN = {"short run": 1000}

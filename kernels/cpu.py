@@ -15,6 +15,8 @@ from .jit import Kernel, serial
 
 #: Edges per chunk: 4 MB of input, long enough to hide the start of a chunk and short enough to share work evenly.
 EDGES_PER_CHUNK = 2**16
+#: Sums that neighbouring edges take in turn, a power of two.
+LANES = 4
 #: Atoms per chunk.
 ATOMS_PER_CHUNK = 2**13
 
@@ -47,10 +49,10 @@ def pair_flux(
     # One byte per atom stays in the cache that an edge's sender is looked up in: a quarter faster than int64.
     narrow = np.uint8 if flux.size <= 256 else np.uint32
     owner_row, carrier_column = (groups * (3 * n_groups)).astype(narrow), (groups * 3).astype(narrow)
-    partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (flux.size,))
+    partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (LANES * flux.size,))
     flat = (array.reshape(-1) for array in (r_ij, g_ij, velocities))
     _pair_flux(receivers, senders, *flat, owner_row, carrier_column, length, partial)
-    partial.sum(axis=0, out=flux.reshape(-1))
+    partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
 
 
 @Kernel
@@ -66,12 +68,15 @@ def _pair_flux(receivers, senders, r_ij, g_ij, velocities, owner_row, carrier_co
 @serial
 def _pair_flux_chunk(receivers, senders, r_ij, g_ij, velocities, owner_row, carrier_column, first, last, flux):
     # Unsigned indices spare Numba's wrap-around of negative ones, flat arrays the multiplication by row lengths that
-    # it cannot know: 6.3, 3.7 and 3.1 ns per edge.
+    # it cannot know: 6.3, 3.7 and 3.0 ns per edge. Neighbouring edges add to sums of their own, else each waits for the
+    # one before: 3.7 and 2.8 ns per edge where all atoms are of one group.
+    lane_length = np.uint64(len(flux) // LANES)
     for edge in range(np.uint64(first), np.uint64(last)):
         j = np.uint64(senders[edge])
         x, y, z = np.uint64(3) * edge, np.uint64(3) * edge + np.uint64(1), np.uint64(3) * edge + np.uint64(2)
         v = np.uint64(3) * j
         slot = np.uint64(owner_row[np.uint64(receivers[edge])]) + np.uint64(carrier_column[j])
+        slot += (edge & np.uint64(LANES - 1)) * lane_length
         power = _dot(
             np.float64(g_ij[x]),
             np.float64(g_ij[y]),

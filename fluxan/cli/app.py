@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -41,8 +42,13 @@ def options(
 _state = {"debug": False}
 
 
+def _print_warning(message: Warning | str, *_: object) -> None:
+    print(f"fluxan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command; an error a user can mend is one line on standard error, and exit status 2."""
+    warnings.showwarning = _print_warning
     try:
         app()
     except FluxanError as error:

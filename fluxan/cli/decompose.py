@@ -15,8 +15,12 @@ def decompose(
     traj: Source,
     *,
     model: Annotated[
-        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or mace:FILE.")
+        str | None,
+        typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE, e.g. mace:FILE."),
     ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Open a pickled model; it runs whatever code the file holds.")
+    ] = False,
     output: Annotated[Path, typer.Option(help="NetCDF file to write.")] = Path("flux.nc"),
     groups: Annotated[str, typer.Option(help="element, or a text file with one label per atom.")] = "element",
     velocities: Annotated[Path | None, typer.Option(help=".npy file (frames, atoms, 3) in Å/ps.")] = None,
@@ -37,7 +41,7 @@ def decompose(
 
     dataset = fluxan.decompose(
         traj,
-        model,
+        fluxan.load_model(model, trust_pickle=True) if trust_pickle else model,
         groups=_labels(groups),
         velocities=velocities,
         route=route,

@@ -27,6 +27,10 @@ def _reader(
     epsilon: Annotated[float | None, typer.Option(help="eV, with --units lj.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Å, with --units lj.")] = None,
     mass: Annotated[float | None, typer.Option(help="u, with --units lj.")] = None,
+    leapfrog: Annotated[
+        bool | None,
+        typer.Option(help="Velocities belong to half a step before the positions; the file's word if unset."),
+    ] = None,
     start: Annotated[int, typer.Option(help="First frame, counted from 0.")] = 0,
     stop: Annotated[int | None, typer.Option(help="Frame to stop before.")] = None,
     stride: Annotated[int, typer.Option(help="Every how many frames.")] = 1,

@@ -7,15 +7,17 @@ R. Bertossa, F. Grasselli, L. Ercole, S. Baroni, Phys. Rev. Lett. 122, 255901 (2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct
 from scipy.special import digamma, polygamma
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Estimate, Spectrum
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 _FEWEST_FREQUENCIES: Final = 32
 _CUT_RATIO: Final = 1.25
@@ -135,12 +137,12 @@ def _cepstrum(spectrum: Spectrum, size: int) -> Cepstrum:
     log_density = np.log(spectrum.density[:size]) - (digamma(shape) - np.log(shape))
     coefficients = dct(np.concatenate([log_density[:1], log_density]), type=1) / (2 * size)
     single = float(polygamma(1, shape)) / (2 * size)
-    orders = np.arange(1, size)
+    orders = np.arange(1, size, dtype=np.int64)
     standard = coefficients[1:size] ** 2 / single
     criterion = np.cumsum(standard[::-1])[::-1] + 2 * orders
     return Cepstrum(
         cutoff=float(spectrum.frequencies[size - 1]),
         order=int(orders[np.argmin(criterion)]),
         log_zero=coefficients[0] + 2 * np.concatenate([[0.0], np.cumsum(coefficients[1 : size - 1])]),
-        variance=single * (4 * orders - 2),
+        variance=single * (4.0 * orders - 2.0).astype(np.float64),
     )

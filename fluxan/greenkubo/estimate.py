@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fluxan.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Spectrum:
         f, s, d = (np.asarray(a, dtype=np.float64) for a in (frequencies, density, dof))
         if f.ndim != 1 or s.shape != f.shape or d.shape not in {(), f.shape}:
             raise InputError(
-                f"a spectrum needs frequencies (n,), density (n,) and dof () or (n,), got {f.shape}, {s.shape}, {d.shape}"
+                "a spectrum needs frequencies (n,), density (n,) and dof () or (n,), "
+                f"got {f.shape}, {s.shape}, {d.shape}"
             )
         if not (np.isfinite(time_step) and time_step > 0):
             raise InputError(f"the time step of a spectrum must be positive, got {time_step}")
@@ -82,8 +85,8 @@ class Spectrum:
             if bad.any():
                 where = int(np.argmax(bad))
                 raise InputError(
-                    f"{name} of a spectrum must be finite and above zero, got {np.ravel(values)[where]} at index {where}"
-                    + ("; leave the zero frequency out" if name == "frequencies" else "")
+                    f"{name} of a spectrum must be finite and above zero, "
+                    f"got {np.ravel(values)[where]} at index {where}; leave the zero frequency out"
                 )
         if (np.diff(f) <= 0).any() or f.size == 0 or f[-1] * time_step > 0.5 * (1 + 1e-9):
             raise InputError(

@@ -13,12 +13,14 @@ log b and log ω₀. The periodogram of a Gaussian series is gamma distributed a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fluxan.greenkubo.estimate import Spectrum
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.estimate import Spectrum
 
 FLOOR: Final = 0
 RELAXATION: Final = 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def running_integral(correlation: ArrayLike, *, length: int, components: int = 3, time_step: float = 1.0) -> Estimate:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fluxan.errors import DependencyError, InputError
 from fluxan.greenkubo.estimate import Estimate, Spectrum
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from stacie.estimate import Result
 
 _LOWEST: Final = 10

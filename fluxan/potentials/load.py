@@ -28,6 +28,18 @@ KINDS = {
 }
 PICKLES = (".pt", ".pth", ".model", ".pkl", ".ckpt")
 
+#: Adapter of the packages whose models and ASE calculators need one.
+PACKAGES = {
+    "mace": "mace",
+    "nequip": "nequip",
+    "allegro": "nequip",
+    "sevenn": "sevennet",
+    "metatomic": "metatomic",
+    "metatomic_ase": "metatomic",
+}
+#: Adapter of TorchScript models, by the class that was scripted.
+SCRIPTS = {"MACE": "mace", "ScaleShiftMACE": "mace", "AtomisticModel": "metatomic"}
+
 
 def load_model(model: object, **options: object) -> Potential:
     """Get a potential from whatever names it.
@@ -141,7 +153,12 @@ def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> Potent
     known = _adapters()
     if name not in known:
         raise ModelError(f"no adapter {name!r} for {path}; known adapters: {', '.join(known) or 'none installed'}")
-    return import_module(f"fluxan.potentials.adapters.{name}").load(path, **options)
+    load = import_module(f"fluxan.potentials.adapters.{name}").load
+    taken = list(inspect.signature(load).parameters)[1:]
+    unknown = [option for option in options if option not in taken]
+    if unknown:
+        raise ModelError(f"the adapter {name} takes no option {', '.join(unknown)}; it takes {', '.join(taken)}")
+    return load(path, **options)
 
 
 def _adapters() -> tuple[str, ...]:
@@ -163,7 +180,17 @@ def _require_file(path: Path) -> None:
 def _checked_module(model: object) -> Potential:
     import torch
 
+    from fluxan.potentials.base import Potential
+
+    if isinstance(model, Potential):
+        return model
+    adapter = _adapter_of(model)
+    if adapter is not None:
+        return import_module(f"fluxan.potentials.adapters.{adapter}").wrap(model)
     if not isinstance(model, torch.nn.Module):
+        held = getattr(model, "model", None)
+        if isinstance(held, torch.nn.Module):  # a calculator
+            return _checked_module(held)
         raise ModelError(
             f"{type(model).__name__} is no model; expected a path to .toml or .safetensors, 'adapter:path', "
             "a shipped name, or a fluxan.potentials.Potential"
@@ -174,6 +201,20 @@ def _checked_module(model: object) -> Potential:
                 f"{type(model).__name__} has no attribute {name} ({meaning}); set it, or subclass Potential"
             )
     return cast("Potential", model)
+
+
+def _adapter_of(model: object) -> str | None:
+    """Name of the adapter for an object of another program, from its class."""
+    script = SCRIPTS.get(getattr(model, "original_name", ""))
+    if script:
+        return script
+    for kind in type(model).__mro__:
+        # What comes out of a torch package has its importer's name in front: <torch_package_0>.nequip.nn
+        module = kind.__module__.split(">.")[-1]
+        adapter = PACKAGES.get(module.partition(".")[0])
+        if adapter:
+            return adapter
+    return None
 
 
 def _refuse_options(options: Mapping[str, object]) -> None:

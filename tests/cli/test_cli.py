@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,20 @@ def test_an_error_is_one_line(run, trajectory, tmp_path, monkeypatch, arguments,
     assert err.startswith("fluxan: error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_a_warning_is_one_line(run, tmp_path):
+    path = tmp_path / "leapfrog.nc"
+    fluxan.convert(argon_krypton(3), path)
+    path.write_bytes(path.read_bytes().replace(b"fluxan", b"sander"))
+    options = ["--model", "shipped:ar-kr", "--output", tmp_path / "flux.nc", "--quiet"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status, _, err = run("decompose", path, *options)
+    assert status == 0
+    assert err.startswith("fluxan: warning: leapfrog.nc: velocities belong to half an MD step before")
+    assert err.count("\n") == 1
+    assert run("decompose", path, *options, "--no-leapfrog", "--overwrite")[2] == ""
 
 
 def test_debug_shows_the_traceback(trajectory):

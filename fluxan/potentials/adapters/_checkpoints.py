@@ -1,0 +1,145 @@
+"""What the adapters share: which kind of file a checkpoint is, and whether it may be opened."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fluxan.errors import DependencyError, FileError, InputError, ModelError
+from fluxan.potentials.base import Potential
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Kind of a torch file, by an entry that only such an archive has; the first that fits counts.
+KINDS = {
+    "torchscript": "constants.pkl",
+    "package": "extern_modules",
+    "aotinductor": "aotinductor",
+    "pickle": "data.pkl",
+}
+#: How a pickle begins; torch before 1.6 wrote them without an archive.
+PICKLE = b"\x80"
+
+
+class ForeignPotential(Potential):
+    """A model of another program.
+
+    Attributes
+    ----------
+    elements : tuple of int
+        Atomic numbers the model knows.
+    file_sha256 : str
+        Hash of the file it was read from, empty for a model in memory.
+    """
+
+    elements: tuple[int, ...]
+    file_sha256: str = ""
+
+    def read_from(self, path: str | Path) -> None:
+        """Ready the model for evaluation, and keep its file's hash: there is more in a script than its weights."""
+        self.file_sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        self.eval().requires_grad_(requires_grad=False)
+
+
+def file_kind(path: str | Path) -> str:
+    """Kind of a checkpoint by its content: a key of KINDS, or "unknown".
+
+    Raises
+    ------
+    FileError
+        The file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"no model file {path}" if not path.exists() else f"{path} is not a file")
+    try:
+        with path.open("rb") as file:
+            begin = file.read(1)
+        if not zipfile.is_zipfile(path):
+            return "pickle" if begin == PICKLE else "unknown"
+        with zipfile.ZipFile(path) as archive:
+            parts = {part for name in archive.namelist() for part in name.split("/")}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise FileError(f"cannot read model file {path}: {error}") from error
+    return next((kind for kind, entry in KINDS.items() if entry in parts), "unknown")
+
+
+def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
+    """Refuse a pickled file unless the user says that its source is trusted; `instead` names the safer way."""
+    if not trusted:
+        raise ModelError(
+            f"{path} is a pickled model, and unpickling runs whatever code the file holds: if you trust where it is "
+            f"from, say --trust-pickle (trust_pickle=True); {instead}"
+        )
+
+
+def unpickle(path: str | Path, device: str) -> object:
+    """Open a pickled file that is trusted.
+
+    Raises
+    ------
+    FileError
+        It cannot be opened.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=False)
+    except Exception as error:  # what is pickled runs its own code, which raises what it likes
+        raise FileError(f"cannot open pickled model {path}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def open_script(path: str | Path, device: str, **options: Any) -> torch.jit.ScriptModule:
+    """Open a TorchScript file.
+
+    Nothing of it is unpickled as Python: torch reads it with an unpickler of its own that knows tensors and TorchScript
+    classes only. It is a program nevertheless, run by TorchScript's interpreter, whose operators can read and write
+    files; torch asks to treat such files as one would treat a program.
+
+    Raises
+    ------
+    FileError
+        It cannot be opened.
+    """
+    try:
+        return torch.jit.load(str(path), map_location=device, **options)
+    except (RuntimeError, ValueError) as error:
+        raise FileError(f"cannot open TorchScript model {path}: {first_line(error)}") from error
+
+
+def real_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """Precision named by a word or by torch; None stays None, the model's own.
+
+    Raises
+    ------
+    InputError
+        It is neither float32 nor float64.
+    """
+    if dtype is None:
+        return None
+    known = {"float32": torch.float32, "float64": torch.float64}
+    name = str(dtype).removeprefix("torch.")
+    if name not in known:
+        raise InputError(f"dtype={dtype!r} is not known; give float32 or float64")
+    return known[name]
+
+
+def only_one(models: Iterable[torch.nn.Module], program: str) -> torch.nn.Module:
+    """Take the one model of a calculator; a committee has no one flux."""
+    first, *others = models
+    if others:
+        raise ModelError(f"the {program} calculator holds {1 + len(others)} models; give one of them")
+    return first
+
+
+def missing(package: str, extra: str) -> DependencyError:
+    """Make the error of a package that is not installed."""
+    return DependencyError(f"this model needs the package {package}: pip install 'fluxan[{extra}]'")
+
+
+def first_line(error: Exception) -> str:
+    """First line of a message with something in it."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

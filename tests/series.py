@@ -6,10 +6,13 @@ The autocovariance of a mode is v·exp(−|t|/τ), of an oscillator v·exp(−|t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import lfilter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,8 @@ def row_sums(rows, start, count, out):
 
 
 @reordered
-def cross_spectra(first_re, first_im, second_re, second_im, first, second, out_re, out_im):
-    """Add ``Σ_s conj(first[a, s, f]) second[b, s, f]`` for every pair (a, b) to `out`.
+def cross_spectra(first_re, first_im, second_re, second_im, first, second, rows, out_re, out_im):
+    """Add ``Σ_s conj(first[a, s, f]) second[b, s, f]`` for every pair (a, b) to its row of `out`.
 
     Real and imaginary parts lie apart: frequencies then fill the vector lanes. Two segments at a time, since reading
     and writing `out` is what costs.
@@ -185,11 +185,11 @@ def cross_spectra(first_re, first_im, second_re, second_im, first, second, out_r
     ----------
     first_re, first_im, second_re, second_im : (n_channels, n_segments, ≥ n_frequencies) float64
         `n_segments` is even; fill up with zeros.
-    first, second : (n_pairs,) int64, channels a and b
-    out_re, out_im : (n_pairs, n_frequencies) float64
+    first, second, rows : (n_pairs,) int64, channels a and b, and the pair's row
+    out_re, out_im : (≥ n_pairs, n_frequencies) float64
     """
     for pair in range(first.size):
-        re, im = out_re[pair], out_im[pair]
+        re, im = out_re[rows[pair]], out_im[rows[pair]]
         for s in range(0, first_re.shape[1], 2):
             ar, ai = first_re[first[pair], s], first_im[first[pair], s]
             br, bi = second_re[second[pair], s], second_im[second[pair], s]

@@ -93,17 +93,17 @@ def _pair_means(rows, first, count, out):
 
 
 def cross_spectra(
-    first_re: Any, first_im: Any, second_re: Any, second_im: Any, first: Any, second: Any, out_re: Any, out_im: Any,
-    stream: Any = 0,
+    first_re: Any, first_im: Any, second_re: Any, second_im: Any, first: Any, second: Any, rows: Any, out_re: Any,
+    out_im: Any, stream: Any = 0,
 ) -> None:  # fmt: skip
-    """Add ``Σ_s conj(first[a, s, f]) second[b, s, f]`` for every pair (a, b) to `out`."""
-    n_pairs, n_frequencies = out_re.shape
-    grid = (n_pairs, -(-n_frequencies // THREADS))
-    _cross_spectra[grid, THREADS, stream](first_re, first_im, second_re, second_im, first, second, out_re, out_im)
+    """Add ``Σ_s conj(first[a, s, f]) second[b, s, f]`` for every pair (a, b) to its row of `out`."""
+    grid = (len(rows), -(-out_re.shape[1] // THREADS))
+    arrays = (first_re, first_im, second_re, second_im, first, second, rows, out_re, out_im)
+    _cross_spectra[grid, THREADS, stream](*arrays)
 
 
 @cuda.jit
-def _cross_spectra(first_re, first_im, second_re, second_im, first, second, out_re, out_im):
+def _cross_spectra(first_re, first_im, second_re, second_im, first, second, rows, out_re, out_im):
     pair, f = cuda.blockIdx.x, cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     if f < out_re.shape[1]:
         a, b = first[pair], second[pair]
@@ -112,8 +112,8 @@ def _cross_spectra(first_re, first_im, second_re, second_im, first, second, out_
             ar, ai, br, bi = first_re[a, s, f], first_im[a, s, f], second_re[b, s, f], second_im[b, s, f]
             re += ar * br + ai * bi
             im += ar * bi - ai * br
-        out_re[pair, f] += re
-        out_im[pair, f] += im
+        out_re[rows[pair], f] += re
+        out_im[rows[pair], f] += im
 
 
 @cuda.jit

@@ -28,6 +28,15 @@ MIN_SEGMENT = 1024
 
 
 @dataclass(frozen=True)
+class Family:
+    """Channels whose spectra are needed together; what belongs to them then stays in the cache."""
+
+    channels: tuple[int, ...]
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray]  # positions in `channels` of a and of b, number of the pair
+    spectral_pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Settings that two correlators must share to be combined.
 
@@ -95,6 +104,19 @@ class Layout:
         """Channels a and b of `spectral_pairs`."""
         a, b = np.array(self.spectral_pairs, dtype=np.int64).T
         return a.copy(), b.copy()
+
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """Channels that are multiplied with one another, directly or through others, apart from the rest."""
+        families: list[set[int]] = []
+        for pair in self.pairs:
+            touched = [family for family in families if family & set(pair)]
+            families = [family for family in families if family not in touched]
+            families.append(set(pair).union(*touched))
+        return tuple(
+            Family(tuple(sorted(family)), _local(self.pairs, family), _local(self.spectral_pairs, family))
+            for family in families
+        )
 
     def square(self, values: np.ndarray, *, spectral: bool = False) -> np.ndarray:
         """Lay out values (..., n_pairs) as (..., n_channels, n_channels); NaN where a pair was not asked for."""
@@ -206,6 +228,13 @@ def tiled(pairs: tuple[tuple[int, int], ...]) -> Pairs:
         np.array(tile_pairs, dtype=np.int64).reshape(-1, TILE * TILE),
         np.array([q for q in range(len(pairs)) if q not in covered], dtype=np.int64),
     )
+
+
+def _local(pairs: Sequence[tuple[int, int]], family: set[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    position = {channel: i for i, channel in enumerate(sorted(family))}
+    rows = [(position[a], position[b], q) for q, (a, b) in enumerate(pairs) if a in position]
+    first, second, number = np.array(rows, dtype=np.int64).T.copy()
+    return first, second, number
 
 
 def _whole_tiles(channels: Sequence[int], size: int) -> list[tuple[int, ...]]:

@@ -113,11 +113,13 @@ class LinearStream:
         layout, work, count = self.layout, self._work, self._get("waiting")
         whole = count // layout.segment
         sums = self._center(count)
-        for channel in range(layout.n_channels):
-            work.transform(channel, self._padded[channel, : -(-count // layout.segment)], self._previous[channel])
-        cross_spectra(*work.joined, *work.own, layout.first, layout.second, *self._spectra)
-        work.own[:, :, whole:] = 0.0  # a segment that is not full has no spectrum of its own
-        cross_spectra(*work.own, *work.own, *layout.spectral_channels, *self._power)
+        used = -(-count // layout.segment)
+        for family in layout.families:
+            for position, channel in enumerate(family.channels):
+                work.transform(position, self._padded[channel, :used], self._previous[channel])
+            cross_spectra(*work.joined, *work.own, *family.pairs, *self._spectra)
+            work.own[:, :, whole:] = 0.0  # a segment that is not full has no spectrum of its own
+            cross_spectra(*work.own, *work.own, *family.spectral_pairs, *self._power)
         self._keep_ends(count)
         self._power_sums += sums[:, :whole].sum(axis=1)
         self._sums[self._get("block")] += sums.sum(axis=1)
@@ -147,9 +149,11 @@ class LinearStream:
             first = min(n - seen, count)
             start = self._padded[:, : -(-first // length), :length].reshape(self.layout.n_channels, -1)
             self._head[:, seen : seen + first] = start[:, :first]
-        end = self._padded[:, max(0, used - 2) : used, :length].reshape(self.layout.n_channels, -1)
-        end = end[:, : count - max(0, used - 2) * length]
-        self._tail[:] = np.concatenate([self._tail, end], axis=1)[:, -n:]
+        begin = max(0, used - 1 - (count % length > 0))
+        end = self._padded[:, begin:used, :length].reshape(self.layout.n_channels, -1)[:, : count - begin * length]
+        if end.shape[1] < n:
+            end = np.concatenate([self._tail, end], axis=1)
+        self._tail[:] = end[:, -n:]
 
     def _close_block(self) -> None:
         """Transform the open block's spectra back; when all blocks are full, neighbours merge."""
@@ -185,16 +189,16 @@ class _Work:
     """Spectra of one batch, real and imaginary parts apart; no part of the state."""
 
     def __init__(self, layout: Layout) -> None:
-        shape = (2, layout.n_channels, layout.batch)
+        shape = (2, max(len(family.channels) for family in layout.families), layout.batch)
         self.joined = np.empty((*shape, layout.segment + 1))
         self.own = np.empty((*shape, layout.segment + 1))
 
-    def transform(self, channel: int, segments: np.ndarray, previous: np.ndarray) -> None:
+    def transform(self, position: int, segments: np.ndarray, previous: np.ndarray) -> None:
         """Transform one channel's padded segments, (n, 2 · segment)."""
         from fluxan.kernels.correlation import split_spectra
 
         n = len(segments)
-        parts = [part for array in (self.joined, self.own) for part in array[:, channel]]
+        parts = [part for array in (self.joined, self.own) for part in array[:, position]]
         spectra = np.fft.rfft(segments).view(np.float64)
         split_spectra(spectra, previous.view(np.float64), *(part[:n] for part in parts))
         for part in parts:

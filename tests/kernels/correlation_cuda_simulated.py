@@ -39,12 +39,12 @@ def test_row_sums_and_pair_means():
 
 
 def test_cross_spectra():
-    spectra = RNG.standard_normal((4, 3, 2, 9))
-    first, second = np.array([0, 2, 1]), np.array([1, 2, 0])
+    spectra = RNG.standard_normal((4, 3, 4, 9))
+    first, second, rows = np.array([0, 2, 1]), np.array([1, 2, 0]), np.array([2, 0, 1])
     mine, theirs = [device.to_device(np.ones((3, 9))) for _ in range(2)], np.ones((2, 3, 9))
-    sent = [device.to_device(array) for array in (*spectra, first, second)]
+    sent = [device.to_device(array) for array in (*spectra, first, second, rows)]
     cuda.cross_spectra(*sent, *mine)
-    cpu.cross_spectra(*spectra, first, second, *theirs)
+    cpu.cross_spectra(*spectra, first, second, rows, *theirs)
     np.testing.assert_allclose([array.copy_to_host() for array in mine], theirs, **CLOSE)
 
 

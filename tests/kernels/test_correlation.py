@@ -84,7 +84,7 @@ def test_cross_spectra_and_split_spectra():
     np.testing.assert_array_equal(joined[0] + 1j * joined[1], expected[:, order])
     np.testing.assert_array_equal(previous, padded[1])
     out, pair = np.ones((2, 1, 11)), np.zeros(1, dtype=np.int64)
-    kernels.cross_spectra(*joined[:, None], *own[:, None], pair, pair, *out)
+    kernels.cross_spectra(*joined[:, None], *own[:, None], pair, pair, pair, *out)
     product = (expected.conj() * padded).sum(axis=0)[order]
     np.testing.assert_allclose(out[0, 0] + 1j * out[1, 0], 1 + 1j + product, rtol=1e-13)
 
@@ -135,7 +135,7 @@ kernels = {
     cuda._lagged_products: (x2, int64, int64, i1, i1, x2),
     cuda._row_sums: (x2, int64, int64, x1),
     cuda._pair_means: (x2, int64, int64, types.Array(float64, 2, "A")),
-    cuda._cross_spectra: (x3, x3, x3, x3, i1, i1, x2, x2),
+    cuda._cross_spectra: (x3, x3, x3, x3, i1, i1, i1, x2, x2),
     cuda._transpose_into: (x2, int64, x2),
     cuda._subtract_mean: (x2, int64, int64, x1, boolean),
     cuda._accumulate: (x2, x1, x2, x2, x1),

@@ -56,9 +56,11 @@ def fastest(cases: Mapping[str, tuple[Callable[[], object], int]]) -> dict[str, 
 
 
 def updating(n: int, n_channels: int, **settings: object) -> Callable[[], object]:
-    """Feed one block to a correlator, again and again."""
+    """Feed one block to a correlator that has seen a million samples, again and again."""
     correlator = Correlator(n_channels, **settings)
     samples = np.random.default_rng(0).standard_normal((n, n_channels))
+    while correlator.n_samples < 1_000_000:
+        correlator.update(samples)
     return lambda: correlator.update(samples)
 
 

@@ -246,23 +246,25 @@ def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
 
 
 @serial
-def transpose_into(samples, out):
-    """``out[c, t] = samples[t, c]``, in squares that stay in the cache."""
+def transpose_into(samples, at, out):
+    """``out[c, at + t] = samples[t, c]``, in squares that stay in the cache."""
     for begin in range(0, samples.shape[0], 64):
-        end = min(begin + 64, samples.shape[0])
+        count = min(64, samples.shape[0] - begin)
         for channel in range(samples.shape[1]):
-            for t in range(begin, end):
-                out[channel, t] = samples[t, channel]
+            row = out[channel, at + begin : at + begin + count]
+            for t in range(count):
+                row[t] = samples[begin + t, channel]
 
 
 @serial
 def fill_segments(samples, length, at, out):
     """Append samples (n, n_channels) to segments: sample t to ``out[c, (at + t) // length, (at + t) % length]``."""
+    rows = out.reshape(out.shape[0], -1)
     taken = 0
     while taken < samples.shape[0]:
         segment, begin = divmod(at + taken, length)
         count = min(samples.shape[0] - taken, length - begin)
-        transpose_into(samples[taken : taken + count], out[:, segment, begin : begin + count])
+        transpose_into(samples[taken : taken + count], segment * out.shape[2] + begin, rows)
         taken += count
 
 
@@ -434,7 +436,7 @@ def multitau_extend(samples, pairs, levels):
     while taken < samples.shape[0]:
         count = min(samples.shape[0] - taken, chunk - levels.waiting[0])
         at = n_lags + levels.waiting[0]
-        transpose_into(samples[taken : taken + count], levels.rows[0, :, at : at + count])
+        transpose_into(samples[taken : taken + count], at, levels.rows[0])
         levels.waiting[0] += count
         taken += count
         _cascade(0, pairs, levels)

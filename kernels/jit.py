@@ -78,16 +78,16 @@ class Kernel:
     Parameters
     ----------
     function
-        A loop over `numba.prange`, each turn of which writes to a place of its own.
+        A loop over `numba.prange`, each turn of which writes to a place of its own in the last argument.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._serial = compile_cpu(function, "serial")
         self._parallel = compile_cpu(function, "parallel", parallel=True)
 
-    def __call__(self, *arguments: object) -> Any:
-        """Run on as many threads as `numba.get_num_threads` says."""
-        if numba.get_num_threads() == 1:
+    def __call__(self, *arguments: Any) -> Any:
+        """Run on as many threads as `numba.get_num_threads` says, on one where there is a single turn."""
+        if numba.get_num_threads() == 1 or len(arguments[-1]) < 2:
             return self._serial(*arguments)
         with _one_launch:
             return self._parallel(*arguments)

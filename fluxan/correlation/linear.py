@@ -160,12 +160,11 @@ class LinearStream:
         from fluxan.kernels.correlation import merge_blocks
 
         n_lags, block = self.layout.n_lags, self._get("block")
-        spectrum = np.empty(self.layout.segment + 1, dtype=np.complex128)
         n_even = self.layout.segment // 2 + 1
-        for pair in range(len(self.layout.pairs)):
-            split = self._spectra[0, pair] + 1j * self._spectra[1, pair]
-            spectrum[::2], spectrum[1::2] = split[:n_even], split[n_even:]
-            self._products[block, pair] += np.fft.irfft(spectrum)[:n_lags]
+        spectra = np.empty(self._spectra.shape[1:], dtype=np.complex128)
+        for part, split in zip((spectra.real, spectra.imag), self._spectra, strict=True):
+            part[:, ::2], part[:, 1::2] = split[:, :n_even], split[:, n_even:]
+        self._products[block] += np.fft.irfft(spectra)[:, :n_lags]
         self._spectra[:] = 0.0
         self._set("batches", 0)
         self._set("block", block + 1)

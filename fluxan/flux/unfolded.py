@@ -106,9 +106,13 @@ class Cluster:
         second derivatives, or wrong ones: the sum of the rates must be the power of all gradients.
         """
         moving = velocities[self.atoms]
-        power = [np.einsum("jb,jb->j", self.gradient(owners), moving) for owners in groups]
-        rates = self._rates([moving * carriers[self.atoms, None] for carriers in groups])
-        if rates is None or not self._agree(rates, power, groups):
+        try:
+            first, rates = self._rates(groups[0], [moving * carriers[self.atoms, None] for carriers in groups])
+        except RuntimeError:  # "not implemented", "does not require grad", compiled, once_differentiable
+            return None
+        gradients = [first, *(self.gradient(owners) for owners in groups[1:])]
+        power = [np.einsum("jb,jb->j", gradient, moving) for gradient in gradients]
+        if not self._agree(rates, power, groups):
             return None
         home = self.positions[: self.n_atoms]
         flux = np.einsum("oi,ia,ci->oca", groups, home, np.array(rates))
@@ -120,19 +124,19 @@ class Cluster:
         """Gradient of Σ s_i U_i over the cell's own atoms on every replica, (n_replicas, 3) eV/Å."""
         return to_numpy(self._backward(torch.as_tensor(seeds).to(self._energies)))
 
-    def _rates(self, velocities: list[np.ndarray]) -> list[np.ndarray] | None:
-        """U̇_i of the cell's own atoms, one array per set of velocities of the replicas."""
-        seeds = torch.zeros_like(self._energies, requires_grad=True)
-        try:
-            gradient = self._backward(seeds, create_graph=True)
-            rates = []
-            for v in velocities:
-                direction = torch.as_tensor(v).to(gradient)
-                (rate,) = torch.autograd.grad(gradient, seeds, direction, retain_graph=True, allow_unused=True)
-                rates.append(to_numpy(torch.zeros_like(seeds) if rate is None else rate))
-        except RuntimeError:  # "not implemented", "does not require grad", compiled, once_differentiable
-            return None
-        return rates
+    def _rates(self, owners: np.ndarray, velocities: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Gradient of the owners' energies, and U̇_i of the cell's own atoms for each set of velocities of the replicas.
+
+        The gradient is linear in its seeds, so its derivative by them along v is U̇_i, whatever the seeds are.
+        """
+        seeds = torch.as_tensor(owners).to(self._energies.detach()).requires_grad_()
+        gradient = self._backward(seeds, create_graph=True)
+        rates = []
+        for v in velocities:
+            direction = torch.as_tensor(v).to(gradient)
+            (rate,) = torch.autograd.grad(gradient, seeds, direction, retain_graph=True, allow_unused=True)
+            rates.append(to_numpy(torch.zeros_like(seeds) if rate is None else rate))
+        return to_numpy(gradient), rates
 
     def _agree(self, rates: list[np.ndarray], power: list[np.ndarray], groups: np.ndarray) -> bool:
         roundings = ROUNDINGS * torch.finfo(self._energies.dtype).eps

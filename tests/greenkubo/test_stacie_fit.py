@@ -30,7 +30,7 @@ def test_single_relaxation_is_found_by_the_lorentz_model() -> None:
     estimate = stacie(*_drawn(series, 400, 2), dof=6)
     assert estimate.details["model"].startswith("lorentz")
     assert abs(estimate.value / 2 - series.integral) < 4 * estimate.error / 2
-    assert estimate.error < 0.3 * estimate.value
+    assert estimate.error < 0.4 * estimate.value
 
 
 @pytest.mark.parametrize(("factor", "inflation"), [(1e3, 1.0), (1.0, 1e4)])

@@ -12,6 +12,7 @@ from fluxan.errors import FluxanError
 
 if TYPE_CHECKING:
     from fluxan.contribution import contributions
+    from fluxan.correlation import Correlator, power_spectrum
     from fluxan.dataset import carrier_flux, open_flux, total_flux
     from fluxan.decomposition import decompose
     from fluxan.flux.evaluate import atomic_virial, heat_flux
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 # Imported when first used: torch, numba and xarray take longer to import than a small job to run. No module here bears
 # the name of a public function: importing it would put the module in the function's place.
 _HOMES = {
+    "Correlator": "correlation",
     "Flux": "system",
     "Frame": "system",
     "Graph": "system",
@@ -42,10 +44,12 @@ _HOMES = {
     "open_flux": "dataset",
     "open_trajectory": "trajectory",
     "pair_flux": "flux.pair",
+    "power_spectrum": "correlation",
     "total_flux": "dataset",
 }
 
 __all__ = [
+    "Correlator",
     "Flux",
     "FluxanError",
     "Frame",
@@ -62,6 +66,7 @@ __all__ = [
     "open_flux",
     "open_trajectory",
     "pair_flux",
+    "power_spectrum",
     "total_flux",
 ]
 

@@ -142,9 +142,10 @@ def best_skin(cutoff: float, step: float) -> float:
 
 
 def _refuse_coincident(first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> None:
-    squared = np.einsum("ij,ij->i", vectors, vectors)
-    if len(squared) and squared.min() < 1e-12:
-        k = int(squared.argmin())
+    from fluxan.kernels.cpu import shortest_edge
+
+    k, squared = shortest_edge(vectors)
+    if squared < 1e-12:
         raise InputError(
-            f"atoms {first[k]} and {second[k]} (counted from 0) lie at one point, within {squared[k] ** 0.5:.1e} Å"
+            f"atoms {first[k]} and {second[k]} (counted from 0) lie at one point, within {squared**0.5:.1e} Å"
         )

@@ -227,3 +227,15 @@ def _largest_unsigned_chunk(indices, first, last):
     for k in range(np.uint64(first), np.uint64(last)):
         largest = max(largest, np.uint64(indices[k]))  # a negative index becomes a huge one
     return largest
+
+
+@serial
+def shortest_edge(r_ij):
+    """Index and squared length of the shortest edge; −1 and infinity where there is none."""
+    shortest, smallest = -1, np.inf
+    for edge in range(len(r_ij)):
+        x, y, z = r_ij[edge, 0], r_ij[edge, 1], r_ij[edge, 2]
+        squared = _dot(x, y, z, x, y, z)
+        if squared < smallest:
+            shortest, smallest = edge, squared
+    return shortest, smallest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def options(
 _state = {"debug": False}
 
 
-def _print_warning(message: Warning | str, *_: object) -> None:
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"fluxan: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

@@ -62,7 +62,7 @@ class LinearStream:
 
     def extend(self, samples: np.ndarray) -> None:
         """Take samples, (n, n_channels) float64; whole batches are summed, wherever the stream is cut."""
-        from fluxan.kernels.correlation import fill_segments
+        from fluxan.kernels.spectra import fill_segments
 
         full, taken = self.layout.batch * self.layout.segment, 0
         while taken < len(samples):
@@ -108,7 +108,7 @@ class LinearStream:
 
     def _sum_batch(self) -> None:
         """Sum what waits: a whole batch, or at the end of the series what there is."""
-        from fluxan.kernels.correlation import cross_spectra
+        from fluxan.kernels.spectra import cross_spectra
 
         layout, work, count = self.layout, self._work, self._get("waiting")
         whole = count // layout.segment
@@ -131,7 +131,7 @@ class LinearStream:
 
     def _center(self, count: int) -> np.ndarray:
         """Subtract the reference, the mean of the first batch, from what waits; sums, (n_channels, batch)."""
-        from fluxan.kernels.correlation import segment_sums, subtract_reference
+        from fluxan.kernels.spectra import segment_sums, subtract_reference
 
         length = self.layout.segment
         sums = np.empty(self._padded.shape[:2])
@@ -194,7 +194,7 @@ class _Work:
 
     def transform(self, position: int, segments: np.ndarray, previous: np.ndarray) -> None:
         """Transform one channel's padded segments, (n, 2 · segment)."""
-        from fluxan.kernels.correlation import split_spectra
+        from fluxan.kernels.spectra import split_spectra
 
         n = len(segments)
         parts = [part for array in (self.joined, self.own) for part in array[:, position]]

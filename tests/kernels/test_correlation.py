@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fluxan.kernels import correlation as kernels
+from fluxan.kernels import spectra
 
 from fluxan.correlation.layout import tiled, wanted_pairs
 from tests.kernels.levels import empty_levels
@@ -75,7 +76,7 @@ def test_cross_spectra_and_split_spectra():
     before = np.fft.rfft(RNG.standard_normal(10), 20)
     previous = before.copy()
     joined, own = np.empty((2, 2, 11)), np.empty((2, 2, 11))
-    kernels.split_spectra(padded.view(float), previous.view(float), *joined, *own)
+    spectra.split_spectra(padded.view(float), previous.view(float), *joined, *own)
     order = np.r_[0:11:2, 1:11:2]
     np.testing.assert_array_equal(own[0] + 1j * own[1], padded[:, order])
     np.testing.assert_allclose((own[0] + 1j * own[1])[:, :6], np.fft.rfft(segments), atol=1e-13)
@@ -84,7 +85,7 @@ def test_cross_spectra_and_split_spectra():
     np.testing.assert_array_equal(joined[0] + 1j * joined[1], expected[:, order])
     np.testing.assert_array_equal(previous, padded[1])
     out, pair = np.ones((2, 1, 11)), np.zeros(1, dtype=np.int64)
-    kernels.cross_spectra(*joined[:, None], *own[:, None], pair, pair, pair, *out)
+    spectra.cross_spectra(*joined[:, None], *own[:, None], pair, pair, pair, *out)
     product = (expected.conj() * padded).sum(axis=0)[order]
     np.testing.assert_allclose(out[0, 0] + 1j * out[1, 0], 1 + 1j + product, rtol=1e-13)
 

@@ -153,3 +153,12 @@ def test_results_are_the_same_bits_for_any_number_of_threads():
     assert len({row[0] for row in rows}) == 1
     # The virial adds one copy per thread: the same to round-off.
     np.testing.assert_allclose([float(row[2]) for row in rows], float(rows[0][2]), rtol=1e-12)
+
+
+def test_shortest_edge():
+    vectors = np.random.default_rng(0).normal(size=(1000, 3))
+    squared = (vectors**2).sum(axis=1)
+    edge, smallest = cpu.shortest_edge(vectors)
+    assert edge == squared.argmin()
+    assert smallest == pytest.approx(squared.min(), rel=1e-14)
+    assert cpu.shortest_edge(np.empty((0, 3))) == (-1, np.inf)

@@ -1,4 +1,4 @@
-"""CUDA kernels of the correlators: names and argument order as in `correlation` and `spectra`, plus the stream to run on.
+"""CUDA kernels of the correlators: names and arguments as in `correlation` and `spectra`, plus the stream to run on.
 
 Arrays are device arrays, used in place; counters of `Levels` (waiting, seen, unpaired, counts, block, chunks,
 block_chunks) stay on the host, which decides what is summed when. One block of threads makes one sum, in an order that

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from fluxan import Frame, load_model
 from fluxan.flux.local import LocalRoute
@@ -49,11 +50,10 @@ def molecular_dynamics(frame: Frame, *, n_frames: int, timestep: float = 0.004) 
 
 def _acceleration(route: LocalRoute, neighbors: NeighborList, frame: Frame) -> np.ndarray:
     graph, _, g_ij = route.pair_forces(neighbors.graph(frame))
-    forces = np.zeros((frame.n_atoms, 3))
-    # F_i = Σ_j (∂U_i/∂r_ij + ...): both directions of a pair carry half of its force.
-    np.add.at(forces, graph.receivers.numpy(), g_ij.numpy())
-    np.add.at(forces, graph.senders.numpy(), -g_ij.numpy())
-    return forces / (frame.masses[:, None] * MASS_VELOCITY2)
+    # An edge pulls at both of its ends.
+    forces = torch.zeros_like(graph.positions)
+    forces.index_add_(0, graph.receivers, g_ij).index_add_(0, graph.senders, g_ij, alpha=-1)
+    return forces.numpy() / (frame.masses[:, None] * MASS_VELOCITY2)
 
 
 @cache

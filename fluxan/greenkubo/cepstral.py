@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _FEWEST_FREQUENCIES: Final = 32
-_CUT_RATIO: Final = 1.25
+_CUT_RATIO: Final = 1.15
+# Largest mean residual of log S over the lowest 4, 8, 16, ... frequencies, in its standard deviations, that a cutoff
+# may leave: a peak at zero frequency that the kept coefficients do not resolve shows there first.
+_LARGEST_RESIDUAL: Final = 2.2
+_WINDOWS: Final = 2 ** np.arange(2, 13)
 # The cutoff that minimises Akaike's criterion leaves a bias as large as the error; twice as many coefficients
 # make the bias small beside it, at √2 the error.
 _CORRECTION: Final = 2.0
@@ -40,12 +44,26 @@ class Cepstrum:
         (n,) log S(0) from 1, 2, ... coefficients.
     variance
         (n,) variance of ``log_zero``.
+    coefficients
+        (n + 2,) C_0, C_1, ...
+    single
+        Variance of one coefficient.
     """
 
     cutoff: float
     order: int
     log_zero: NDArray[np.float64]
     variance: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    single: float
+
+    def residual(self, log_density: NDArray[np.float64], index: int) -> float:
+        """Worst mean misfit of the lowest frequencies by ``index`` + 1 coefficients, in standard deviations."""
+        size = log_density.size
+        kept = np.where(np.arange(size + 1) <= index, self.coefficients, 0.0)
+        off = np.cumsum(log_density - dct(kept, type=1)[1:])
+        windows = _WINDOWS[size >= _WINDOWS]
+        return float(np.max(np.abs(off[windows - 1]) / np.sqrt(2 * size * self.single * windows)))
 
 
 def cepstral(
@@ -70,8 +88,8 @@ def cepstral(
     time_step
         Sampling interval, in the inverse unit of ``frequencies``.
     cutoff
-        f*; by default the one with the smallest estimated error of log S(0), after correction, among Nyquist and
-        its fractions.
+        f*; by default the highest, of Nyquist and its fractions, at which the filtered spectrum leaves no residual
+        at the lowest frequencies.
     correction
         Factor on Akaike's order; 1 gives the papers' choice, 2 restores the coverage of the error.
 
@@ -91,9 +109,7 @@ def cepstral(
         raise InputError(f"cepstral analysis needs {_FEWEST_FREQUENCIES} frequencies or more, got {f.size}; run longer")
     if np.abs(f / f[0] - np.arange(1, f.size + 1)).max() > 1e-3:
         raise InputError("cepstral analysis needs all Fourier frequencies, equally spaced from the first above zero")
-    chosen = [_cepstrum(spectrum, n) for n in _cut_sizes(f, cutoff)]
-    best = min(chosen, key=lambda c: c.variance[_corrected(c, correction)])
-    index = _corrected(best, correction)
+    best, index = _chosen(spectrum, _cut_sizes(f, cutoff), correction)
     value = float(np.exp(best.log_zero[index]))
     return Estimate(
         value=value,
@@ -103,8 +119,24 @@ def cepstral(
     )
 
 
-def _corrected(cepstrum: Cepstrum, correction: float) -> int:
-    return min(round(cepstrum.order * correction), cepstrum.log_zero.size) - 1
+def _chosen(spectrum: Spectrum, sizes: list[int], correction: float) -> tuple[Cepstrum, int]:
+    """Cepstrum of the highest cutoff that passes, else of the one that fails least, and the index of its order."""
+    least = np.inf
+    for size in sizes:
+        cepstrum = _cepstrum(spectrum, size)
+        index = min(round(cepstrum.order * correction), cepstrum.log_zero.size) - 1
+        residual = cepstrum.residual(_log_density(spectrum, size), index)
+        if residual < least:
+            least, best = residual, (cepstrum, index)
+        if residual < _LARGEST_RESIDUAL:
+            break
+    return best
+
+
+def _log_density(spectrum: Spectrum, size: int) -> NDArray[np.float64]:
+    """Log S of the lowest frequencies without the bias of a logarithm, ψ(ℓ) − log ℓ with ℓ = dof/2."""
+    shape = float(spectrum.dof[0]) / 2
+    return np.log(spectrum.density[:size]) - (digamma(shape) - np.log(shape))
 
 
 def _cut_sizes(f: NDArray[np.float64], cutoff: float | None) -> list[int]:
@@ -133,10 +165,9 @@ def _cepstrum(spectrum: Spectrum, size: int) -> Cepstrum:
     log S(0) = C_0 + 2 Σ_{0<n<P} C_n with variance ψ'(ℓ)(4P − 2)/(2·size), and P* minimises
     Σ_{n≥P} C_n²/σ_n² + 2P. The zero frequency, which the mean of the flux spoils, takes the value of the first.
     """
-    shape = float(spectrum.dof[0]) / 2
-    log_density = np.log(spectrum.density[:size]) - (digamma(shape) - np.log(shape))
+    log_density = _log_density(spectrum, size)
     coefficients = dct(np.concatenate([log_density[:1], log_density]), type=1) / (2 * size)
-    single = float(polygamma(1, shape)) / (2 * size)
+    single = float(polygamma(1, spectrum.dof[0] / 2)) / (2 * size)
     orders = np.arange(1, size, dtype=np.int64)
     standard = coefficients[1:size] ** 2 / single
     criterion = np.cumsum(standard[::-1])[::-1] + 2 * orders
@@ -145,4 +176,6 @@ def _cepstrum(spectrum: Spectrum, size: int) -> Cepstrum:
         order=int(orders[np.argmin(criterion)]),
         log_zero=coefficients[0] + 2 * np.concatenate([[0.0], np.cumsum(coefficients[1 : size - 1])]),
         variance=single * (4.0 * orders - 2.0).astype(np.float64),
+        coefficients=coefficients,
+        single=single,
     )

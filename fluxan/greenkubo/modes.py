@@ -272,6 +272,7 @@ class _Point:
         return replace(self, **chosen)
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # A step too far gains nothing and is taken back.
 def _evaluate(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band, prior: _Prior) -> _Point:
     density, derivatives = spectrum_of(kinds, parameters, band.angle)
     ratio = band.density / density

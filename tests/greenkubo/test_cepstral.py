@@ -7,7 +7,8 @@ import pytest
 from scipy.special import polygamma
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.cepstral import cepstral
+from fluxan.greenkubo.cepstral import _cepstrum, cepstral
+from fluxan.greenkubo.estimate import Spectrum
 from tests.series import Series
 
 
@@ -42,6 +43,26 @@ def test_correction_doubles_the_order() -> None:
     papers, doubled = (cepstral(f, density, dof=6, cutoff=0.5, correction=c) for c in (1, 2))
     assert doubled.details["order"] == 2 * papers.details["order"]
     assert doubled.error / doubled.value > 1.3 * papers.error / papers.value
+
+
+def test_residual_is_the_misfit_of_the_lowest_frequencies() -> None:
+    """All coefficients leave none; one coefficient, the mean, leaves the mean of what is above it."""
+    f, density = _drawn(Series(((1, 6),)), 64, 9)
+    spectrum = Spectrum.of(f, density, dof=6.0)
+    cepstrum = _cepstrum(spectrum, 64)
+    log_density = np.log(density) - (float(polygamma(0, 3)) - np.log(3))
+    assert cepstrum.residual(log_density, 64) < 1e-10
+    above = log_density - cepstrum.coefficients[0]
+    expected = max(abs(above[:m].mean()) / np.sqrt(float(polygamma(1, 3)) / m) for m in (4, 8, 16, 32, 64))
+    assert cepstrum.residual(log_density, 0) == pytest.approx(expected)
+
+
+def test_a_peak_at_zero_lowers_the_cutoff_until_it_is_resolved() -> None:
+    series = Series(((1, 2), (0.1, 300)))
+    f, density = _drawn(series, 20_000, 12)
+    chosen, whole = cepstral(f, density, dof=6), cepstral(f, density, dof=6, cutoff=0.5, correction=1)
+    assert abs(chosen.value / 2 / series.integral - 1) < abs(whole.value / 2 / series.integral - 1)
+    assert chosen.details["cutoff"] <= 0.5
 
 
 def test_bad_input_is_refused() -> None:

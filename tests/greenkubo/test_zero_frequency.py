@@ -141,3 +141,14 @@ def test_a_fit_of_the_exact_spectrum_returns_its_mode() -> None:
     # The prior's pull is small beside the error.
     assert np.exp(found.log_zero[0]) / 2 == pytest.approx(series.integral, rel=0.2 * series.bound(100_000))
     assert np.sqrt(found.variance[0]) == pytest.approx(series.bound(100_000), rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_positive_spectrum_gives_a_finite_answer(seed: int) -> None:
+    """Spectra unlike any sum of modes: scattered over decades, steep, narrow-banded, in extreme units."""
+    rng = np.random.default_rng(seed)
+    f = np.sort(rng.uniform(1e-4, 0.5, 60)) if seed % 2 else np.linspace(0.3, 0.31, 40)
+    density = 10.0 ** rng.uniform(-40, -30, f.size) if seed % 3 else 1e30 * f ** -rng.uniform(2, 5)
+    estimate = zero_frequency(f, density, dof=6.0)
+    assert np.isfinite(estimate.value)
+    assert 0 < estimate.error < np.inf

@@ -104,7 +104,7 @@ class FluxEvaluator:
     ) -> None:
         if route != "auto" and route not in ROUTES:
             raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
-        _refuse_unknown_elements(model, numbers)
+        refuse_unknown_elements(model, numbers)
         self.model = model
         self.groups, self.labels = assign_groups(numbers, groups)
         self.report: CheckReport | None = None
@@ -154,7 +154,8 @@ def _passed(model: Potential) -> dict[str, CheckReport]:
     return _PASSED.setdefault(model, {})
 
 
-def _refuse_unknown_elements(model: Potential, numbers: np.ndarray) -> None:
+def refuse_unknown_elements(model: Potential, numbers: np.ndarray) -> None:
+    """Raise ModelError where a model says which elements it knows, and some are others."""
     known = getattr(model, "elements", None)
     if known is None:
         return

@@ -10,8 +10,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
-from fluxan.flux.evaluate import FluxEvaluator
-from fluxan.neighbors import NeighborList
+from fluxan.flux.evaluate import FluxEvaluator, refuse_unknown_elements
+from fluxan.neighbors import NeighborList, build_graph
 from fluxan.potentials.load import load_model
 from fluxan.system import Frame
 from fluxan.trajectory.memory import record_of_atoms
@@ -76,6 +76,7 @@ class FluxanCalculator(Calculator):
     ) -> None:
         """Fill `results`; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
+        refuse_unknown_elements(self.model, self.atoms.numbers)
         if set(system_changes) - {"positions"}:
             self._neighbors.reset()
         if "heat_flux" in properties:
@@ -99,7 +100,7 @@ class FluxanCalculator(Calculator):
         """
         frame = frame_of_atoms(atoms)
         evaluator = FluxEvaluator(self.model, frame.numbers, groups=groups, route=self.route, passed=self._passed)
-        return evaluator.flux(frame, NeighborList(self.model.cutoff, skin=0.0).graph(frame))
+        return evaluator.flux(frame, build_graph(frame, self.model.cutoff))
 
 
 def frame_of_atoms(atoms: Atoms) -> Frame:

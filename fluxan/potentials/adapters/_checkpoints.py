@@ -13,7 +13,7 @@ from fluxan.errors import DependencyError, FileError, InputError, ModelError
 from fluxan.potentials.base import Potential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: Kind of a torch file, by an entry that only such an archive has; the first that fits counts.
 KINDS = {
@@ -78,8 +78,8 @@ def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
         )
 
 
-def unpickle(path: str | Path, device: str) -> object:
-    """Open a pickled file that is trusted.
+def trusted_call(path: str | Path, open_it: Callable[[], Any]) -> Any:
+    """Open a pickled file that is trusted, by another program's way.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def unpickle(path: str | Path, device: str) -> object:
         It cannot be opened.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=False)
+        return open_it()
     except Exception as error:  # what is pickled runs its own code, which raises what it likes
         raise FileError(f"cannot open pickled model {path}: {type(error).__name__}: {first_line(error)}") from error
 

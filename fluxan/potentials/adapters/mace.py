@@ -124,7 +124,7 @@ def load(
     elif kind == "pickle":
         checkpoints.refuse_untrusted(path, trusted=trust_pickle, instead=INSTEAD)
         _import_mace()
-        model = checkpoints.unpickle(path, device)
+        model = checkpoints.trusted_call(path, lambda: torch.load(path, map_location=device, weights_only=False))
     else:
         raise ModelError(f"{path} is no MACE model; expected a TorchScript file or what MACE saves as .model")
     if not isinstance(model, torch.nn.Module):

@@ -1,0 +1,8 @@
+"""Heat fluxes that other codes wrote: LAMMPS, GPUMD, i-PI, and plain tables of numbers."""
+
+from __future__ import annotations
+
+from .reading import read_flux
+from .record import FluxRecord
+
+__all__ = ["FluxRecord", "read_flux"]

@@ -1,0 +1,81 @@
+"""i-PI: files of properties, whose comments name every column.
+
+Formats: https://docs.ipi-code.org, output files. i-PI knows no heat flux of its own: the columns are named by the
+user, or are those with the name of a flux; so is their unit.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fluxan.errors import InputError
+
+from .choice import chosen_triples, flux_vectors, single
+from .table import Layout, open_lines
+from .units import IPI, unit_style
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .record import ReadOptions
+
+_COLUMN = re.compile(r"#\s*(?:column|cols\.)\s+(\d+)\s*(?:-\s*(\d+))?\s*-->\s*([^\s{:]+)\s*(?:\{([^}]*)\})?")
+
+
+def ipi_layout(path: Path, options: ReadOptions) -> Layout:
+    """Layout of a file of properties.
+
+    Raises
+    ------
+    InputError
+        No flux among the columns, several, or units are unknown.
+    """
+    names, units = _header(path)
+    triples = chosen_triples(path, names, options) or {"total": single(path, names, flux_vectors(names))}
+    if options.units is None:
+        raise InputError(f"{path}: i-PI does not say what unit its flux has; give units, e.g. atomic or metal")
+    flux_unit = unit_style(options.units).flux
+    place = {name: names.index(name) for name in ("time", "step", "temperature", "volume") if name in names}
+    clock = place.get("time", place.get("step"))
+    clock_unit = _factor("time", units[clock]) if "time" in place and clock is not None else options.timestep
+    known = [name for name in ("temperature", "volume") if name in place]
+    others: dict[str, tuple[int, float]] = {name: (place[name], _factor(name, units[place[name]])) for name in known}
+    return Layout(
+        format="i-PI properties",
+        flux=tuple((triple,) for triple in triples.values()),
+        labels=tuple(triples),
+        flux_unit=flux_unit,
+        density=bool(options.density),
+        dt=options.dt,
+        clock=clock,
+        clock_unit=clock_unit,
+        others=others,
+        grows=True,
+    )
+
+
+def _header(path: Path) -> tuple[list[str], list[str]]:
+    """Name and unit of every column; a property of several columns is name[1], name[2], ..."""
+    names: list[str] = []
+    units: list[str] = []
+    with open_lines(path) as file:
+        for line in file:
+            if not line.lstrip().startswith(b"#"):
+                break
+            match = _COLUMN.search(line.decode("utf-8", "replace"))
+            if match is None:
+                continue
+            first, last, name, unit = int(match[1]), int(match[2] or match[1]), match[3], match[4] or ""
+            names += [name] if first == last else [f"{name}[{k}]" for k in range(1, last - first + 2)]
+            units += [unit] * (last - first + 1)
+    return names, units
+
+
+def _factor(dimension: str, unit: str) -> float:
+    """Factor of one of i-PI's units; atomic units where none is named."""
+    known = IPI[dimension]
+    unit = unit or "atomic_unit"
+    if unit not in known:
+        raise InputError(f"unit {unit!r} of {dimension} is not known, expected one of {', '.join(known)}")
+    return known[unit]

@@ -23,6 +23,7 @@ from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, Fit, Pu
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+_LOG_2: Final = np.log(2.0)
 _BIN_RATIO: Final = 1.06
 _SINGLES: Final = 12
 _FEWEST_BINS: Final = 12
@@ -35,10 +36,14 @@ _GOOD_DEVIANCE: Final = 2.5
 # adds nothing to an average.
 _OSCILLATION_MARGIN: Final = 3.0
 _NEGLIGIBLE: Final = 5.0
-# Prior odds (log) of each relaxation beyond the first, and power of the nuisance parameters' determinant, which leaves
-# a trace of Jeffreys' prior. Both set on the series of benchmarks/zero_frequency.py: evidence alone merges close
-# relaxations, which makes S(0) too low and its error too small.
-_SPLIT_ODDS: Final = 2.0
+# Log odds, a priori, of a second and of a third relaxation, and of each one slower than the run resolves well, whose
+# corner is not this many times the lowest frequency. Evidence alone merges close relaxations, which makes S(0) too low
+# and its error too small, and takes an accident of the lowest frequencies for a slow mode once in a hundred runs.
+_SEVERAL_ODDS: Final = 2.5
+_SLOW_ODDS: Final = -4.0
+_WELL_RESOLVED: Final = 20.0
+# Power of the nuisance parameters' determinant: it leaves a trace of Jeffreys' prior. This and the odds were set on
+# the series of benchmarks/zero_frequency.py.
 _NUISANCE: Final = 0.95
 # Points of a profile, in standard deviations of log S(0).
 _PROFILE: Final = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.5])
@@ -127,9 +132,15 @@ def _grow(band: Band, free_bins: int) -> list[_Model]:
 
 
 def _scored(band: Band, found: Fit, free_bins: int) -> _Model:
-    relaxations = sum(kind == RELAXATION for kind in found.kinds)
-    score = float(found.log_evidence[0]) - band.saturated - free_bins + _SPLIT_ODDS * max(relaxations - 1, 0)
+    score = float(found.log_evidence[0]) + _prior_odds(band, found) - band.saturated - free_bins
     return _Model(band, found, score, 2 * (band.saturated - float(found.log_likelihood[0])))
+
+
+def _prior_odds(band: Band, found: Fit) -> float:
+    pairs = zip(found.kinds, starts(found.kinds), strict=True)
+    corners = np.array([_LOG_2 - 0.5 * found.parameters[0, start + 1] for kind, start in pairs if kind == RELAXATION])
+    slow = np.count_nonzero(corners < band.lowest + np.log(_WELL_RESOLVED))
+    return _SEVERAL_ODDS * np.clip(corners.size - slow - 1, 0, 2) + _SLOW_ODDS * slow
 
 
 class _Candidates:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fluxan.decomposition import decompose
     from fluxan.flux.evaluate import atomic_virial, heat_flux
     from fluxan.flux.pair import pair_flux
+    from fluxan.greenkubo import green_kubo
     from fluxan.neighbors import build_graph
     from fluxan.potentials.base import Potential
     from fluxan.potentials.load import load_model
@@ -39,6 +40,7 @@ _HOMES = {
     "contributions": "contribution",
     "convert": "trajectory",
     "decompose": "decomposition",
+    "green_kubo": "greenkubo",
     "heat_flux": "flux.evaluate",
     "load_model": "potentials.load",
     "open_flux": "dataset",
@@ -61,6 +63,7 @@ __all__ = [
     "contributions",
     "convert",
     "decompose",
+    "green_kubo",
     "heat_flux",
     "load_model",
     "open_flux",

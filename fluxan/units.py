@@ -16,6 +16,9 @@ MASS_VELOCITY2 = _c.atomic_mass * (ANGSTROM / PICOSECOND) ** 2 / _c.eV
 #: Boltzmann's constant, eV/K.
 BOLTZMANN = _c.k / _c.eV
 
+#: W/(m K) per eV/(Å ps K), the unit of ∫⟨J·J⟩dt/(V k_B T²).
+CONDUCTIVITY = _c.eV / (ANGSTROM * PICOSECOND)
+
 #: 1/(4πε₀), eV Å per squared elementary charge.
 COULOMB = _c.e / (4 * _c.pi * _c.epsilon_0 * ANGSTROM)
 

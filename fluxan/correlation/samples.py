@@ -65,7 +65,7 @@ def flux_samples(flux: xarray.Dataset | str | Path | np.ndarray, *, dt: float | 
 
     dataset = require_flux(flux)
     values, labels = _split(dataset, by)
-    return _checked(FluxSamples(values, _time_step(dataset, dt), labels))
+    return _checked(FluxSamples(values, time_step(dataset, dt), labels))
 
 
 def _split(dataset: xarray.Dataset, by: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -83,7 +83,14 @@ def _split(dataset: xarray.Dataset, by: str) -> tuple[np.ndarray, tuple[str, ...
     return matrix.reshape(len(matrix), -1, 3), labels
 
 
-def _time_step(dataset: xarray.Dataset, dt: float | None) -> float:
+def time_step(dataset: xarray.Dataset, dt: float | None) -> float:
+    """Time between frames of a Dataset, ps; `dt` where it is given.
+
+    Raises
+    ------
+    InputError
+        Times are not equidistant, count frames, or are fewer than two.
+    """
     if dt is not None:
         return float(dt)
     if dataset.attrs.get("time_unit") == "frame":

@@ -1,1 +1,10 @@
 """From spectra to thermal conductivity."""
+
+from __future__ import annotations
+
+from .conductivity import green_kubo
+from .estimate import Estimate
+from .gauge import mean_virial, with_mean_virial
+from .result import Conductivity
+
+__all__ = ["Conductivity", "Estimate", "green_kubo", "mean_virial", "with_mean_virial"]

@@ -1,0 +1,158 @@
+"""From the amplitudes of a flux to its conductivity, single or multicomponent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.greenkubo import multicomponent
+from fluxan.greenkubo.estimate import Spectrum
+from fluxan.greenkubo.fourier import amplitudes
+from fluxan.greenkubo.judgement import diagnose, notes, warnings
+from fluxan.greenkubo.limit import Limit, Ordinates, autocovariance
+from fluxan.greenkubo.result import Conductivity, Curve
+from fluxan.greenkubo.shares import Shares, shares
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.series import FluxSeries
+    from fluxan.greenkubo.state import State
+
+_MOST_LAGS: Final = 20_000
+_POOL: Final = 1.06
+
+
+class Analysis:
+    """One flux on its way to a conductivity."""
+
+    def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
+        self.series = series
+        self.state = state
+        self.method = method
+        self.compare = compare
+        self.amplitudes = amplitudes(series)
+        total = self.amplitudes.total
+        if not (np.abs(total) > 0).any(axis=1).all():
+            raise InputError("the total flux does not fluctuate at all; is it a flux of a system that moves?")
+        self.combinations = multicomponent.independent_fluxes(self.amplitudes.species)
+        self.diffusion = self._diffusion()
+
+    def _diffusion(self) -> float | None:
+        if not self.combinations.shape[1]:
+            return None
+        fluxes = np.einsum("fax,ak->fkx", self.amplitudes.species, self.combinations)
+        return multicomponent.diffusion(fluxes)
+
+    def conductivity(self, components: str) -> Conductivity:
+        """The result for "auto", "single" or "multi" components.
+
+        Raises
+        ------
+        InputError
+            Several components are asked for and their velocities are not known, or the run is too short.
+        """
+        known = bool(self.combinations.shape[1])
+        if components == "multi" and not known:
+            raise InputError(
+                "components='multi' needs the fluxes of two species or more: a Dataset split by element, or velocity="
+            )
+        diffusing = multicomponent.diffuses(self.diffusion)
+        single = self._single()
+        limit = Limit.of(single, self.method, self.compare)
+        if components == "single" or not (diffusing or components == "multi"):
+            divided = self._shares(self.amplitudes.frequencies, self.amplitudes.flux, limit)
+            return self._result(limit, limit, single, divided, components="single")
+        ordinates, projected = self._multi(_band(limit))
+        at_rest = Limit.of(ordinates, self.method, self.compare)
+        divided = self._shares(projected.fine_frequencies, projected.flux, at_rest)
+        return self._result(at_rest, limit, ordinates, divided, components="multi")
+
+    def _shares(self, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], limit: Limit) -> Shares:
+        return shares(frequencies, flux, band=_band(limit), by_owner=self.series.by_owner)
+
+    def _single(self) -> Ordinates:
+        a = self.amplitudes
+        density = np.einsum("fx,fx->f", a.total.conj(), a.total).real / 3
+        spectrum = Spectrum.of(a.frequencies, density, dof=6.0, time_step=a.time_step)
+        return self._ordinates(spectrum, spectrum, a.samples[:, : self.series.n_channels].sum(axis=1))
+
+    def _multi(self, band: float) -> tuple[Ordinates, multicomponent.Projected]:
+        a, n = self.amplitudes, self.series.n_channels
+        fluxes = np.einsum("fax,ak->fkx", a.species, self.combinations)
+        fine, even = (multicomponent.project(a, fluxes, multiples=multiples) for multiples in (False, True))
+        spectrum, spaced = (
+            Spectrum.of(p.frequencies, p.density, dof=p.dof, time_step=a.time_step) for p in (fine, even)
+        )
+        weights = multicomponent.prediction(a, self.combinations, band=band)
+        predicted = np.einsum("tax,a->tx", a.samples[:, n:], weights)
+        return self._ordinates(spectrum, spaced, a.samples[:, :n].sum(axis=1) - predicted), fine
+
+    def _ordinates(self, spectrum: Spectrum, even: Spectrum, samples: NDArray[np.float64]) -> Ordinates:
+        lags = min(_MOST_LAGS, len(samples) // 4)
+        lag = self.amplitudes.thinning * self.series.time_step
+        return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples))
+
+    def _result(
+        self, limit: Limit, single: Limit, ordinates: Ordinates, parts: Shares, *, components: str
+    ) -> Conductivity:
+        state = self.state
+        kappa, error = self._kappa(limit)
+        kappa_single, error_single = self._kappa(single)
+        correlation, cumulative = self._curves(ordinates, limit)
+        result = Conductivity(
+            kappa=kappa,
+            error=error,
+            parts=parts.of(kappa, error),
+            labels=self.series.labels,
+            unit=state.unit,
+            method=self.method,
+            components=components,
+            kappa_single=kappa_single,
+            error_single=error_single,
+            estimates={name: estimate.scaled(state.factor) for name, estimate in limit.estimates.items()},
+            temperature=state.temperature,
+            temperature_error=state.temperature_error,
+            volume=state.volume,
+            spectrum=self._spectrum(ordinates),
+            correlation=correlation,
+            cumulative=cumulative,
+            diagnostics=diagnose(self.series, ordinates, limit, self.diffusion),
+        )
+        return replace(
+            result,
+            notes=tuple(notes(result)),
+            warnings=(*limit.disagreements(self.method), *warnings(result, self.series)),
+        )
+
+    def _kappa(self, limit: Limit) -> tuple[float, float]:
+        estimate = limit.estimates[self.method].scaled(self.state.factor)
+        return estimate.value, self.state.error(estimate.value, estimate.error)
+
+    def _spectrum(self, ordinates: Ordinates) -> Curve:
+        pooled = ordinates.spectrum.pooled(ratio=_POOL, singles=1)
+        value = pooled.density * self.state.factor
+        return Curve(pooled.frequencies, value, value * np.sqrt(2 / pooled.dof))
+
+    def _curves(self, ordinates: Ordinates, limit: Limit) -> tuple[Curve, Curve]:
+        """C(t) and κ(τ). Errors are those of pure noise with the run's S(0), 2 and 2·τ of it per run length and axis.
+
+        (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27 (1946).)
+        """
+        c, lag, n = ordinates.correlation, ordinates.lag, ordinates.length
+        times = np.arange(c.size, dtype=np.float64) * lag
+        squares = lag * (c[0] ** 2 + 2 * float(c[1:] @ c[1:]))
+        correlation = Curve(times, c, np.full(c.size, np.sqrt(squares / (3 * n * lag))))
+        integral = lag * (np.cumsum(c) - 0.5 * (c + c[0])) * 2 * self.state.factor
+        kappa = limit.estimates[self.method].value * self.state.factor
+        return correlation, Curve(times, integral, kappa * np.sqrt(2 * (2 * times + lag) / (3 * n * lag)))
+
+
+def _band(limit: Limit) -> float:
+    """Frequency up to which the spectrum is flat but for its curvature: the corner of the slowest mode."""
+    details = limit.estimates["default"].details
+    corner = 1 / (2 * np.pi * details["slowest"]) if details["slowest"] > 0 else np.inf
+    return min(corner, details["cut"])

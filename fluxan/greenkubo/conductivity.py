@@ -1,0 +1,120 @@
+"""`fluxan.green_kubo`: thermal conductivity from a heat flux.
+
+    κ = 1/(V k_B T²) ∫₀^∞ ⟨J_x(0) J_x(t)⟩ dt = S(0)/(2 V k_B T²),
+
+J the volume-extensive flux and S(0) the zero-frequency limit of its two-sided spectral density, averaged over x, y, z.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.greenkubo.analysis import Analysis
+from fluxan.greenkubo.judgement import ENOUGH
+from fluxan.greenkubo.limit import METHODS
+from fluxan.greenkubo.series import FluxSeries
+from fluxan.greenkubo.state import UNITS, State, require_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.result import Conductivity
+
+COMPONENTS: Final = ("auto", "single", "multi")
+#: Samples below which no estimator works: 12 frequencies for the default one.
+_FEWEST_SAMPLES: Final = 64
+
+
+def green_kubo(
+    flux: xarray.Dataset | str | Path | NDArray[np.float64],
+    *,
+    temperature: float | None = None,
+    method: str = "default",
+    compare: Sequence[str] = ("cepstral", "running"),
+    dt: float | None = None,
+    volume: float | None = None,
+    units: str = "metal",
+    remove: str | None = None,
+    components: str = "auto",
+    velocity: NDArray[np.float64] | None = None,
+) -> Conductivity:
+    """Thermal conductivity with its error, its parts and what speaks against it.
+
+    Parameters
+    ----------
+    flux : Dataset of `fluxan.decompose`, path of a flux file (of other codes too), or array
+        An array is (n, 3), or (n, n_channels, 3) where channels add up to the total, and needs `dt`, `volume` and
+        `temperature`. Volume-extensive: with units="metal" in eV Å/ps.
+    temperature : K; the mean of the Dataset's by default
+    method : "default", "cepstral", "stacie" or "running"
+    compare : further methods, for `.estimates`; "stacie" needs its package and some seconds
+    dt : time between samples, ps
+    volume : Å³; the mean of the Dataset's by default
+    units : "metal" gives W/(m K); "lj" takes everything in reduced units and gives
+        κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²)
+    remove : "mean-virial" removes Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.greenkubo.with_mean_virial`
+    components : "multi" gives κ at zero flux of mass, for mixtures that diffuse; "auto" does so where they do
+    velocity : (n, n_species, 3) sums of velocities by species, Å/ps, with an array; Datasets hold theirs
+
+    Returns
+    -------
+    Conductivity
+        `.kappa`, `.error`, `.tensor`, `.by_carrier`, `.matrix` and more; print it for a summary.
+
+    Raises
+    ------
+    InputError
+        Volume, temperature or time step are missing or not positive, samples are not finite or not equidistant, the
+        run is too short, or a setting is unknown.
+
+    Notes
+    -----
+    Parts are shares of κ: Re S_ab(f)/S(f) at f → 0 over one band of frequencies for all of them, so that they add up to
+    κ to round-off (`fluxan.greenkubo.shares`). Their errors join that of the share with that of κ.
+    """
+    _check_choices(method=method, units=units, remove=remove, components=components, compare=compare)
+    require_positive(temperature=temperature, dt=dt, volume=volume)
+    series = _series(flux, dt=dt, remove=remove, velocity=velocity)
+    if series.n_samples < _FEWEST_SAMPLES:
+        raise InputError(
+            f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs {_FEWEST_SAMPLES} "
+            f"({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times its slowest correlation"
+        )
+    state = State.of(series, temperature=temperature, volume=volume, units=units)
+    return Analysis(series, state, method=method, compare=tuple(compare)).conductivity(components)
+
+
+def _check_choices(*, method: str, units: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
+    known = {
+        "method": (method, METHODS),
+        "compare": (next((name for name in compare if name not in METHODS), method), METHODS),
+        "units": (units, tuple(UNITS)),
+        "remove": (remove, (None, "mean-virial")),
+        "components": (components, COMPONENTS),
+    }
+    for name, (value, choices) in known.items():
+        if value not in choices:
+            raise InputError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def _series(flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None) -> FluxSeries:
+    from fluxan.dataset import is_flux_file, require_flux
+
+    if isinstance(flux, (str, Path)) and Path(flux).is_file() and not is_flux_file(flux):
+        from fluxan.greenkubo.sources import read_flux
+
+        flux = read_flux(flux)
+    if isinstance(flux, (np.ndarray, list, tuple)):
+        if remove is not None:
+            raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, not an array")
+        return FluxSeries.of_array(flux, dt=dt, velocity=velocity)
+    if velocity is not None:
+        raise InputError("velocity= goes with an array; a Dataset holds its own")
+    return FluxSeries.of_dataset(require_flux(flux), dt=dt, remove=remove)

@@ -1,0 +1,79 @@
+"""What speaks for and against a conductivity, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.greenkubo import multicomponent
+from fluxan.greenkubo.result import Diagnostics
+from fluxan.greenkubo.temperature import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fluxan.greenkubo.limit import Limit, Ordinates
+    from fluxan.greenkubo.result import Conductivity
+    from fluxan.greenkubo.series import FluxSeries
+
+#: Decay times of the slowest motion that a run should last.
+ENOUGH: Final = 20
+#: Drift of the temperature that matters, and of the energy in standard deviations of its fluctuation.
+_TEMPERATURE_DRIFT: Final = 0.01
+_ENERGY_DRIFT: Final = 1.0
+#: Error over value at which a result is hardly one.
+_VAGUE: Final = 0.3
+
+
+def diagnose(series: FluxSeries, ordinates: Ordinates, limit: Limit, diffusion: float | None) -> Diagnostics:
+    """Length of the run in decay times, drifts, diffusion."""
+    estimate = limit.estimates["default"]
+    # What is faster than a step looks white, as does what is slower than the run: half a step at least.
+    integral = 0.5 * estimate.value / ordinates.correlation[0]
+    temperature, energy = (_level(values) for values in (series.temperature, series.potential_energy))
+    return Diagnostics(
+        length=series.length,
+        slowest=max(float(estimate.details["slowest"]), integral),
+        diffusion=diffusion,
+        diffusing=multicomponent.diffuses(diffusion),
+        temperature_drift=None if temperature is None else temperature.drift,
+        energy_drift=None if energy is None else energy.drift,
+    )
+
+
+def _level(values: np.ndarray | None) -> Level | None:
+    return None if values is None or not np.isfinite(values).all() else Level.of(values)
+
+
+def notes(result: Conductivity) -> Iterator[str]:
+    """What was decided."""
+    unit = "" if result.unit == "reduced" else f" {result.unit}"
+    other = f"without that, κ would be {result.kappa_single:.4g} ± {result.error_single:.2g}{unit}"
+    if result.components == "multi":
+        why = "species diffuse" if result.diagnostics.diffusing else "as was asked for"
+        yield f"{why}: κ is that at zero flux of mass; {other}"
+
+
+def warnings(result: Conductivity, series: FluxSeries) -> Iterator[str]:
+    """What the user should know before believing the result."""
+    run = result.diagnostics
+    if run.length_over_slowest < ENOUGH:
+        yield (
+            f"the run lasts {run.length_over_slowest:.3g} times its slowest motion ({run.slowest:.3g} ps); "
+            f"run {ENOUGH * run.slowest:.3g} ps or more"
+        )
+    if result.error > _VAGUE * abs(result.kappa):
+        longer = (result.error / (0.1 * result.kappa)) ** 2
+        yield f"the error is {result.error / abs(result.kappa):.0%} of κ; {longer:.0f} times this run would give 10 %"
+    if run.diffusing and result.components == "single":
+        yield "species diffuse, but their fluxes were not taken out: κ depends on the zero of their energies"
+    yield from _drifts(series)
+
+
+def _drifts(series: FluxSeries) -> Iterator[str]:
+    temperature, energy = (_level(values) for values in (series.temperature, series.potential_energy))
+    if temperature is not None and temperature.drifts(_TEMPERATURE_DRIFT * temperature.mean):
+        yield f"the temperature drifts by {temperature.drift:+.3g} K over the run: it is not in equilibrium"
+    if energy is not None and energy.drifts(_ENERGY_DRIFT * float(np.std(series.potential_energy))):
+        yield f"the potential energy drifts by {energy.drift:+.3g} eV over the run: it is not in equilibrium"

@@ -1,0 +1,106 @@
+"""Every estimate of one flux's zero-frequency limit, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.errors import DependencyError, InputError
+from fluxan.greenkubo.cepstral import cepstral
+from fluxan.greenkubo.running import running_integral
+from fluxan.greenkubo.stacie_fit import stacie
+from fluxan.greenkubo.zero_frequency import zero_frequency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.estimate import Estimate, Spectrum
+
+METHODS: Final = ("default", "cepstral", "stacie", "running")
+#: Those that warn when they disagree; the running integral's error covers noise alone.
+_HONEST: Final = ("cepstral", "stacie")
+_DISAGREE: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Ordinates:
+    """What the estimators see of a flux.
+
+    Attributes
+    ----------
+    spectrum
+        For the default estimator: from the lowest frequency of the run on.
+    even
+        Equally spaced frequencies that are multiples of the first.
+    correlation
+        (n,) autocovariance at multiples of `lag`, averaged over components.
+    lag
+        Distance of the correlation's points, ps.
+    length
+        Samples, `lag` apart, that the correlation was averaged over.
+    """
+
+    spectrum: Spectrum
+    even: Spectrum
+    correlation: NDArray[np.float64]
+    lag: float
+    length: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Estimates of S(0) by method; `failed` says why a method gave none."""
+
+    estimates: dict[str, Estimate]
+    failed: dict[str, str]
+
+    @classmethod
+    def of(cls, ordinates: Ordinates, method: str, compare: tuple[str, ...] = ()) -> Limit:
+        """Run the default method, the one asked for and those to compare with, which may fail."""
+        estimates: dict[str, Estimate] = {}
+        failed: dict[str, str] = {}
+        for name in dict.fromkeys(("default", method, *compare)):
+            try:
+                estimates[name] = _estimate(name, ordinates)
+            except (InputError, DependencyError) as error:
+                if name in {"default", method}:
+                    raise
+                failed[name] = str(error)
+        return cls(estimates, failed)
+
+    def disagreements(self, method: str) -> list[str]:
+        """Sentences on methods more than two standard deviations from the one that was asked for."""
+        mine = self.estimates[method]
+        found = []
+        for name in _HONEST:
+            theirs = self.estimates.get(name, mine)
+            apart = abs(theirs.value - mine.value) / np.hypot(theirs.error, mine.error)
+            if apart > _DISAGREE:
+                found.append(
+                    f"the estimators disagree: {name} gives {theirs.value / mine.value:.2f} times the value of "
+                    f"{method}, {apart:.1f} standard deviations apart"
+                )
+        return found
+
+
+def _estimate(name: str, ordinates: Ordinates) -> Estimate:
+    if name == "default":
+        s = ordinates.spectrum
+        return zero_frequency(s.frequencies, s.density, dof=s.dof, time_step=s.time_step)
+    if name == "running":
+        return running_integral(ordinates.correlation, length=ordinates.length, time_step=ordinates.lag)
+    s = ordinates.even
+    estimator = cepstral if name == "cepstral" else stacie
+    return estimator(s.frequencies, s.density, dof=float(s.dof[0]), time_step=s.time_step)
+
+
+def autocovariance(samples: NDArray[np.float64], n_lags: int) -> NDArray[np.float64]:
+    """Autocovariance of (n, 3) samples at the first lags, averaged over components; the mean is taken as zero."""
+    n = len(samples)
+    padded = 1 << (n + n_lags).bit_length()
+    power = np.zeros(padded // 2 + 1)
+    for column in samples.T:
+        power += np.abs(np.fft.rfft(column, padded)) ** 2 / samples.shape[1]
+    return np.fft.irfft(power, padded)[:n_lags] / np.arange(n, n - n_lags, -1)

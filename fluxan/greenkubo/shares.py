@@ -1,0 +1,106 @@
+"""How a zero-frequency limit divides among the parts of a flux, so that the parts add up to the total.
+
+Near f = 0 the share of a part is Re S_ab(f)/S(f), an even function of f: b₀ + b₂ f². The two are found by the moments
+Σ_f (y − (b₀ + b₂ f²) x) = Σ_f f² (y − (b₀ + b₂ f²) x) = 0 over one band of periodogram ordinates, y of the part and x
+of the total. Both are linear in y, so shares add up as the ordinates do, to round-off; and unlike a regression of y on
+x they are right for squares too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Frequencies of a band, and groups of neighbours in which they are averaged.
+_FEWEST: Final = 8
+_MOST_GROUPS: Final = 512
+
+
+@dataclass(frozen=True)
+class Share:
+    """Shares of the total at zero frequency, of any shape, with their standard errors."""
+
+    value: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+    def of(self, total: float, total_error: float) -> Share:
+        """Parts of a total; errors of share and total are independent."""
+        return Share(self.value * total, np.hypot(self.error * total, self.value * total_error))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """All divisions of a conductivity.
+
+    Attributes
+    ----------
+    carriers
+        (n_carriers,), correlations of what a carrier carries with the total.
+    matrix
+        (n, n): owner × carrier, correlated with the total; carriers × carriers where owners are not known.
+    cross
+        (n_carriers, n_carriers), symmetric: correlations between carriers.
+    tensor
+        (3, 3), symmetric, of trace 3.
+    """
+
+    carriers: Share
+    matrix: Share
+    cross: Share
+    tensor: Share
+
+    def of(self, total: float, total_error: float) -> Shares:
+        """All divisions of a total."""
+        return Shares(*(getattr(self, field.name).of(total, total_error) for field in fields(self)))
+
+
+def shares(frequencies: NDArray[np.float64], flux: NDArray[np.complex128], *, band: float, by_owner: bool) -> Shares:
+    """Divide the total of `flux`, amplitudes (n, n_channels, 3), by the frequencies up to `band`."""
+    n = int(np.clip(np.searchsorted(frequencies, band, side="right"), _FEWEST, frequencies.size))
+    group = -(-n // _MOST_GROUPS)
+    n = n // group * group
+    parts = _grouped(flux[:n], group)
+    total = parts.sum(axis=2)
+    weight = np.einsum("gkx,gkx->g", total.conj(), total).real
+    moments = _Moments((frequencies[:n] ** 2).reshape(-1, group).mean(axis=1) / frequencies[n - 1] ** 2, weight)
+    side = round(np.sqrt(flux.shape[1])) if by_owner else flux.shape[1]
+    carriers = parts.reshape(*parts.shape[:2], -1, side, 3).sum(axis=2) if by_owner else parts
+    with_total = np.einsum("gkcx,gkx->gc", parts.conj(), total).real
+    between = np.einsum("gkax,gkbx->gab", carriers.conj(), carriers).real
+    directions = 3 * np.einsum("gkx,gky->gxy", total.conj(), total).real
+    cross = moments.share(between)
+    return Shares(
+        carriers=moments.share(with_total.reshape(len(weight), -1, side).sum(axis=1)),
+        matrix=moments.share(with_total.reshape(len(weight), side, side)) if by_owner else cross,
+        cross=cross,
+        tensor=moments.share(directions),
+    )
+
+
+def _grouped(flux: NDArray[np.complex128], group: int) -> NDArray[np.complex128]:
+    return flux.reshape(-1, group, *flux.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Squares of frequencies over the band's last, and the total's ordinates there."""
+
+    squares: NDArray[np.float64]
+    total: NDArray[np.float64]
+
+    def share(self, part: NDArray[np.float64]) -> Share:
+        """b₀ of a part (n, …); errors from the scatter of ordinates about the line."""
+        powers = np.stack([np.ones_like(self.squares), self.squares])
+        normal = powers * self.total @ powers.T
+        inverse = np.linalg.inv(normal)
+        coefficients = np.tensordot(inverse @ powers, part, axes=1)
+        line = np.tensordot(powers.T * self.total[:, None], coefficients, axes=1)
+        influence = (inverse @ powers)[0]
+        n = self.total.size
+        variance = np.tensordot(influence**2, (part - line) ** 2, axes=1) * n / (n - 2)
+        return Share(coefficients[0], np.sqrt(variance))

@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEPENDENCIES := setup.cfg pyproject.toml constraints.txt
+# NequIP and SevenNet cannot be installed beside MACE: their adapters are tested in an environment of their own.
+ADAPTERS := .venv-adapters
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-adapters lint bench clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/fluxan demo --output demo
@@ -14,6 +16,9 @@ test: $(VENV)/test.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-adapters: $(ADAPTERS)/test.done
+	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest tests/potentials/adapters
 
 bench: $(VENV)/test.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
@@ -34,5 +39,11 @@ $(VENV)/test.done: $(DEPENDENCIES) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@ $(VENV)/demo.done
 
+$(ADAPTERS)/test.done: setup.cfg pyproject.toml .ci/constraints-adapters.txt
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/python -m pip install --quiet --constraint .ci/constraints-adapters.txt \
+		--editable ".[nequip,sevennet]" "pytest>=8"
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(ADAPTERS) demo build *.egg-info

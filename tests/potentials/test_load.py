@@ -124,8 +124,11 @@ def test_modules_pass_through():
     model = load_model("ar")
     assert load_model(model) is model
     own = torch.nn.Identity()
-    own.cutoff = 5.0
+    own.cutoff, own.n_hops = 5.0, 1
     assert load_model(own) is own
+    del own.n_hops
+    with pytest.raises(ModelError, match="Identity has no attribute n_hops"):
+        load_model(own)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from . import terms
-from .jit import Kernel, serial
+from .jit import Kernel, n_threads, serial
 
 #: Edges per chunk: 4 MB of input, long enough to hide the start of a chunk and short enough to share work evenly.
 EDGES_PER_CHUNK = 2**16
@@ -97,7 +97,7 @@ def atomic_virial(
 
     Threads sum into copies of `virial`, as many as the edges pay for: all copies together take 9 bytes per edge.
     """
-    n_copies = min(numba.get_num_threads(), 1 + len(senders) // (8 * max(len(virial), 1)))
+    n_copies = min(n_threads(), 1 + len(senders) // (8 * max(len(virial), 1)))
     copies = np.empty((n_copies - 1, *virial.shape))
     _atomic_virial(senders, r_ij, g_ij, copies, virial)
     if n_copies > 1:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,29 @@ def compile_cpu(function: Callable[..., Any], build: str, **options: object) -> 
         numba.config.CACHE_DIR = before
 
 
+def n_threads() -> int:
+    """Give the number of threads that kernels may use."""
+    _start_threads()
+    return numba.get_num_threads()
+
+
+@cache
+def _start_threads() -> None:
+    """Start Numba's threads, as many as OMP_NUM_THREADS says unless NUMBA_NUM_THREADS does, and leave torch its own.
+
+    Numba's OpenMP layer sets the number of threads of the whole process when it starts. A torch that was told to use
+    one thread would use two from then on, and on busy cores each of its operations waits for both (25 times slower).
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and "NUMBA_NUM_THREADS" not in os.environ:
+        numba.config.NUMBA_NUM_THREADS = max(1, min(int(asked), numba.config.NUMBA_NUM_THREADS))
+    torch = sys.modules.get("torch")
+    threads_of_torch = torch.get_num_threads() if torch is not None else 0
+    numba.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(threads_of_torch)
+
+
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that kernels call, or a kernel that runs on one thread."""
     return compile_cpu(function, "serial")
@@ -87,7 +111,7 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         """Run on as many threads as `numba.get_num_threads` says, on one where there is a single turn."""
-        if numba.get_num_threads() == 1 or len(arguments[-1]) < 2:
+        if n_threads() == 1 or len(arguments[-1]) < 2:
             return self._serial(*arguments)
         with _one_launch:
             return self._parallel(*arguments)

@@ -66,13 +66,13 @@ class Analysis:
         if components == "single" or not (diffusing or components == "multi"):
             divided = self._shares(self.amplitudes.frequencies, self.amplitudes.flux, limit)
             return self._result(limit, limit, single, divided, components="single")
-        ordinates, projected = self._multi(_band(limit))
+        ordinates, projected = self._multi(limit.band)
         at_rest = Limit.of(ordinates, self.method, self.compare)
         divided = self._shares(projected.fine_frequencies, projected.flux, at_rest)
         return self._result(at_rest, limit, ordinates, divided, components="multi")
 
     def _shares(self, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], limit: Limit) -> Shares:
-        return shares(frequencies, flux, band=_band(limit), by_owner=self.series.by_owner)
+        return shares(frequencies, flux, band=limit.band, by_owner=self.series.by_owner)
 
     def _single(self) -> Ordinates:
         a = self.amplitudes
@@ -149,10 +149,3 @@ class Analysis:
         integral = lag * (np.cumsum(c) - 0.5 * (c + c[0])) * 2 * self.state.factor
         kappa = limit.estimates[self.method].value * self.state.factor
         return correlation, Curve(times, integral, kappa * np.sqrt(2 * (2 * times + lag) / (3 * n * lag)))
-
-
-def _band(limit: Limit) -> float:
-    """Frequency up to which the spectrum is flat but for its curvature: the corner of the slowest mode."""
-    details = limit.estimates["default"].details
-    corner = 1 / (2 * np.pi * details["slowest"]) if details["slowest"] > 0 else np.inf
-    return min(corner, details["cut"])

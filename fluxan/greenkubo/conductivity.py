@@ -7,12 +7,14 @@ J the volume-extensive flux and S(0) the zero-frequency limit of its two-sided s
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fluxan.errors import InputError
+from fluxan.fluxfiles.record import FluxRecord
 from fluxan.greenkubo.analysis import Analysis
 from fluxan.greenkubo.judgement import ENOUGH
 from fluxan.greenkubo.limit import METHODS
@@ -33,7 +35,7 @@ _FEWEST_SAMPLES: Final = 64
 
 
 def green_kubo(
-    flux: xarray.Dataset | str | Path | NDArray[np.float64],
+    flux: xarray.Dataset | str | Path | FluxRecord | NDArray[np.float64],
     *,
     temperature: float | None = None,
     method: str = "default",
@@ -49,7 +51,7 @@ def green_kubo(
 
     Parameters
     ----------
-    flux : Dataset of `fluxan.decompose`, path of a flux file (of other codes too), or array
+    flux : Dataset of `fluxan.decompose`, path of a flux file, what `fluxan.fluxfiles.read_flux` read, or array
         An array is (n, 3), or (n, n_channels, 3) where channels add up to the total, and needs `dt`, `volume` and
         `temperature`. Volume-extensive: with units="metal" in eV Å/ps.
     temperature : K; the mean of the Dataset's by default
@@ -81,14 +83,20 @@ def green_kubo(
     """
     _check_choices(method=method, units=units, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
-    series = _series(flux, dt=dt, remove=remove, velocity=velocity)
-    if series.n_samples < _FEWEST_SAMPLES:
-        raise InputError(
-            f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs {_FEWEST_SAMPLES} "
-            f"({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times its slowest correlation"
-        )
-    state = State.of(series, temperature=temperature, volume=volume, units=units)
-    return Analysis(series, state, method=method, compare=tuple(compare)).conductivity(components)
+    with ExitStack() as stack:
+        source = _opened(flux, stack, dt=dt, units=units)
+        series = _series(source, dt=dt, remove=remove, velocity=velocity)
+        if series.n_samples < _FEWEST_SAMPLES:
+            raise InputError(
+                f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs "
+                f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times "
+                "its slowest correlation"
+            )
+        if isinstance(source, FluxRecord):
+            units = source.units
+            temperature = source.temperature if temperature is None and series.temperature is None else temperature
+        state = State.of(series, temperature=temperature, volume=volume, units=units)
+        return Analysis(series, state, method=method, compare=tuple(compare)).conductivity(components)
 
 
 def _check_choices(*, method: str, units: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
@@ -104,17 +112,27 @@ def _check_choices(*, method: str, units: str, remove: str | None, components: s
             raise InputError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
+def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str) -> object:
+    """What is behind a path, to be closed with `stack`."""
+    from fluxan.dataset import is_flux_file, open_flux
+    from fluxan.fluxfiles import read_flux
+
+    if not isinstance(flux, (str, Path)):
+        return flux
+    if Path(flux).is_file() and not is_flux_file(flux):
+        return read_flux(flux, dt=dt, units=None if units == "metal" else units)
+    return stack.enter_context(open_flux(flux))
+
+
 def _series(flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None) -> FluxSeries:
-    from fluxan.dataset import is_flux_file, require_flux
+    from fluxan.dataset import require_flux
 
-    if isinstance(flux, (str, Path)) and Path(flux).is_file() and not is_flux_file(flux):
-        from fluxan.greenkubo.sources import read_flux
-
-        flux = read_flux(flux)
-    if isinstance(flux, (np.ndarray, list, tuple)):
-        if remove is not None:
-            raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, not an array")
-        return FluxSeries.of_array(flux, dt=dt, velocity=velocity)
-    if velocity is not None:
-        raise InputError("velocity= goes with an array; a Dataset holds its own")
-    return FluxSeries.of_dataset(require_flux(flux), dt=dt, remove=remove)
+    if not isinstance(flux, (np.ndarray, list, tuple, FluxRecord)):
+        if velocity is not None:
+            raise InputError("velocity= goes with an array; a Dataset holds its own")
+        return FluxSeries.of_dataset(require_flux(flux), dt=dt, remove=remove)
+    if remove is not None:
+        raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, see with_mean_virial")
+    if isinstance(flux, FluxRecord):
+        return FluxSeries.of_record(flux, dt=dt, velocity=velocity)
+    return FluxSeries.of_array(flux, dt=dt, velocity=velocity)

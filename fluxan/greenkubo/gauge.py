@@ -62,7 +62,7 @@ def mean_virial(
         raise InputError(f"every is {every!r}, expected a number of frames, 1 or more")
     module = load_model(model)
     neighbors = NeighborList(module.cutoff)
-    evaluator, total, count = None, 0.0, 0
+    evaluator, total, count = None, np.zeros(()), 0
     for k, frame in enumerate(trajectory.frames()):
         if k % step == 0:
             evaluator = evaluator or FluxEvaluator(module, frame.numbers)
@@ -71,7 +71,7 @@ def mean_virial(
             count += 1
     if not count:
         raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
-    return np.asarray(total / count)
+    return total / count
 
 
 def with_mean_virial(

@@ -22,6 +22,8 @@ ENOUGH: Final = 20
 #: Drift of the temperature that matters, and of the energy in standard deviations of its fluctuation.
 _TEMPERATURE_DRIFT: Final = 0.01
 _ENERGY_DRIFT: Final = 1.0
+#: Frequencies below a corner that show it for what it is.
+_SEEN: Final = 20
 #: Error over value at which a result is hardly one.
 _VAGUE: Final = 0.3
 
@@ -29,12 +31,14 @@ _VAGUE: Final = 0.3
 def diagnose(series: FluxSeries, ordinates: Ordinates, limit: Limit, diffusion: float | None) -> Diagnostics:
     """Length of the run in decay times, drifts, diffusion."""
     estimate = limit.estimates["default"]
-    # What is faster than a step looks white, as does what is slower than the run: half a step at least.
     integral = 0.5 * estimate.value / ordinates.correlation[0]
+    corner = 1 / (2 * np.pi * limit.band)
+    # Where the spectrum leaves its limit among the lowest frequencies, only the fitted modes know how slow things are.
+    fitted = float(estimate.details["slowest"]) if limit.band * series.length < _SEEN else 0.0
     temperature, energy = (_level(values) for values in (series.temperature, series.potential_energy))
     return Diagnostics(
         length=series.length,
-        slowest=max(float(estimate.details["slowest"]), integral),
+        slowest=max(integral, corner, fitted),
         diffusion=diffusion,
         diffusing=multicomponent.diffuses(diffusion),
         temperature_drift=None if temperature is None else temperature.drift,
@@ -75,5 +79,5 @@ def _drifts(series: FluxSeries) -> Iterator[str]:
     temperature, energy = (_level(values) for values in (series.temperature, series.potential_energy))
     if temperature is not None and temperature.drifts(_TEMPERATURE_DRIFT * temperature.mean):
         yield f"the temperature drifts by {temperature.drift:+.3g} K over the run: it is not in equilibrium"
-    if energy is not None and energy.drifts(_ENERGY_DRIFT * float(np.std(series.potential_energy))):
+    if energy is not None and energy.drifts(_ENERGY_DRIFT * energy.deviation):
         yield f"the potential energy drifts by {energy.drift:+.3g} eV over the run: it is not in equilibrium"

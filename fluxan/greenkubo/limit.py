@@ -22,6 +22,11 @@ METHODS: Final = ("default", "cepstral", "stacie", "running")
 #: Those that warn when they disagree; the running integral's error covers noise alone.
 _HONEST: Final = ("cepstral", "stacie")
 _DISAGREE: Final = 2.0
+#: Bins in which the spectrum is compared with its limit: ratio of their ends, degrees of freedom, and what is near.
+_BIN_RATIO: Final = 1.5
+_BIN_DOF: Final = 48.0
+_LOWEST: Final = 0.5
+_HIGHEST: Final = 1.7
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,11 @@ class Ordinates:
 
 @dataclass(frozen=True)
 class Limit:
-    """Estimates of S(0) by method; `failed` says why a method gave none."""
+    """Estimates of S(0) by method; `failed` says why a method gave none; `band` (THz) is that where S stays near it."""
 
     estimates: dict[str, Estimate]
     failed: dict[str, str]
+    band: float
 
     @classmethod
     def of(cls, ordinates: Ordinates, method: str, compare: tuple[str, ...] = ()) -> Limit:
@@ -68,7 +74,7 @@ class Limit:
                 if name in {"default", method}:
                     raise
                 failed[name] = str(error)
-        return cls(estimates, failed)
+        return cls(estimates, failed, _flat_band(ordinates.spectrum, estimates["default"].value))
 
     def disagreements(self, method: str) -> list[str]:
         """Sentences on methods more than two standard deviations from the one that was asked for."""
@@ -83,6 +89,20 @@ class Limit:
                     f"{method}, {apart:.1f} standard deviations apart"
                 )
         return found
+
+
+def _flat_band(spectrum: Spectrum, limit: float) -> float:
+    """Frequency below which the spectrum stays within a factor of its limit, as a relaxation's does up to its corner.
+
+    Bins are wide enough not to leave it by chance.
+    """
+    pooled = spectrum.pooled(ratio=_BIN_RATIO, singles=0)
+    wide = pooled.dof >= _BIN_DOF
+    f, ratio = pooled.frequencies[wide], pooled.density[wide] / limit
+    outside = np.flatnonzero((ratio < _LOWEST) | (ratio > _HIGHEST))
+    if outside.size == 0:
+        return float(spectrum.frequencies[-1])
+    return float(f[outside[0] - 1]) if outside[0] else float(f[0] / _BIN_RATIO)
 
 
 def _estimate(name: str, ordinates: Ordinates) -> Estimate:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
+    from fluxan.fluxfiles.record import FluxRecord
+
 #: Samples per block are this many numbers, 16 MiB.
 _BLOCK: Final = 2**21
 #: The variable of a Dataset that holds Σ_j ⟨W_j⟩ v_j; see `fluxan.greenkubo.gauge`.
@@ -138,6 +140,23 @@ class FluxSeries:
             samples.labels,
             by_owner=False,
             n_species=species.shape[1],
+        )
+
+    @classmethod
+    def of_record(cls, record: FluxRecord, *, dt: float | None, velocity: object = None) -> FluxSeries:
+        """Take what another code wrote.
+
+        Raises
+        ------
+        InputError
+            There is no time step.
+        """
+        series = cls.of_array(record.samples, dt=record.dt if dt is None else dt, velocity=velocity)
+        return replace(
+            series,
+            labels=record.labels,
+            volume=None if record.volume is None else np.array([record.volume]),
+            temperature=record.observables.get("temperature"),
         )
 
 

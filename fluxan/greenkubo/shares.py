@@ -16,8 +16,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Frequencies of a band, and groups of neighbours in which they are averaged.
+#: Frequencies of the smallest band, and of the smallest one whose errors are known well enough to hold others against.
 _FEWEST: Final = 8
+_COMPARED: Final = 16
+#: Standard deviations of a smaller band's share within which a larger band's must lie.
+_TOLERANCE: Final = 2.5
+#: Groups of neighbouring frequencies that are averaged, where there are more.
 _MOST_GROUPS: Final = 512
 
 
@@ -60,30 +64,61 @@ class Shares:
 
 
 def shares(frequencies: NDArray[np.float64], flux: NDArray[np.complex128], *, band: float, by_owner: bool) -> Shares:
-    """Divide the total of `flux`, amplitudes (n, n_channels, 3), by the frequencies up to `band`."""
-    n = int(np.clip(np.searchsorted(frequencies, band, side="right"), _FEWEST, frequencies.size))
-    group = -(-n // _MOST_GROUPS)
-    n = n // group * group
-    parts = _grouped(flux[:n], group)
-    total = parts.sum(axis=2)
-    weight = np.einsum("gkx,gkx->g", total.conj(), total).real
-    moments = _Moments((frequencies[:n] ** 2).reshape(-1, group).mean(axis=1) / frequencies[n - 1] ** 2, weight)
-    side = round(np.sqrt(flux.shape[1])) if by_owner else flux.shape[1]
-    carriers = parts.reshape(*parts.shape[:2], -1, side, 3).sum(axis=2) if by_owner else parts
-    with_total = np.einsum("gkcx,gkx->gc", parts.conj(), total).real
-    between = np.einsum("gkax,gkbx->gab", carriers.conj(), carriers).real
-    directions = 3 * np.einsum("gkx,gky->gxy", total.conj(), total).real
-    cross = moments.share(between)
-    return Shares(
-        carriers=moments.share(with_total.reshape(len(weight), -1, side).sum(axis=1)),
-        matrix=moments.share(with_total.reshape(len(weight), side, side)) if by_owner else cross,
-        cross=cross,
-        tensor=moments.share(directions),
-    )
+    """Divide the total of `flux`, amplitudes (n, n_channels, 3), by frequencies up to `band` at most.
+
+    The band grows from the lowest frequencies by factors of two while the channels' shares stay within what smaller
+    bands allow (O. V. Lepski, Theory Probab. Appl. 35, 454 (1990)), and is the same for all parts.
+    """
+    most = int(np.clip(np.searchsorted(frequencies, band, side="right"), _FEWEST, frequencies.size))
+    sizes = [min(_FEWEST << k, most) for k in range((most // _FEWEST).bit_length() + 1)]
+    accepted = sizes[0]
+    seen: list[Share] = []
+    for size in dict.fromkeys(sizes):
+        ordinates = _Ordinates.of(frequencies, flux, size)
+        share = ordinates.moments.share(ordinates.with_total)
+        if any((np.abs(share.value - smaller.value) > _TOLERANCE * smaller.error).any() for smaller in seen):
+            break
+        accepted = size
+        if size >= _COMPARED:
+            seen.append(share)
+    return _Ordinates.of(frequencies, flux, accepted).shares(by_owner=by_owner)
 
 
-def _grouped(flux: NDArray[np.complex128], group: int) -> NDArray[np.complex128]:
-    return flux.reshape(-1, group, *flux.shape[1:])
+@dataclass(frozen=True)
+class _Ordinates:
+    """Amplitudes of a band, (groups, frequencies of a group, n_channels, 3), and what they are compared with."""
+
+    flux: NDArray[np.complex128]
+    moments: _Moments
+
+    @classmethod
+    def of(cls, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], n: int) -> _Ordinates:
+        group = -(-n // _MOST_GROUPS)
+        n = n // group * group
+        grouped = flux[:n].reshape(-1, group, *flux.shape[1:])
+        total = grouped.sum(axis=2)
+        squares = (frequencies[:n] ** 2).reshape(-1, group).mean(axis=1) / frequencies[n - 1] ** 2
+        return cls(grouped, _Moments(squares, np.einsum("gkx,gkx->g", total.conj(), total).real))
+
+    @property
+    def with_total(self) -> NDArray[np.float64]:
+        """Of each channel with the total, (groups, n_channels)."""
+        return np.einsum("gkcx,gkx->gc", self.flux.conj(), self.flux.sum(axis=2)).real
+
+    def shares(self, *, by_owner: bool) -> Shares:
+        """All divisions."""
+        flux, share = self.flux, self.moments.share
+        n = round(np.sqrt(flux.shape[2])) if by_owner else flux.shape[2]
+        carriers = flux.reshape(*flux.shape[:2], -1, n, 3).sum(axis=2)
+        total = flux.sum(axis=2)
+        with_total = self.with_total.reshape(len(flux), -1, n)
+        cross = share(np.einsum("gkax,gkbx->gab", carriers.conj(), carriers).real)
+        return Shares(
+            carriers=share(with_total.sum(axis=1)),
+            matrix=share(with_total) if by_owner else cross,
+            cross=cross,
+            tensor=share(3 * np.einsum("gkx,gky->gxy", total.conj(), total).real),
+        )
 
 
 @dataclass(frozen=True)

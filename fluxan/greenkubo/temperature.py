@@ -28,12 +28,15 @@ class Level:
         Change over the whole run along that line.
     drift_error
         Standard error of the drift.
+    deviation
+        Standard deviation of the single values.
     """
 
     mean: float
     error: float
     drift: float
     drift_error: float
+    deviation: float
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Level:
@@ -44,8 +47,8 @@ class Level:
         spread = float(times @ times)
         drift = float(times @ means) / spread
         scatter = means - means.mean() - drift * times
-        deviation = np.sqrt(float(scatter @ scatter) / (_BLOCKS - 2))
-        return cls(float(values.mean()), deviation / np.sqrt(_BLOCKS), drift, deviation / np.sqrt(spread))
+        block = np.sqrt(float(scatter @ scatter) / (_BLOCKS - 2))
+        return cls(float(values.mean()), block / np.sqrt(_BLOCKS), drift, block / np.sqrt(spread), float(values.std()))
 
     def drifts(self, scale: float) -> bool:
         """Whether the drift is beyond chance (4σ) and beyond `scale`."""

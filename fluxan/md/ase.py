@@ -64,7 +64,7 @@ class FluxanCalculator(Calculator):
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a result, computed if need be; velocities, which ASE does not watch, make a heat flux old."""
-        if name == "heat_flux" and atoms is not None and self.atoms is not None and _moves_otherwise(atoms, self.atoms):
+        if atoms is not None and self.atoms is not None and _moves_otherwise(atoms, self.atoms):
             self.results.pop("heat_flux", None)
         return super().get_property(name, atoms, allow_calculation)
 

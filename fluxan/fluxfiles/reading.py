@@ -19,6 +19,8 @@ from .table import open_lines, read_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import xarray
+
     from .table import Block, Layout
 
 _TEXT: dict[str, Callable[[Path, ReadOptions], Layout]] = {
@@ -137,24 +139,35 @@ def _words(words: Sequence[str] | str | None) -> Sequence[str] | None:
     return words.split(",") if isinstance(words, str) else words
 
 
-def _own(path: Path, options: ReadOptions) -> FluxRecord:
-    """Read a file of fluxan: one channel per carrier."""
+def record_of(dataset: xarray.Dataset, options: ReadOptions | None = None) -> FluxRecord:
+    """Flux by carrier of a Dataset of `fluxan.decompose`.
+
+    Raises
+    ------
+    InputError
+        Samples that are not finite, times that are not equidistant, or no time step.
+    """
     from fluxan.correlation.samples import flux_samples
+
+    options = options or ReadOptions()
+    samples = flux_samples(dataset, dt=options.dt, by="carrier")
+    series = {name: dataset[name].values for name in ("temperature", "potential_energy", "volume")}
+    return FluxRecord(
+        samples=samples.values,
+        dt=samples.time_step,
+        labels=samples.labels,
+        volume=options.volume or _mean(series["volume"]),
+        temperature=options.temperature or _mean(series["temperature"]),
+        format="fluxan flux",
+        observables={"temperature": series["temperature"], "energy": series["potential_energy"]},
+    )
+
+
+def _own(path: Path, options: ReadOptions) -> FluxRecord:
     from fluxan.dataset import open_flux
 
     with open_flux(path) as dataset:
-        samples = flux_samples(dataset, dt=options.dt, by="carrier")
-        series = {name: dataset[name].values for name in ("temperature", "potential_energy", "volume")}
-        volume = options.volume or _mean(series["volume"])
-        return FluxRecord(
-            samples=samples.values,
-            dt=samples.time_step,
-            labels=samples.labels,
-            volume=volume,
-            temperature=options.temperature or _mean(series["temperature"]),
-            format="fluxan flux",
-            observables={"temperature": series["temperature"]},
-        )
+        return record_of(dataset, options)
 
 
 def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> FluxRecord:

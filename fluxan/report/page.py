@@ -1,0 +1,166 @@
+"""The report: one HTML page that needs nothing else, and its plots as files."""
+
+from __future__ import annotations
+
+import io
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fluxan.errors import OutputError
+
+from .figures import plots
+from .template import PAGE, STYLE
+from .verdicts import carriers, signed, temperature, unit, value, verdicts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .figures import Plot
+    from .study import Study
+
+#: Dots per inch of PNG files.
+_RESOLUTION = 200
+
+
+def write_report(study: Study, output: str | Path, *, folder: str | Path | None = None) -> None:
+    """Write the page, and its plots as PNG and SVG into a folder.
+
+    Parameters
+    ----------
+    study : from `fluxan.report.study`
+    output : HTML file
+    folder : for the plots; none by default
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    output = Path(output)
+    drawn = [(plot, plot.figure()) for plot in plots(study)]
+    try:
+        output.write_text(page(study, drawn), encoding="utf-8")
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for plot, figure in drawn:
+                figure.savefig(Path(folder) / f"{plot.name}.png", dpi=_RESOLUTION)
+                (Path(folder) / f"{plot.name}.svg").write_text(_svg(figure, plot.name), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{error.filename or output} cannot be written: {error.strerror or error}") from error
+
+
+def page(study: Study, drawn: list[tuple[Plot, Figure]]) -> str:
+    """The page's text."""
+    result = study.result
+    warned = bool(result.warnings)
+    return PAGE.substitute(
+        title=escape(f"Thermal conductivity of {study.name}"),
+        style=STYLE,
+        kappa=escape(value(result.kappa, result.error) + unit(result)),
+        state=escape(_state(study)),
+        carriers=escape(carriers(result)),
+        conclusion=_conclusion(study, warned=warned),
+        verdicts="\n".join(_verdict(v.text, good=v.good) for v in verdicts(study)),
+        estimates=_estimates(study),
+        parts=_parts(study),
+        plots="\n".join(_section(plot, figure) for plot, figure in drawn),
+        facts="\n".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study).items()),
+    )
+
+
+def _conclusion(study: Study, *, warned: bool) -> str:
+    n = len(study.result.warnings)
+    if warned:
+        return f'<span class="bad">⚠ {n} warning{"s" if n > 1 else ""}: read below before you use this number.</span>'
+    return '<span class="good">✓ Nothing speaks against this number.</span>'
+
+
+def _state(study: Study) -> str:
+    result = study.result
+    volume = "" if result.unit == "reduced" else " Å³"
+    kind = ", at zero flux of mass" if result.components == "multi" else ""
+    return (
+        f"at T = {temperature(result)}, V = {result.volume:.6g}{volume}{kind}; "
+        f"± is one standard deviation, method: {result.method}"
+    )
+
+
+def _verdict(text: str, *, good: bool) -> str:
+    mark, kind, word = ("✓", "good", "fine") if good else ("⚠", "bad", "warning")
+    return f'<li class="{kind}"><span class="mark" role="img" aria-label="{word}">{mark}</span>{escape(text)}</li>'
+
+
+def _estimates(study: Study) -> str:
+    result = study.result
+    rows = [f"<tr><th>method</th><th>κ{escape(_in(unit(result)))}</th><th>over the first</th></tr>"]
+    for name, estimate in result.estimates.items():
+        ratio = f"{estimate.value / result.estimates[result.method].value:.3f}"
+        kind = ' class="counts"' if name == result.method else ""
+        rows.append(
+            f"<tr{kind}><td>{escape(name)}</td><td>{value(estimate.value, estimate.error)}</td><td>{ratio}</td></tr>"
+        )
+    return "\n".join(rows)
+
+
+def _in(text: str) -> str:
+    return f" ({text.strip()})" if text else ""
+
+
+def _parts(study: Study) -> str:
+    """Matrix and sums as a table; empty for one carrier."""
+    result = study.result
+    if len(result.labels) < 2:
+        return ""
+    head = "".join(f"<th>{escape(label)}</th>" for label in result.labels)
+    rows = [f"<tr><th>owner \\ carrier</th>{head}<th>sum</th></tr>"]
+    for label, values, errors in zip(result.labels, result.matrix, result.matrix_error, strict=True):
+        cells = "".join(f"<td>{value(v, e)}</td>" for v, e in zip(values, errors, strict=True))
+        rows.append(f"<tr><th>{escape(label)}</th>{cells}<td>{values.sum():.4g}</td></tr>")
+    sums = "".join(f"<td>{value(v, e)}</td>" for v, e in zip(result.by_carrier, result.by_carrier_error, strict=True))
+    rows.append(f'<tr class="counts"><th>sum</th>{sums}<td>{value(result.kappa, result.error)}</td></tr>')
+    caption = f"κ by owner of the energy and carrier{escape(_in(unit(result)))}"
+    return f'<table class="numbers"><caption>{caption}</caption>{"".join(rows)}</table>'
+
+
+def _facts(study: Study) -> dict[str, str]:
+    result, run = study.result, study.result.diagnostics
+    time = "" if result.unit == "reduced" else " ps"
+    facts = dict(study.facts)
+    facts["samples"] = f"{len(study.record.samples)}, every {study.time_step:.6g}{time}"
+    facts["length"] = f"{run.length:.6g}{time}"
+    facts["slowest motion in the flux"] = f"{run.slowest:.4g}{time}; L/τ = {run.length_over_slowest:.4g}"
+    if run.diffusion is not None:
+        facts["diffusion"] = (
+            f"{'species diffuse' if run.diffusing else 'species are bound'} (ratio {run.diffusion:.2g})"
+        )
+    for name, drift, kelvin in (
+        ("temperature", run.temperature_drift, " K"),
+        ("potential energy", run.energy_drift, " eV"),
+    ):
+        if drift is not None:
+            facts[f"drift of the {name}"] = signed(drift) + kelvin
+    tensor = result.tensor
+    facts["tensor (xx, yy, zz, yz, xz, xy)"] = ", ".join(
+        f"{tensor[a, b]:.4g}".replace("-", "−") for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+    )
+    return facts
+
+
+def _section(plot: Plot, figure: Figure) -> str:
+    return (
+        f'<figure id="{plot.name}"><h2>{escape(plot.title)}</h2>'
+        f'<div class="plot" style="max-width:{plot.width:.0%}" role="img" aria-label="{escape(plot.title)}">'
+        f"{_svg(figure, plot.name)}</div><figcaption>{plot.caption}</figcaption></figure>"
+    )
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """SVG without the XML declaration; identifiers carry the plot's name, since a page holds many."""
+    import matplotlib as mpl
+
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.id": name, "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,222 @@
+"""Single plots of a conductivity, each on axes of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .style import colour, line, tidy
+from .verdicts import value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fluxan.correlation import PowerSpectrum
+    from fluxan.greenkubo.result import Conductivity, Curve
+
+#: Points drawn of a curve: more than a page has pixels for.
+SHOWN = 1200
+#: Decay times of the slowest motion over which C(t) is drawn.
+_MEMORY = 6
+BAND = "0.85"
+
+
+def unit_of(result: Conductivity) -> str:
+    """Unit of the conductivity as axes say it."""
+    return "reduced" if result.unit == "reduced" else result.unit
+
+
+def time_unit(result: Conductivity) -> str:
+    """Unit of time as axes say it."""
+    return "reduced" if result.unit == "reduced" else "ps"
+
+
+def draw_flux(axes: Axes, total: np.ndarray, dt: float, *, unit: str, flux_unit: str) -> None:
+    """J(t), the first samples of it."""
+    shown = total[:SHOWN]
+    time = np.arange(len(shown)) * dt
+    for k, component in enumerate("xyz"):
+        axes.plot(time, shown[:, k], color=colour(k), ls=line(k), lw=0.8, label=f"$J_{component}$")
+    tidy(axes, x=f"time ({unit})", y=f"J ({flux_unit})")
+
+
+def draw_correlation(axes: Axes, result: Conductivity) -> None:
+    """C(t) over C(0) with its error, for as long as there is memory."""
+    curve = result.correlation
+    last = max(_MEMORY * result.diagnostics.slowest, curve.x[min(60, len(curve.x) - 1)])
+    shown = _thinned(_until(curve, last))
+    scale = curve.value[0]
+    axes.fill_between(
+        shown.x, (shown.value - shown.error) / scale, (shown.value + shown.error) / scale, color=BAND, label="± 1σ"
+    )
+    axes.plot(shown.x, shown.value / scale, color=colour(0), lw=1.2, label="C(t)/C(0)")
+    axes.axhline(0, color="0.5", lw=0.8)
+    tidy(axes, x=f"t ({time_unit(result)})", y="C(t)/C(0)")
+
+
+def draw_cumulative(axes: Axes, result: Conductivity) -> None:
+    """κ(τ) with its error, the value found as a band, and the plateau."""
+    curve = _thinned(_positive(result.cumulative), logarithmic=True)
+    axes.axhspan(result.kappa - result.error, result.kappa + result.error, color=BAND, label="κ ± σ")
+    axes.axhline(result.kappa, color="black", lw=1.0, ls="--")
+    axes.fill_between(curve.x, curve.value - curve.error, curve.value + curve.error, color=colour(5), alpha=0.35, lw=0)
+    axes.plot(curve.x, curve.value, color=colour(0), lw=1.2, label="κ(τ) ± σ")
+    inside = plateau(result)
+    if inside is not None:
+        part = (curve.x >= inside[0]) & (curve.x <= inside[1])
+        axes.plot(curve.x[part], curve.value[part], color=colour(1), lw=3, solid_capstyle="butt", label="plateau")
+    _plain_logarithm(axes)
+    spread = max(1.6 * result.kappa, result.kappa + 4 * result.error)
+    axes.set_ylim(min(0.0, 1.1 * float(curve.value[curve.x <= 6 * result.diagnostics.slowest].min(initial=0))), spread)
+    tidy(axes, x=f"τ ({time_unit(result)})", y=f"κ(τ) ({unit_of(result)})")
+
+
+def plateau(result: Conductivity) -> tuple[float, float] | None:
+    """The longest stretch, on a logarithmic scale, over which κ(τ) lies within one σ of κ; none if there is none."""
+    curve = _positive(result.cumulative)
+    inside = np.abs(curve.value - result.kappa) <= result.error
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
+    stretches = [(curve.x[a], curve.x[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
+    return max(stretches, key=lambda ends: float(np.log(ends[1] / ends[0])), default=None)
+
+
+def draw_limit(axes: Axes, result: Conductivity) -> None:
+    """κ(f) towards f = 0, with the value found there."""
+    curve = result.spectrum
+    axes.fill_between(curve.x, curve.value - curve.error, curve.value + curve.error, color=BAND, label="± 1σ")
+    axes.plot(curve.x, curve.value, color=colour(0), lw=1.0, label="κ(f)")
+    end = curve.x[-1] if not (strong := curve.x[curve.value > 0.02 * result.kappa]).size else strong[-1]
+    axes.errorbar(
+        [curve.x[0] / 2], [result.kappa], [result.error], fmt="s", color=colour(1), capsize=3, label="κ, f → 0"
+    )
+    axes.axhline(result.kappa, color=colour(1), lw=0.8, ls=":")
+    _plain_logarithm(axes)
+    axes.set_ylim(bottom=0)
+    tidy(
+        axes, x="frequency (THz)" if result.unit != "reduced" else "frequency (reduced)", y=f"κ(f) ({unit_of(result)})"
+    )
+    axes.set_xlim(curve.x[0] / 3, 1.5 * end)
+
+
+def _plain_logarithm(axes: Axes) -> None:
+    """Logarithmic abscissa with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
+def draw_parts(axes: Axes, spectrum: PowerSpectrum, factor: float, result: Conductivity) -> None:
+    """Power over frequency in units of κ, and each carrier's share of it."""
+    x, total, error = spectrum.frequencies, spectrum.total * factor, spectrum.total_error * factor
+    axes.fill_between(x, total - error, total + error, color=BAND, label="± 1σ")
+    axes.plot(x, total, color="black", lw=1.0, label="total")
+    if len(spectrum.labels) > 1:
+        for k, (label, part) in enumerate(zip(spectrum.labels, spectrum.parts.T * factor, strict=True)):
+            axes.plot(x, part, color=colour(k), ls=line(k), lw=1.2, label=label)
+        axes.axhline(0, color="0.5", lw=0.8)
+    axes.set_xlim(0, _where_power_ends(x, total))
+    tidy(
+        axes, x="frequency (THz)" if result.unit != "reduced" else "frequency (reduced)", y=f"κ(f) ({unit_of(result)})"
+    )
+
+
+def draw_gauge(axes: Axes, before: PowerSpectrum, after: PowerSpectrum, factor: float, result: Conductivity) -> None:
+    """Spectrum with and without the mean virial: what falls away never carried heat."""
+    x = before.frequencies
+    axes.plot(x, before.total * factor, color=colour(1), ls="--", lw=1.0, label="as computed")
+    axes.plot(x, after.total * factor, color=colour(0), lw=1.2, label="without the mean virial")
+    axes.set_yscale("log")
+    axes.set_xlim(0, _where_power_ends(x, before.total))
+    tidy(axes, x="frequency (THz)", y=f"κ(f) ({unit_of(result)})")
+
+
+def draw_matrix(axes: Axes, result: Conductivity) -> None:
+    """κ_αβ as a heat map; signs by colour and by number."""
+    matrix, n = result.matrix, len(result.labels)
+    largest = float(np.abs(matrix).max()) or 1.0
+    image = axes.imshow(matrix, cmap="PuOr_r", vmin=-largest, vmax=largest)
+    for row in range(n):
+        for column in range(n):
+            dark = abs(matrix[row, column]) > 0.6 * largest
+            text = value(matrix[row, column], result.matrix_error[row, column]).replace(" ±", "\n±")
+            axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize="small")
+    axes.set_xticks(range(n), result.labels)
+    axes.set_yticks(range(n), result.labels)
+    axes.set_xlabel("carrier")
+    axes.set_ylabel("owner of the energy" if has_owners(result) else "carrier")
+    axes.figure.colorbar(image, ax=axes, label=f"κ ({unit_of(result)})", shrink=0.8)
+
+
+def has_owners(result: Conductivity) -> bool:
+    """Whether the matrix is owner × carrier, and not carrier × carrier."""
+    return not np.array_equal(result.matrix, result.cross)
+
+
+def draw_estimates(axes: Axes, result: Conductivity) -> None:
+    """Every method's value and error; the one that counts is filled."""
+    names = list(result.estimates)[::-1]
+    for k, name in enumerate(names):
+        estimate, counts = result.estimates[name], name == result.method
+        axes.errorbar(
+            [estimate.value],
+            [k],
+            xerr=[estimate.error],
+            fmt="s" if counts else "o",
+            mfc=colour(0) if counts else "white",
+            color=colour(0) if counts else "0.35",
+            capsize=3,
+        )
+    axes.axvspan(result.kappa - result.error, result.kappa + result.error, color=BAND, zorder=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    tidy(axes, x=f"κ ({unit_of(result)}), ± 1σ", y="")
+    axes.margins(x=0.08)
+
+
+def draw_carriers(axes: Axes, result: Conductivity) -> None:
+    """What each carrier carries."""
+    places = np.arange(len(result.labels))
+    axes.barh(places, result.by_carrier, color=[colour(int(k)) for k in places], height=0.6, alpha=0.85)
+    axes.errorbar(result.by_carrier, places, xerr=result.by_carrier_error, fmt="none", color="black", capsize=3)
+    axes.set_yticks(places, result.labels)
+    axes.invert_yaxis()
+    axes.axvline(0, color="0.5", lw=0.8)
+    tidy(axes, x=f"κ carried ({unit_of(result)}), ± 1σ", y="")
+    axes.margins(x=0.05)
+
+
+def draw_level(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: str) -> None:
+    """Means of blocks of a quantity that should be level, as drift shows best."""
+    n_blocks = min(100, len(values))
+    size = len(values) // n_blocks
+    means = values[: size * n_blocks].reshape(n_blocks, size).mean(axis=1)
+    axes.plot((np.arange(n_blocks) + 0.5) * size * dt, means, color=colour(2), lw=1.0, marker=".", ms=3)
+    axes.axhline(values.mean(), color="0.5", lw=0.8)
+    tidy(axes, x=f"time ({unit})", y=name)
+
+
+def _where_power_ends(x: np.ndarray, power: np.ndarray) -> float:
+    """Frequency below which nearly all power lies."""
+    share = np.cumsum(np.maximum(power, 0))
+    end = int(np.searchsorted(share, 0.998 * share[-1]))
+    return float(x[min(int(1.15 * end) + 4, len(x) - 1)])
+
+
+def _until(curve: Curve, last: float) -> Curve:
+    part = curve.x <= last
+    return type(curve)(curve.x[part], curve.value[part], curve.error[part])
+
+
+def _positive(curve: Curve) -> Curve:
+    part = curve.x > 0
+    return type(curve)(curve.x[part], curve.value[part], curve.error[part])
+
+
+def _thinned(curve: Curve, *, logarithmic: bool = False) -> Curve:
+    """No more points than can be seen."""
+    n = len(curve.x)
+    if n <= SHOWN:
+        return curve
+    spaced = np.geomspace(1, n, SHOWN) - 1 if logarithmic else np.linspace(0, n - 1, SHOWN)
+    part = np.unique(spaced.astype(int))
+    return type(curve)(curve.x[part], curve.value[part], curve.error[part])

@@ -1,0 +1,139 @@
+"""What a report is about: one flux, its conductivity, and where both come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluxan.errors import FileError
+from fluxan.fluxfiles import FluxRecord, read_flux
+from fluxan.fluxfiles.reading import detect, record_of
+from fluxan.fluxfiles.record import ReadOptions
+from fluxan.greenkubo import green_kubo
+from fluxan.greenkubo.series import MEAN_VIRIAL
+from fluxan.greenkubo.state import UNITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import xarray
+
+    from fluxan.correlation import PowerSpectrum
+    from fluxan.greenkubo import Conductivity
+
+#: Samples per segment of the spectrum at most, and points that a curve of it has.
+_SEGMENT = 1 << 17
+_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Study:
+    """A flux and what was found of it.
+
+    Attributes
+    ----------
+    name : of the flux file
+    record : the flux by carrier
+    result : its conductivity
+    gauge : conductivity without the mean virial, where the Dataset holds that; else None
+    gauge_samples : (n, n_carriers, 3), the flux without it
+    facts : where the flux comes from, in words
+    """
+
+    name: str
+    record: FluxRecord
+    result: Conductivity
+    gauge: Conductivity | None = None
+    gauge_samples: np.ndarray | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def time_step(self) -> float:
+        """Time between samples, ps or reduced."""
+        return self.result.diagnostics.length / len(self.record.samples)
+
+    @property
+    def factor(self) -> float:
+        """Conductivity per spectral density: 1/(2 V k_B T²)."""
+        return UNITS[self.record.units][0] / (2 * self.result.volume * self.result.temperature**2)
+
+    def spectrum(self, samples: np.ndarray | None = None) -> PowerSpectrum:
+        """Power spectrum by carrier, smooth enough to be drawn."""
+        from fluxan.correlation import power_spectrum
+
+        values = self.record.samples if samples is None else samples
+        n, dt = min(len(values), _SEGMENT), self.time_step
+        spectrum = power_spectrum(values, dt=dt, segment=n, bandwidth=max(1.01, n / 2 / _POINTS) / (n * dt))
+        return replace(spectrum, labels=self.record.labels)
+
+
+def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **settings: Any) -> Study:
+    """Read a flux file of any kind and find its conductivity.
+
+    Parameters
+    ----------
+    path : of fluxan or of another code
+    reader : options of `fluxan.fluxfiles.read_flux`
+    settings : method, compare, components and remove, see `fluxan.green_kubo`
+
+    Raises
+    ------
+    FluxanError
+        The file cannot be read or does not suffice.
+    """
+    path, reader = Path(path), dict(reader or {})
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    if (reader.get("form") or detect(path)) == "fluxan":
+        from fluxan.dataset import open_flux
+
+        given = {name: reader.get(name) for name in ("temperature", "volume", "dt")}
+        with open_flux(path) as dataset:
+            return study_dataset(dataset, name=path.name, **given, **settings)
+    record = read_flux(path, **reader)
+    result = green_kubo(
+        record.samples,
+        temperature=record.temperature,
+        volume=record.volume,
+        dt=record.dt,
+        units=record.units,
+        **settings,
+    )
+    result = replace(result, labels=record.labels, notes=(*record.notes, *result.notes))
+    return Study(path.name, record, result, facts={"file": path.name, "format": record.format})
+
+
+def study_dataset(
+    dataset: xarray.Dataset,
+    *,
+    name: str = "flux",
+    temperature: float | None = None,
+    volume: float | None = None,
+    dt: float | None = None,
+    **settings: Any,
+) -> Study:
+    """Find the conductivity of a Dataset, which tells owners and species too, and may hold the mean virial.
+
+    Raises
+    ------
+    FluxanError
+        The flux does not suffice.
+    """
+    settings |= {"temperature": temperature, "volume": volume, "dt": dt}
+    record = record_of(dataset, ReadOptions(temperature=temperature, volume=volume, dt=dt))
+    result = green_kubo(dataset, **settings)
+    gauge, samples = None, None
+    if MEAN_VIRIAL in dataset and settings.get("remove") is None:
+        gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial"}))
+        samples = record.samples - dataset[MEAN_VIRIAL].transpose("time", "carrier", "xyz").values
+    known = {
+        "trajectory": "trajectory_name",
+        "route": "route",
+        "self-check": "self_check",
+        "model (SHA-256)": "model_sha256",
+        "fluxan": "fluxan_version",
+    }
+    facts = {word: str(dataset.attrs[key]) for word, key in known.items() if key in dataset.attrs}
+    return Study(name, record, result, gauge, samples, {"file": name, "format": record.format, **facts})

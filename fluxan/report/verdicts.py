@@ -1,0 +1,95 @@
+"""What a report says in words: the result in one sentence each, and what speaks for or against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, inf, log10
+from typing import TYPE_CHECKING
+
+from fluxan.greenkubo.judgement import ENOUGH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fluxan.greenkubo import Conductivity
+
+    from .study import Study
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence, and whether it is good news."""
+
+    good: bool
+    text: str
+
+
+def value(kappa: float, error: float) -> str:
+    """A value and its error, to the error's two leading digits."""
+    digits = 1 - floor(log10(error)) if 0 < error < inf else -1
+    if not 0 <= digits <= 6 or abs(kappa) >= 1e6:
+        return f"{kappa:.4g} ± {error:.2g}"
+    return f"{kappa:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
+
+
+def signed(number: float) -> str:
+    """A number with its sign, a minus and not a hyphen."""
+    return f"{number:+.3g}".replace("-", "−")
+
+
+def unit(result: Conductivity) -> str:
+    """Unit behind a number, with its blank."""
+    return "" if result.unit == "reduced" else f" {result.unit}"
+
+
+def temperature(result: Conductivity) -> str:
+    """Temperature with its error and unit."""
+    kelvin = "" if result.unit == "reduced" else " K"
+    number = f"{result.temperature:.5g}" if not result.temperature_error else ""
+    return (number or value(result.temperature, result.temperature_error)) + kelvin
+
+
+def carriers(result: Conductivity) -> str:
+    """Who carries the heat, as one sentence; empty for one carrier."""
+    if len(result.labels) < 2:
+        return ""
+    first, *others = (
+        (label, f"{100 * part / result.kappa:.0f} %")
+        for label, part in zip(result.labels, result.by_carrier, strict=True)
+    )
+    return f"{first[0]} carries {first[1]} of it, " + ", ".join(f"{label} {share}" for label, share in others) + "."
+
+
+def verdicts(study: Study) -> list[Verdict]:
+    """Everything that speaks for or against the result; bad news first."""
+    result = study.result
+    bad = [Verdict(good=False, text=_sentence(warning)) for warning in result.warnings]
+    return bad + [Verdict(good=True, text=text) for text in _good(study)]
+
+
+def _good(study: Study) -> Iterator[str]:
+    result, run = study.result, study.result.diagnostics
+    time = "" if result.unit == "reduced" else " ps"
+    if run.length_over_slowest >= ENOUGH:
+        yield (
+            f"The run is long enough: {run.length:.4g}{time}, {run.length_over_slowest:.3g} times the slowest motion "
+            f"seen in the flux ({run.slowest:.3g}{time}); {ENOUGH} times are needed."
+        )
+    others = [name for name in result.estimates if name not in {result.method, "running"}]
+    if others and not any("disagree" in warning for warning in result.warnings):
+        yield f"The estimators agree within two standard deviations: {result.method} and {', '.join(others)}."
+    if run.temperature_drift is not None and not any("drift" in warning for warning in result.warnings):
+        yield f"Temperature and energy are level over the run (temperature drift {signed(run.temperature_drift)} K)."
+    if run.diffusion is not None and not run.diffusing:
+        yield "No species diffuses, so that there is no flux of mass to correct for."
+    yield from (_sentence(note) for note in result.notes)
+    if study.gauge is not None:
+        yield (
+            f"Without the mean virial, which carries no heat in a solid, κ = "
+            f"{value(study.gauge.kappa, study.gauge.error)}{unit(result)}."
+        )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")

@@ -19,7 +19,7 @@ from fluxan.greenkubo.analysis import Analysis
 from fluxan.greenkubo.judgement import ENOUGH
 from fluxan.greenkubo.limit import METHODS
 from fluxan.greenkubo.series import FluxSeries
-from fluxan.greenkubo.state import UNITS, State, require_positive
+from fluxan.greenkubo.state import State, require_positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def green_kubo(
     compare: Sequence[str] = ("cepstral", "running"),
     dt: float | None = None,
     volume: float | None = None,
-    units: str = "metal",
+    units: str | None = None,
     remove: str | None = None,
     components: str = "auto",
     velocity: NDArray[np.float64] | None = None,
@@ -59,8 +59,8 @@ def green_kubo(
     compare : further methods, for `.estimates`; "stacie" needs its package and some seconds
     dt : time between samples, ps
     volume : Å³; the mean of the Dataset's by default
-    units : "metal" gives W/(m K); "lj" takes everything in reduced units and gives
-        κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²)
+    units : "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
+        κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
     remove : "mean-virial" removes Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.greenkubo.with_mean_virial`
     components : "multi" gives κ at zero flux of mass, for mixtures that diffuse; "auto" does so where they do
     velocity : (n, n_species, 3) sums of velocities by species, Å/ps, with an array; Datasets hold theirs
@@ -81,7 +81,7 @@ def green_kubo(
     Parts are shares of κ: Re S_ab(f)/S(f) at f → 0 over one band of frequencies for all of them, so that they add up to
     κ to round-off (`fluxan.greenkubo.shares`). Their errors join that of the share with that of κ.
     """
-    _check_choices(method=method, units=units, remove=remove, components=components, compare=compare)
+    _check_choices(method=method, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
     with ExitStack() as stack:
         source = _opened(flux, stack, dt=dt, units=units)
@@ -93,17 +93,16 @@ def green_kubo(
                 "its slowest correlation"
             )
         if isinstance(source, FluxRecord):
-            units = source.units
             temperature = source.temperature if temperature is None and series.temperature is None else temperature
-        state = State.of(series, temperature=temperature, volume=volume, units=units)
+        unit = source.units if isinstance(source, FluxRecord) else units or "metal"
+        state = State.of(series, temperature=temperature, volume=volume, units=unit)
         return Analysis(series, state, method=method, compare=tuple(compare)).conductivity(components)
 
 
-def _check_choices(*, method: str, units: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
+def _check_choices(*, method: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
     known = {
         "method": (method, METHODS),
         "compare": (next((name for name in compare if name not in METHODS), method), METHODS),
-        "units": (units, tuple(UNITS)),
         "remove": (remove, (None, "mean-virial")),
         "components": (components, COMPONENTS),
     }
@@ -112,7 +111,7 @@ def _check_choices(*, method: str, units: str, remove: str | None, components: s
             raise InputError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str) -> object:
+def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | None) -> object:
     """What is behind a path, to be closed with `stack`."""
     from fluxan.dataset import is_flux_file, open_flux
     from fluxan.fluxfiles import read_flux
@@ -120,7 +119,7 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str) -> 
     if not isinstance(flux, (str, Path)):
         return flux
     if Path(flux).is_file() and not is_flux_file(flux):
-        return read_flux(flux, dt=dt, units=None if units == "metal" else units)
+        return read_flux(flux, dt=dt, units=units)
     return stack.enter_context(open_flux(flux))
 
 

@@ -53,8 +53,10 @@ class State:
         Raises
         ------
         InputError
-            One of them is neither given nor known, or not positive.
+            One of them is neither given nor known, or not positive, or the units are not known.
         """
+        if units not in UNITS:
+            raise InputError(f"units is {units!r}, expected one of {', '.join(map(repr, UNITS))}")
         error = 0.0
         if temperature is None:
             if series.temperature is None:

@@ -8,19 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli import convert, decompose, demo, info
+from fluxan.cli import convert, decompose, demo, info, kappa, report, spectrum
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
     name="fluxan",
-    help="Heat flux of machine-learned interatomic potentials: exact, split by element.",
+    help="Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (decompose.decompose, info.info, convert.convert, demo.demo):
+for command in (
+    decompose.decompose,
+    kappa.kappa,
+    spectrum.spectrum,
+    report.report,
+    info.info,
+    convert.convert,
+    demo.demo,
+):
     app.command()(command)
 
 
@@ -30,7 +38,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Heat flux of machine-learned interatomic potentials: exact, split by element."""
+    """Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar."""
     if version:
         from fluxan import __version__
 
@@ -58,4 +66,5 @@ def main() -> None:
         print(f"fluxan: error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print("fluxan: interrupted; an output that was begun can be continued with --resume", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""`fluxan demo`: the main job on a real trajectory, checked against LAMMPS."""
+"""`fluxan demo`: from a real trajectory to κ and its report, the flux checked against LAMMPS."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ TOLERANCE = 1e-5
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--output", help="Folder for flux.nc and flux.png.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--output", help="Folder that flux.nc, its plots and report.html go into.")
+    ] = Path("fluxan-demo"),
     *,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Decompose the heat flux of a real trajectory that comes with fluxan and check it against LAMMPS.
+    """Decompose the heat flux of a real trajectory, check it against LAMMPS, and find κ, its split and its error.
 
     Example: fluxan demo
     """
     import fluxan
+    from fluxan.cli.kappa import print_conductivity
     from fluxan.cli.tables import print_contributions
     from fluxan.report.flux import plot_flux
+    from fluxan.report.page import write_report
+    from fluxan.report.study import study_file
 
     _make_folder(folder)
     trajectory, output = DATA / "arkr.nc", folder / "flux.nc"
@@ -40,8 +45,13 @@ def demo(
         _report(name, error)
     figure = folder / "flux.png"
     plot_flux(dataset).savefig(figure, dpi=150)
-    typer.echo(f"\nplotted J(t), its parts and their autocorrelation: {figure}")
-    typer.echo(f"next: fluxan info {output}")
+    typer.echo(f"\nplotted J(t), its parts and their autocorrelation: {figure}\n")
+    page = folder / "report.html"
+    found = study_file(output, compare=("cepstral", "running"))
+    write_report(found, page)
+    print_conductivity(found)
+    typer.echo(f"\nwrote {page}: open it in a browser")
+    typer.echo(f"next: fluxan kappa {output}")
     typer.echo("      fluxan decompose YOUR_TRAJECTORY --model YOUR_MODEL --output flux.nc   (fluxan decompose --help)")
 
 

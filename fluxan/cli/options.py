@@ -10,6 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+FluxFile = Annotated[
+    Path, typer.Argument(metavar="FLUX", help="Flux file: fluxan's, or LAMMPS', GPUMD's, i-PI's, columns, .npy.")
+]
+Method = Annotated[str, typer.Option(help="default, cepstral, stacie or running.")]
+Components = Annotated[
+    str, typer.Option(help="multi is at zero flux of mass, single is not; auto decides by whether species diffuse.")
+]
 Source = Annotated[Path, typer.Argument(metavar="TRAJ", help="Trajectory file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
@@ -38,23 +45,52 @@ def _reader(
     """Options of `fluxan.open_trajectory`, as the command line spells them."""
 
 
-READER = tuple(
-    parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    for parameter in inspect.signature(_reader, eval_str=True).parameters.values()
-)
+def _flux_reader(
+    temperature: Annotated[float | None, typer.Option(help="K; from the file if unset.")] = None,
+    volume: Annotated[float | None, typer.Option(help="Å³; from the file if unset.")] = None,
+    dt: Annotated[float | None, typer.Option(help="ps between samples; from the file if unset.")] = None,
+    timestep: Annotated[float | None, typer.Option(help="ps per MD step, where the file counts steps only.")] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Of another code's flux: metal, real, lj, si, atomic, gpumd or eV-A-fs.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names or numbers of the flux's columns, three per channel: Jx,Jy,Jz.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names of the channels: Ag,I.")] = None,
+    density: Annotated[
+        bool | None, typer.Option("--density/--extensive", help="The flux is per volume, or is not.")
+    ] = None,
+    run: Annotated[int | None, typer.Option(help="Run of a LAMMPS log, from 0; the last with a flux if unset.")] = None,
+    quantities: Annotated[str | None, typer.Option(help="Of GPUMD's compute.out: temperature,jp,jk.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Of the file, where its content does not tell.")] = None,
+) -> None:
+    """Options of `fluxan.fluxfiles.read_flux`, as the command line spells them."""
 
 
 def with_reader_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes ``reader`` the options of `fluxan.open_trajectory` instead of it."""
+    return _with_options(command, _reader)
+
+
+def with_flux_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes ``reader`` the options of `fluxan.fluxfiles.read_flux` instead of it."""
+    return _with_options(command, _flux_reader)
+
+
+def _with_options(command: Callable[..., None], options: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "reader"]
+    added = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(options, eval_str=True).parameters.values()
+    ]
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
-        reader = {p.name: given.pop(p.name) for p in READER}
+        reader = {p.name: given.pop(p.name) for p in added}
         command(reader={name: value for name, value in reader.items() if value is not None}, **given)
 
-    wrapped.__signature__ = signature.replace(parameters=[*own, *READER])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in (*own, *READER)}
+    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
     del wrapped.__wrapped__
     return wrapped

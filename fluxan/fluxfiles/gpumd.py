@@ -105,6 +105,28 @@ def read_correlation(path: str | Path) -> CurrentCorrelation:
     return CurrentCorrelation(times[:n], samples[:, :, 0] * STYLES["gpumd"].flux ** 2, samples[:, :, 1])
 
 
+def conductivity_at_first_dip(correlation: CurrentCorrelation) -> tuple[float, float, np.ndarray]:
+    """Mean over runs and directions of GPUMD's running conductivity where the correlation first dips to zero.
+
+    Returns
+    -------
+    mean, its standard error from the scatter, W/(m K), and the cutoffs (n_runs, 3), ps
+
+    Raises
+    ------
+    InputError
+        A correlation never dips to zero.
+    """
+    below = correlation.values <= 0
+    if not below.any(axis=1).all():
+        raise InputError(
+            f"a correlation stays positive up to {correlation.times[-1]:g} ps; compute_hac must go further"
+        )
+    at = below.argmax(axis=1)
+    values = np.take_along_axis(correlation.conductivity, at[:, None], axis=1)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size)), correlation.times[at]
+
+
 def _quantities(path: Path, options: ReadOptions) -> tuple[list[str], float | None]:
     """Quantities in GPUMD's order, and ps between rows where run.in is there to say."""
     script = path.parent / "run.in"

@@ -93,15 +93,8 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
         with open_flux(path) as dataset:
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)
-    result = green_kubo(
-        record.samples,
-        temperature=record.temperature,
-        volume=record.volume,
-        dt=record.dt,
-        units=record.units,
-        **settings,
-    )
-    result = replace(result, labels=record.labels, notes=(*record.notes, *result.notes))
+    result = green_kubo(record, **settings)
+    result = replace(result, notes=(*record.notes, *result.notes))
     return Study(path.name, record, result, facts={"file": path.name, "format": record.format})
 
 

@@ -1,0 +1,146 @@
+"""`fluxan kappa`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxan.cli.options import Components, FluxFile, Json, Method, with_flux_options
+
+if TYPE_CHECKING:
+    from fluxan.greenkubo import Conductivity
+    from fluxan.report.study import Study
+
+
+@with_flux_options
+def kappa(
+    flux: FluxFile,
+    *,
+    method: Method = "default",
+    compare: Annotated[str, typer.Option(help="Further methods beside it; none for none.")] = "cepstral,running",
+    components: Components = "auto",
+    plot: Annotated[Path | None, typer.Option(help="Draw C(t), κ(τ) and the parts: a .png, .svg or .pdf file.")] = None,
+    json: Json = False,
+    reader: dict[str, Any],
+) -> None:
+    """Find the thermal conductivity of a heat flux, with its error and its parts.
+
+    Example: fluxan kappa flux.nc
+
+    Example: fluxan kappa log.lammps --temperature 94 --volume 12000
+    """
+    if flux.name == "hac.out" and "form" not in reader:
+        print_correlation(flux, json=json)
+        return
+    from fluxan.report.study import study_file
+
+    names = [name for name in compare.split(",") if name not in {"", "none"}]
+    found = study_file(flux, method=method, compare=names, components=components, reader=reader)
+    if json:
+        typer.echo(json_module.dumps(facts(found)))
+    else:
+        print_conductivity(found)
+    if plot is not None:
+        save_figure(found.result.plot(), plot)
+
+
+def print_conductivity(study: Study) -> None:
+    """Print a result for people; what speaks against it goes to standard error."""
+    from fluxan.report.verdicts import temperature, unit, value
+
+    result, run = study.result, study.result.diagnostics
+    reduced = result.unit == "reduced"
+    kind = ", at zero flux of mass" if result.components == "multi" else ""
+    typer.echo(f"κ = {value(result.kappa, result.error)}{unit(result)}")
+    typer.echo(f"T = {temperature(result)}, V = {result.volume:.6g}{'' if reduced else ' Å³'}{kind}")
+    time = "" if reduced else " ps"
+    typer.echo(f"run of {run.length:.4g}{time}, {run.length_over_slowest:.3g} times its slowest motion")
+    typer.echo("")
+    typer.echo(f"{'method':<12}{'κ ± σ':>22}")
+    for name, estimate in result.estimates.items():
+        typer.echo(f"{name:<12}{value(estimate.value, estimate.error):>22}")
+    if len(result.labels) > 1:
+        typer.echo("")
+        print_parts(result)
+    for note in result.notes:
+        typer.echo(f"\n{note}")
+    for warning in result.warnings:
+        print(f"fluxan: warning: {warning}", file=sys.stderr)
+
+
+def print_parts(result: Conductivity) -> None:
+    """Print κ by owner and carrier, with sums."""
+    from fluxan.report.panels import has_owners
+    from fluxan.report.verdicts import value
+
+    rows = "owner" if has_owners(result) else "with"
+    typer.echo(f"{rows + chr(92) + 'carrier':<14}" + "".join(f"{label:>20}" for label in result.labels))
+    for label, values, errors in zip(result.labels, result.matrix, result.matrix_error, strict=True):
+        typer.echo(f"{label:<14}" + "".join(f"{value(v, e):>20}" for v, e in zip(values, errors, strict=True)))
+    sums = zip(result.by_carrier, result.by_carrier_error, strict=True)
+    typer.echo(f"{'sum':<14}" + "".join(f"{value(v, e):>20}" for v, e in sums))
+
+
+def facts(study: Study) -> dict[str, Any]:
+    """A result in plain values."""
+    result, run = study.result, study.result.diagnostics
+    names = ("kappa", "error", "unit", "method", "components", "temperature", "temperature_error", "volume")
+    plain = {name: getattr(result, name) for name in names}
+    plain |= {"kappa_single": result.kappa_single, "error_single": result.error_single}
+    plain["estimates"] = {name: {"kappa": e.value, "error": e.error} for name, e in result.estimates.items()}
+    arrays = ("tensor", "tensor_error", "by_carrier", "by_carrier_error", "matrix", "matrix_error")
+    plain |= {"labels": list(result.labels)} | {name: getattr(result, name).tolist() for name in arrays}
+    plain["diagnostics"] = {
+        "length": run.length,
+        "slowest": run.slowest,
+        "length_over_slowest": run.length_over_slowest,
+        "diffusing": bool(run.diffusing),
+        "temperature_drift": run.temperature_drift,
+        "energy_drift": run.energy_drift,
+    }
+    return plain | {"notes": list(result.notes), "warnings": list(result.warnings), "format": study.record.format}
+
+
+def print_correlation(path: Path, *, json: bool) -> None:
+    """Print what a correlation function alone gives: GPUMD's integral, cut at the first dip."""
+    from fluxan.fluxfiles.gpumd import conductivity_at_first_dip, read_correlation
+    from fluxan.report.verdicts import value
+
+    correlation = read_correlation(path)
+    mean, error, cutoffs = conductivity_at_first_dip(correlation)
+    n_runs = len(correlation.values)
+    if json:
+        plain = {"kappa": mean, "error": error, "unit": "W/(m K)", "cutoffs": cutoffs.tolist()}
+        typer.echo(json_module.dumps(plain))
+        return
+    typer.echo(f"κ = {value(mean, error)} W/(m K)")
+    typer.echo(
+        f"mean over x, y, z and {n_runs} run{'s' if n_runs > 1 else ''} of GPUMD's integral, cut where the correlation "
+        f"first dips below zero ({cutoffs.min():.3g} to {cutoffs.max():.3g} ps)"
+    )
+    print(
+        "fluxan: warning: a correlation function does not tell its own error: this one is the scatter of directions and "
+        "runs; for the better estimators print the flux itself (compute ... jp jk) and give compute.out",
+        file=sys.stderr,
+    )
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure to a file.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or its kind is not known.
+    """
+    from fluxan.errors import OutputError
+
+    try:
+        figure.savefig(path, dpi=200)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    typer.echo(f"plotted: {path}", err=True)

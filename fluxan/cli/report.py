@@ -1,0 +1,85 @@
+"""`fluxan report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxan.cli.options import Components, FluxFile, Method, with_flux_options
+
+if TYPE_CHECKING:
+    from fluxan.report.study import Study
+
+#: Methods that a report shows side by side.
+COMPARED = ("cepstral", "stacie", "running")
+
+
+@with_flux_options
+def report(
+    flux: FluxFile,
+    *,
+    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    plots: Annotated[Path | None, typer.Option(help="Folder for the plots as PNG and SVG.")] = None,
+    method: Method = "default",
+    components: Components = "auto",
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(help="The flux's trajectory: shows what of the flux is only noise, for solids."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --trajectory: the model, where the flux does not name it.")
+    ] = None,
+    reader: dict[str, Any],
+) -> None:
+    """Write the thermal conductivity of a heat flux up in one page with plots, verdicts and warnings.
+
+    Example: fluxan report flux.nc --output report.html
+    """
+    from fluxan.errors import OutputError
+
+    if output.suffix.lower() not in {".html", ".htm"}:
+        raise OutputError(f"--output {output}: expected a name that ends in .html")
+    from fluxan.report.page import write_report
+
+    settings = {"method": method, "components": components, "compare": COMPARED}
+    found = _study(flux, trajectory, model, reader, settings)
+    write_report(found, output, folder=plots)
+    summarize(found, output)
+
+
+def summarize(study: Study, output: Path) -> None:
+    """Say in two lines what the page says."""
+    from fluxan.report.verdicts import unit, value
+
+    n = len(study.result.warnings)
+    typer.echo(f"κ = {value(study.result.kappa, study.result.error)}{unit(study.result)}")
+    typer.echo(f"wrote {output}" + (f", with {n} warning{'s' if n > 1 else ''}" if n else ""))
+
+
+def _study(
+    flux: Path, trajectory: Path | None, model: str | None, reader: dict[str, Any], settings: dict[str, Any]
+) -> Study:
+    from fluxan.report.study import study_dataset, study_file
+
+    if trajectory is None:
+        return study_file(flux, reader=reader, **settings)
+    from fluxan.dataset import open_flux
+    from fluxan.greenkubo import with_mean_virial
+
+    given = {name: reader.get(name) for name in ("temperature", "volume", "dt")}
+    with open_flux(flux) as dataset:
+        whole = with_mean_virial(dataset, trajectory, model or _model_of(dataset, flux))
+        return study_dataset(whole, name=flux.name, **given, **settings)
+
+
+def _model_of(dataset: Any, path: Path) -> Any:
+    """Analytic potential that a flux file describes."""
+    from fluxan.errors import ModelError
+    from fluxan.potentials.load import parse_model
+
+    text = str(dataset.attrs.get("model", ""))
+    if "kind" not in text:
+        raise ModelError(f"{path} does not describe its model ({text or 'none'}); give it with --model")
+    return parse_model(text, source=f"the model in {path}")

@@ -9,7 +9,7 @@ ADAPTERS := .venv-adapters
 .PHONY: demo test test-adapters lint bench clean
 
 demo: $(VENV)/demo.done
-	$(BIN)/fluxan demo --output demo
+	$(BIN)/fluxan demo
 
 test: $(VENV)/test.done
 	$(BIN)/ruff check .
@@ -21,7 +21,7 @@ test-adapters: $(ADAPTERS)/test.done
 	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest tests/potentials/adapters
 
 bench: $(VENV)/test.done
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.run
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(BIN)/python -m benchmarks.run
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from contextlib import AbstractContextManager, closing
+from dataclasses import fields
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +19,7 @@ from fluxan.flux.evaluate import FluxEvaluator
 from fluxan.neighbors import NeighborList
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.trajectory import as_trajectory, read_ahead
+from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 #: Atoms per chunk: what is lost at most when a job is killed, some seconds of work.
 CHUNK_ATOMS = 200_000
 CHUNK_FRAMES = 100
+#: kT that the centre of mass may carry before it is called a drift; thermostats give it 3/2 on average.
+MOST_DRIFT = 20.0
 
 
 def decompose(
@@ -78,6 +84,7 @@ def decompose(
     """
     sink_path = _check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
+    _refuse_same_file(sink_path, trajectory)
     module = _on_device(_find_model(trajectory, model), device)
     job = Job(trajectory, module, groups=groups, route=route)
     sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
@@ -108,11 +115,14 @@ class Job:
         self.model = model
         self._groups = groups
         self._route = route
-        first = next(iter(trajectory.frames()), None)
-        if first is None:
+        start = list(islice(trajectory.frames(), 2))
+        if not start:
             raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
-        self.first = first
+        first = self.first = start[0]
+        self.time_step = start[1].time - first.time if len(start) > 1 and trajectory.has_time else np.nan
         self.evaluator = FluxEvaluator(model, first.numbers, groups=groups, route=route)
+        self._last_time = first.time - self.time_step
+        self._said: set[str] = set()
         self.chunk = int(np.clip(CHUNK_ATOMS // first.n_atoms, 1, CHUNK_FRAMES))
 
     def identity(self) -> dict[str, object]:
@@ -130,13 +140,12 @@ class Job:
         """Attributes known once the first chunk is done."""
         import fluxan
 
-        step = rows[1].time - rows[0].time if len(rows) > 1 and self.trajectory.has_time else np.nan
         return {
             "fluxan_version": fluxan.__version__,
             "trajectory_sha256": self.trajectory.identity()["sha256"],
-            "route": rows[0].flux.route,
-            "self_check": rows[0].flux.self_check,
-            "time_step": step,
+            "route": rows[-1].flux.route,
+            "self_check": rows[-1].flux.self_check,
+            "time_step": self.time_step,
             "time_unit": "ps" if self.trajectory.has_time else "frame",
             "periodic": int(self.first.cell is not None),
             "model": getattr(self.model, "describe", lambda: None)() or type(self.model).__name__,
@@ -147,10 +156,10 @@ class Job:
         neighbors = NeighborList(self.model.cutoff)
         rows: list[Row] = []
         try:
-            for frame in self._frames(sink):
+            for index, frame in self._frames(sink):
                 if not rows:
                     neighbors.reset()
-                rows.append(self._row(frame, neighbors))
+                rows.append(self._row(index, frame, neighbors))
                 if len(rows) == self.chunk:
                     yield rows
                     rows = []
@@ -161,24 +170,54 @@ class Job:
         if rows:
             yield rows
 
-    def _frames(self, sink: Sink) -> Iterator[Frame]:
+    def _frames(self, sink: Sink) -> Iterator[tuple[int, Frame]]:
+        """Frames behind those that are done, numbered as in the file."""
         done = sink.n_frames
         frames = read_ahead(self.trajectory.frames(start=max(0, done - 1)))
         with closing(frames):
-            if done and frame_sha256(next(frames, None)) != sink.frame_sha256(done - 1):
-                raise OutputError(
-                    f"cannot resume: frame {done - 1} of {self.trajectory.name} is not the one the output was made "
-                    "from; give the same trajectory, or another output"
-                )
-            yield from frames
+            if done:
+                last = next(frames, None)
+                if last is None or frame_sha256(last) != sink.frame_sha256(done - 1):
+                    raise OutputError(
+                        f"cannot resume: frame {done - 1} of {self.trajectory.name} is not the one the output was made "
+                        "from; give the same trajectory, or another output"
+                    )
+                self._last_time = last.time
+            options = self.trajectory.options
+            yield from zip(count(options.start + done * options.stride, options.stride), frames, strict=False)
 
-    def _row(self, frame: Frame, neighbors: NeighborList) -> Row:
+    def _row(self, index: int, frame: Frame, neighbors: NeighborList) -> Row:
         try:
+            self._warn_once(frame)
             flux = self.evaluator.flux(frame, neighbors.graph(frame))
         except (InputError, ModelError) as error:
-            raise type(error)(f"{self.trajectory.name}, time {frame.time:g}: {error}") from error
+            raise type(error)(f"{self.trajectory.name}, frame {index}: {error}") from error
         volume = np.nan if frame.volume is None else frame.volume
         return Row(flux, frame.time, volume, frame.temperature, frame_sha256(frame))
+
+    def _warn_once(self, frame: Frame) -> None:
+        """Warn of what makes later numbers wrong without making this flux wrong."""
+        gap = frame.time - self._last_time - self.time_step
+        # Times are often stored in single precision.
+        if abs(gap) > 0.01 * self.time_step + 1e-6 * abs(frame.time):
+            self._say(
+                "spacing",
+                f"the frame at {frame.time:g} ps is {frame.time - self._last_time:g} ps after the one before, "
+                f"the first two are {self.time_step:g} ps apart; correlations need even spacing",
+            )
+        self._last_time = frame.time
+        drift = drift_energy(frame)
+        if drift > MOST_DRIFT * BOLTZMANN * frame.temperature:
+            self._say(
+                "drift",
+                f"the centre of mass moves, with {drift:.3g} eV at {frame.time:g} ps; "
+                "temperature and convection count this, take it out of the velocities",
+            )
+
+    def _say(self, topic: str, message: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            warnings.warn(f"{self.trajectory.name}: {message}", stacklevel=2)
 
 
 class MemorySink:
@@ -240,17 +279,28 @@ class FileSink:
         self._file.close()
 
 
-def frame_sha256(frame: Frame | None) -> int:
-    """First 64 bits of the SHA-256 of a frame's positions, velocities and cell."""
+def drift_energy(frame: Frame) -> float:
+    """Kinetic energy of the centre of mass, eV; 0 where there are no velocities."""
+    if frame.velocities is None:
+        return 0.0
+    masses = np.asarray(frame.masses)
+    momentum = masses @ frame.velocities
+    return float(0.5 * MASS_VELOCITY2 * (momentum @ momentum) / masses.sum())
+
+
+def frame_sha256(frame: Frame) -> int:
+    """First 64 bits of the SHA-256 of all that a frame holds."""
     digest = hashlib.sha256()
-    for array in () if frame is None else (frame.positions, frame.velocities, frame.cell):
-        if array is not None:
-            digest.update(array.data)
+    for field in fields(frame):
+        value = getattr(frame, field.name)
+        digest.update(value.data if isinstance(value, np.ndarray) else repr(value).encode())
     return int.from_bytes(digest.digest()[:8], "little", signed=True)
 
 
 def _check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
     """The output's path, refused before any work when it cannot be written."""
+    if resume and overwrite:
+        raise InputError("resume and overwrite exclude each other: continue the output, or replace it")
     if output is None:
         if resume:
             raise InputError("resume=True needs output=, the file to continue")
@@ -263,6 +313,11 @@ def _check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise OutputError(f"{path} cannot be written: permission denied")
     return path
+
+
+def _refuse_same_file(output: Path | None, trajectory: Trajectory) -> None:
+    if output is not None and trajectory.path is not None and output.exists() and output.samefile(trajectory.path):
+        raise OutputError(f"{output} is the trajectory itself; give another output")
 
 
 def _find_model(trajectory: Trajectory, model: object) -> Potential:

@@ -41,7 +41,10 @@ def assign_groups(
 
         present, indices = np.unique(numbers, return_inverse=True)
         return indices.astype(np.int64), tuple(chemical_symbols[z] for z in present)
-    names = [str(label) for label in groups]
+    try:
+        names = [str(label) for label in groups]
+    except TypeError:
+        raise InputError(f'groups={groups!r} is not known; give "element" or one label per atom') from None
     if len(names) != len(numbers):
         raise InputError(f"groups hold {len(names)} labels for {len(numbers)} atoms; give one label per atom")
     labels = tuple(dict.fromkeys(names))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fluxan.system import Frame
 
 EDGES = ("senders", "receivers", "shifts", "r_ij")
+#: Cutoffs that an open system may reach in one direction.
+MOST_BINS = 1e4
 #: Verlet skins worth trying, Å.
 SKINS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 #: Cost of a search beyond that of going through a stored list, in units of the latter (measured: 4.3 against 1.9 µs
@@ -62,8 +64,8 @@ class NeighborList:
     """
 
     def __init__(self, cutoff: float, *, skin: float | None = None) -> None:
-        if not (np.isfinite(cutoff) and cutoff > 0):
-            raise InputError(f"cutoff is {cutoff} Å; it must be positive and finite")
+        if not (isinstance(cutoff, (int, float, np.number)) and np.isfinite(cutoff) and cutoff > 0):
+            raise InputError(f"cutoff is {cutoff!r}; it must be positive and finite, in Å")
         self.cutoff = float(cutoff)
         self.skin = skin
         self.reset()
@@ -75,7 +77,7 @@ class NeighborList:
         self._n_frames = 0
 
     def graph(self, frame: Frame) -> Graph:
-        """The graph of the next frame; its edges live until the one after is asked for.
+        """The graph of the next frame; its edges live until the one after is asked for, and with this list.
 
         Atoms that were wrapped across the boundary since the frame before appear in ``graph.positions`` where they
         would be without the wrapping; nothing that depends on the edges notices.
@@ -109,6 +111,7 @@ class NeighborList:
     def _build(self, frame: Frame) -> Graph:
         import torch
 
+        _refuse_scattered(frame, self.cutoff)
         cell = np.zeros((3, 3)) if frame.cell is None else frame.cell
         # Views of vesin's own memory: fresh arrays of this size cost as much in page faults as going through the list.
         receivers, senders, shifts, r_ij = self._search.compute(
@@ -139,6 +142,19 @@ def best_skin(cutoff: float, step: float) -> float:
 
     best = min(SKINS, key=cost)
     return best if cost(best) < 1 + REBUILD_COST else 0.0
+
+
+def _refuse_scattered(frame: Frame, cutoff: float) -> None:
+    """Refuse what kills the process: vesin divides open directions into bins of one cutoff, whose number overflows."""
+    if all(frame.pbc):
+        return
+    offsets = np.abs(frame.positions - np.median(frame.positions, axis=0)).max(axis=1)
+    if offsets.max() > MOST_BINS * cutoff:
+        atom = int(offsets.argmax())
+        raise InputError(
+            f"atom {atom} (counted from 0) lies {offsets[atom]:.3g} Å from the others in an open system; "
+            "take out what has left"
+        )
 
 
 def _refuse_coincident(first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> None:

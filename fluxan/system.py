@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 PERIODIC = (True, True, True)
+#: Beyond this, in Å or Å/ps, differences of coordinates have lost the digits that a flux needs.
+LARGEST = 1e7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,14 +55,15 @@ class Frame:
             put(self, "velocities", _vectors(self.velocities, "velocities", "Å/ps", n_atoms))
         put(self, "numbers", _numbers(self.numbers, n_atoms))
         put(self, "masses", _masses(self.masses, self.numbers))
-        put(self, "time", float(self.time))
+        put(self, "time", _numeric([self.time], "time", "a number of ps").item())
         if not np.isfinite(self.time):
             raise InputError(f"time is {self.time} ps; it must be finite")
-        if self.cell is None:
-            put(self, "pbc", (False, False, False))
-        else:
-            put(self, "cell", _cell(self.cell))
-            put(self, "pbc", tuple(bool(p) for p in self.pbc))
+        if np.shape(self.pbc) not in ((), (3,)):
+            raise InputError(f"pbc is {self.pbc!r}, expected one truth value for each cell vector")
+        pbc = tuple(np.broadcast_to(np.asarray(self.pbc, dtype=bool), 3).tolist())
+        put(self, "pbc", (False, False, False) if self.cell is None else pbc)
+        if self.cell is not None:
+            put(self, "cell", _cell(self.cell, self.pbc))
 
     @property
     def n_atoms(self) -> int:
@@ -176,8 +179,16 @@ class Flux:
         return self.carriers.sum(axis=0)
 
 
+def _numeric(values: Any, name: str, expected: str) -> np.ndarray:
+    """Values as float64; words, ragged lists and the like are refused by name."""
+    try:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} cannot be read as numbers ({error}); expected {expected}") from None
+
+
 def _vectors(values: object, name: str, unit: str, n_atoms: int | None = None) -> np.ndarray:
-    array = np.ascontiguousarray(values, dtype=np.float64)
+    array = _numeric(values, name, "(n_atoms, 3)")
     if array.ndim != 2 or array.shape[1] != 3 or (n_atoms is not None and len(array) != n_atoms):
         expected = f"({'n_atoms' if n_atoms is None else n_atoms}, 3)"
         raise InputError(f"{name} have shape {array.shape}, expected {expected} in {unit}")
@@ -186,13 +197,22 @@ def _vectors(values: object, name: str, unit: str, n_atoms: int | None = None) -
     if not np.isfinite(array).all():
         atom = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(f"{name} of atom {atom} (counted from 0) are {array[atom].tolist()}; they must be finite")
+    if np.abs(array).max() > LARGEST:
+        atom = int(np.abs(array).max(axis=1).argmax())
+        raise InputError(
+            f"{name} of atom {atom} (counted from 0) are {array[atom].tolist()}, beyond {LARGEST:g} {unit}: "
+            "is the unit right, has the run blown up?"
+        )
     return array
 
 
 def _numbers(values: object, n_atoms: int) -> np.ndarray:
-    array = np.ascontiguousarray(values, dtype=np.int64)
-    if array.shape != (n_atoms,):
-        raise InputError(f"numbers have shape {array.shape}, expected ({n_atoms},) atomic numbers")
+    given = _numeric(values, "numbers", "atomic numbers")
+    if given.shape != (n_atoms,):
+        raise InputError(f"numbers have shape {given.shape}, expected ({n_atoms},) atomic numbers")
+    if not np.isfinite(given).all() or (given != np.rint(given)).any():
+        raise InputError("numbers must be whole: they are atomic numbers")
+    array = given.astype(np.int64)
     if array.min() < 0 or array.max() > 118:
         bad = int(np.flatnonzero((array < 0) | (array > 118))[0])
         raise InputError(f"atomic number {array[bad]} of atom {bad} is no element (0 for unknown, 1 to 118)")
@@ -205,7 +225,7 @@ def _masses(values: object, numbers: np.ndarray) -> np.ndarray:
 
         array = np.asarray(atomic_masses, dtype=np.float64)[numbers]
     else:
-        array = np.ascontiguousarray(values, dtype=np.float64)
+        array = _numeric(values, "masses", "one per atom, in u")
     if array.shape != numbers.shape:
         raise InputError(f"masses have shape {array.shape}, expected {numbers.shape} in u")
     if not (np.isfinite(array).all() and (array > 0).all()):
@@ -214,12 +234,18 @@ def _masses(values: object, numbers: np.ndarray) -> np.ndarray:
     return array
 
 
-def _cell(values: object) -> np.ndarray:
-    cell = np.ascontiguousarray(values, dtype=np.float64)
+def _cell(values: object, pbc: tuple[bool, bool, bool]) -> np.ndarray:
+    cell = _numeric(values, "cell", "(3, 3)")
     if cell.shape != (3, 3):
         raise InputError(f"cell has shape {cell.shape}, expected (3, 3) with rows the cell vectors in Å")
     if not np.isfinite(cell).all():
         raise InputError(f"cell {cell.tolist()} is not finite")
+    # Slabs and wires often come with no vector for their open directions.
+    missing = ~cell.any(axis=1)
+    if missing.any() and not np.any(missing & np.array(pbc)):
+        from ase.geometry import complete_cell
+
+        cell = np.ascontiguousarray(complete_cell(cell))
     lengths = np.linalg.norm(cell, axis=1)
     if lengths.min() == 0 or abs(np.linalg.det(cell)) < 1e-9 * lengths.prod():
         raise InputError(f"cell {cell.tolist()} is singular; give three independent vectors, or None for a cluster")

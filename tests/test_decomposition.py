@@ -11,6 +11,7 @@ from fluxan import decomposition
 from fluxan.dataset import VARIABLES
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.potentials.base import Potential
+from fluxan.potentials.fingerprint import model_sha256
 from tests.systems import argon_krypton
 
 MODEL = "shipped:ar-kr"
@@ -116,7 +117,7 @@ def test_output_that_cannot_be_written_is_found_before_work(frames, tmp_path, ou
 
 def test_frames_before_a_fault_are_kept(frames, tmp_path):
     broken = [*frames[:6], frames[6].replace(positions=np.zeros((32, 3)))]
-    with pytest.raises(InputError, match=r"time 0\.06: atoms 0 and 1 .* at one point"):
+    with pytest.raises(InputError, match=r"frame 6: atoms 0 and 1 .* at one point"):
         decompose(broken, output=tmp_path / "flux.nc")
     with fluxan.open_flux(tmp_path / "flux.nc") as dataset:
         assert dataset.sizes["time"] == 6
@@ -212,3 +213,113 @@ def test_one_shot_iterator_of_frames(frames):
 def test_cluster_has_no_volume():
     cluster = [f.replace(cell=None, pbc=(False,) * 3) for f in argon_krypton(2)]
     assert np.isnan(decompose(cluster)["volume"].values).all()
+
+
+class TwoHops(Potential):
+    """Claims to be local, and passes messages."""
+
+    cutoff = 4.5
+
+    def forward(self, graph):
+        f = torch.exp(-graph.r_ij.norm(dim=1))
+        zeros = torch.zeros(graph.n_atoms, dtype=f.dtype)
+        once = zeros.index_add(0, graph.receivers, f)
+        return zeros.index_add(0, graph.receivers, f * once[graph.senders] ** 2)
+
+
+def test_a_first_frame_without_edges_proves_nothing(frames):
+    empty = frames[0].replace(cell=np.eye(3) * 500, positions=frames[0].positions * 30, time=-0.01)
+    with pytest.warns(UserWarning, match="local route fails"):
+        dataset = decompose([empty, *frames], TwoHops())
+    assert dataset.attrs["route"] == "adjoint"
+
+
+class Scaled(Potential):
+    """Keeps a setting where torch does not look."""
+
+    cutoff = 4.5
+    power = 1
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.__dict__.update(settings)
+
+    def forward(self, graph):
+        f = torch.exp(-graph.r_ij.norm(dim=1)) ** self.power
+        return torch.zeros(graph.n_atoms, dtype=f.dtype).index_add(0, graph.receivers, f)
+
+
+class Cubed(Scaled):
+    power = 3
+
+
+def test_whatever_a_model_keeps_identifies_it():
+    models = [
+        Scaled(),
+        Cubed(),
+        Scaled(table={"Ar": 1.0}),
+        Scaled(table={"Ar": 2.0}),
+        Scaled(_eps=1.0),
+        Scaled(_eps=2.0),
+        Scaled(array=np.ones(3)),
+        Scaled(array=np.zeros(3)),
+        Scaled(plain=torch.ones(3)),
+        Scaled(plain=torch.zeros(3)),
+    ]
+    assert len({model_sha256(model) for model in models}) == len(models)
+    assert model_sha256(Scaled(_eps=1.0)) == model_sha256(Scaled(_eps=1.0))
+
+
+def test_the_trajectory_is_not_overwritten(frames, tmp_path):
+    path = tmp_path / "traj.nc"
+    fluxan.convert(frames, path)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="is the trajectory itself"):
+        decompose(path, output=path, overwrite=True)
+    with pytest.raises(OutputError, match="is the trajectory itself"):
+        fluxan.convert(path, path, overwrite=True, stop=3)
+    assert path.read_bytes() == before
+
+
+def test_resume_and_overwrite_exclude_each_other(frames, tmp_path):
+    with pytest.raises(InputError, match="exclude each other"):
+        decompose(frames, output=tmp_path / "flux.nc", resume=True, overwrite=True)
+
+
+def test_frames_without_times_are_counted(frames, tmp_path):
+    timeless = [frame.replace(time=0.0) for frame in frames]
+    assert decompose(timeless).attrs["time_unit"] == "frame"
+    fluxan.convert(timeless, tmp_path / "traj.nc")
+    assert not next(iter(fluxan.open_trajectory(tmp_path / "traj.nc"))).time
+    assert decompose(tmp_path / "traj.nc").attrs["time_unit"] == "frame"
+
+
+def test_uneven_frames_and_a_drift_are_warned_of(frames):
+    late = [*frames[:5], *(frame.replace(time=frame.time + 1) for frame in frames[5:])]
+    with pytest.warns(UserWarning, match="1.01 ps after the one before"):
+        decompose(late)
+    with pytest.warns(UserWarning, match="centre of mass moves"):
+        decompose([frame.replace(velocities=frame.velocities + 100) for frame in frames])
+
+
+def test_one_frame_per_chunk_knows_the_time_step(frames, monkeypatch):
+    monkeypatch.setattr(decomposition, "CHUNK_FRAMES", 1)
+    assert decompose(frames).attrs["time_step"] == pytest.approx(0.01)
+
+
+class AsksForTheCell(Scaled):
+    def forward(self, graph):
+        volume = graph.cell.det().abs()
+        images = graph.shifts.to(graph.cell) @ graph.cell
+        r_ij = graph.positions[graph.senders] + images - graph.positions[graph.receivers]
+        assert (r_ij - graph.r_ij).abs().max() < 1e-9
+        assert volume > 0
+        f = torch.exp(-r_ij.norm(dim=1))
+        return torch.zeros(graph.n_atoms, dtype=f.dtype).index_add(0, graph.receivers, f)
+
+
+def test_model_that_forms_its_own_vectors(frames):
+    with pytest.warns(UserWarning, match="does not use graph.r_ij"):
+        own = decompose(frames[:3], AsksForTheCell())
+    given = decompose(frames[:3], Scaled())
+    assert np.allclose(own["potential"].values, given["potential"].values, rtol=1e-9, atol=1e-12)

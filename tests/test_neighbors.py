@@ -142,3 +142,9 @@ def test_two_atoms_at_one_point(offset):
     positions = [[1.0, 1, 1], [3.0, 3, 3], [1.0 + offset, 1, 1]]
     with pytest.raises(InputError, match=r"atoms 0 and 2 .* at one point"):
         build_graph(Frame(positions, None, CELLS["cubic"], [18] * 3), 3.0)
+
+
+def test_an_atom_that_has_left_an_open_system():
+    positions = [[0.0, 0, 0], [2.0, 0, 0], [1e6, 0, 0]]
+    with pytest.raises(InputError, match=r"atom 2 .* lies 1e\+06 Å from the others"):
+        build_graph(Frame(positions, None, None, [18] * 3), 5.0)

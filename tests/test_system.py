@@ -78,3 +78,28 @@ def test_flux_total_is_the_sum_of_its_parts():
     flux = Flux(rng.normal(size=(2, 2, 3)), *rng.normal(size=(3, 2, 3)))
     assert flux.total == pytest.approx(flux.potential.sum((0, 1)) + flux.kinetic.sum(0) + flux.convective.sum(0))
     assert flux.carriers.sum(0) == pytest.approx(flux.total)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"positions": [["a", "b", "c"]]}, "positions cannot be read as numbers"),
+        ({"positions": [[0.0, 0, 0], [1e12, 0, 0]]}, r"positions of atom 1 .* beyond 1e\+07 Å"),
+        ({"numbers": ["Ar", "Kr"]}, "numbers cannot be read as numbers"),
+        ({"numbers": [18.7, 36.0]}, "must be whole"),
+        ({"masses": ["light", "heavy"]}, "masses cannot be read"),
+        ({"time": None}, "time"),
+        ({"pbc": (True,)}, "one truth value for each cell vector"),
+    ],
+)
+def test_what_is_no_number_is_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        frame(**changes)
+
+
+def test_slab_without_a_third_vector():
+    slab = frame(cell=[[4.0, 0, 0], [0, 5.0, 0], [0, 0, 0]], pbc=(True, True, False))
+    assert abs(np.linalg.det(slab.cell)) > 0
+    assert slab.cell[2, :2].tolist() == [0, 0]
+    with pytest.raises(InputError, match="singular"):
+        frame(cell=[[4.0, 0, 0], [0, 5.0, 0], [0, 0, 0]])

@@ -105,8 +105,7 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     ModelError
         The model breaks its contract, or the route asked for (under "auto", every route) fails its check.
     """
-    if route != "auto" and route not in ROUTES:
-        raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
+    require_route(route)
     start = time.perf_counter()
     referee = Referee(model, graph)
     faults = []
@@ -121,6 +120,18 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     if note:
         warnings.warn(f"{model_name(model)}: {note}; the {name} route is used", stacklevel=2)
     return ROUTES[name](model), CheckReport(name, errors, note, time.perf_counter() - start)
+
+
+def require_route(route: str) -> None:
+    """Refuse a word that names no route.
+
+    Raises
+    ------
+    InputError
+        It is neither "auto" nor one of `ROUTES`.
+    """
+    if route != "auto" and route not in ROUTES:
+        raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
 
 
 def _candidates(model: Potential, route: str) -> tuple[str, ...]:

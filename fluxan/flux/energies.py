@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan.errors import ModelError
+from fluxan.errors import FluxanError, ModelError
 from fluxan.potentials.base import Potential
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fluxan.system import Graph
 
 #: Layers whose output differs between training and evaluation.
-MODE_DEPENDENT = (torch.nn.Dropout, torch.nn.AlphaDropout, torch.nn.BatchNorm1d)
+MODE_DEPENDENT = ("_DropoutNd", "_NormBase")
 
 
 def model_name(model: torch.nn.Module) -> str:
@@ -59,9 +59,12 @@ def model_graph(model: torch.nn.Module, graph: Graph) -> Graph:
     Raises
     ------
     ModelError
-        The model's tensors lie on several devices.
+        The model's tensors lie on several devices, or are of half precision.
     """
-    return graph.to(dtype=model_dtype(model), device=model_device(model))
+    dtype = model_dtype(model)
+    if dtype not in (torch.float32, torch.float64):
+        raise ModelError(f"{model_name(model)} computes in {dtype}; convert it with .float() or .double()")
+    return graph.to(dtype=dtype, device=model_device(model))
 
 
 def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = False) -> torch.Tensor:
@@ -94,9 +97,12 @@ def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = Fa
         raise ModelError(f"{name} was called under torch.no_grad(); the flux needs gradients: call it outside")
     try:
         energies = model(graph)
-    except (RuntimeError, IndexError, KeyError) as error:
+    except FluxanError:
+        raise
+    except Exception as error:  # a model is anybody's code
         reason = str(error).strip().splitlines()
-        raise ModelError(f"{name} failed on {graph.n_atoms} atoms: {reason[-1] if reason else error!r}") from error
+        why = f"{type(error).__name__}: {reason[-1]}" if reason else repr(error)
+        raise ModelError(f"{name} failed on {graph.n_atoms} atoms: {why}") from error
     _check_form(name, energies, graph)
     if not torch.isfinite(energies).all():
         atom = int(torch.nonzero(~torch.isfinite(energies.detach()))[0])
@@ -125,10 +131,14 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 def _refuse_training(model: torch.nn.Module) -> None:
     # A new torch module is in training mode, a new Potential is not: refused where somebody asked for it or it matters.
-    layer = next((m for m in model.modules() if m.training and isinstance(m, MODE_DEPENDENT)), None)
+    layer = next((m for m in model.modules() if m.training and _depends_on_mode(m)), None)
     if (isinstance(model, Potential) and model.training) or layer is not None:
         which = f" (its layer {type(layer).__name__} acts differently there)" if layer is not None else ""
         raise ModelError(f"{model_name(model)} is in training mode{which}: call model.eval() first")
+
+
+def _depends_on_mode(layer: torch.nn.Module) -> bool:
+    return any(base.__name__ in MODE_DEPENDENT for base in type(layer).__mro__)
 
 
 def _check_form(name: str, energies: object, graph: Graph) -> None:
@@ -142,5 +152,7 @@ def _check_form(name: str, energies: object, graph: Graph) -> None:
         raise ModelError(f"{name} returned energies of shape {shape}, {expected}")
     if not energies.is_floating_point():
         raise ModelError(f"{name} returned energies of dtype {energies.dtype}, {expected} as floating point")
+    if torch.finfo(energies.dtype).bits < torch.finfo(graph.positions.dtype).bits:
+        raise ModelError(f"{name} returned {energies.dtype} for a graph in {graph.positions.dtype}, {expected} in that")
     if energies.device != graph.positions.device:
         raise ModelError(f"{name} returned energies on {energies.device}, expected {graph.positions.device}")

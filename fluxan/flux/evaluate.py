@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.errors import InputError, ModelError
-from fluxan.flux.check import ROUTES, choose_route
+from fluxan.flux.check import ROUTES, choose_route, require_route
 from fluxan.flux.energies import model_name
 from fluxan.groups import assign_groups
 from fluxan.kernels import cpu
@@ -102,8 +102,7 @@ class FluxEvaluator:
         route: str = "auto",
         passed: dict[str, CheckReport] | None = None,
     ) -> None:
-        if route != "auto" and route not in ROUTES:
-            raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
+        require_route(route)
         refuse_unknown_elements(model, numbers)
         self.model = model
         self.groups, self.labels = assign_groups(numbers, groups)
@@ -135,9 +134,13 @@ class FluxEvaluator:
         )
 
     def route_for(self, graph: Graph) -> Route:
-        """The route, checked on the first graph it is asked for."""
+        """The route, checked on the first graph with edges it is asked for."""
         if self._route is None:
             self.report = self._passed.get(self._requested)
+            if self.report is None and graph.n_edges == 0:
+                # Nothing can be checked without an edge: a report of this frame may not stand for later ones.
+                route, self.report = choose_route(self.model, graph, route=self._requested)
+                return route
             if self.report is None:
                 self._route, self.report = choose_route(self.model, graph, route=self._requested)
                 self._passed[self._requested] = self.report

@@ -90,7 +90,9 @@ def pair_forces_by_autograd(model: torch.nn.Module, graph: Graph) -> tuple[torch
         The energies do not depend on ``graph.r_ij``.
     """
     r_ij = graph.r_ij.detach().requires_grad_()
-    energies = atomic_energies(model, graph.replace(r_ij=r_ij))
+    # Positions too, to tell a model that forms its own edge vectors from one without gradients.
+    positions = graph.positions.detach().requires_grad_()
+    energies = atomic_energies(model, graph.replace(r_ij=r_ij, positions=positions))
     if graph.n_edges == 0:
         return energies.detach(), torch.zeros_like(r_ij)
     (g_ij,) = torch.autograd.grad(energies.sum(), r_ij, allow_unused=True)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import operator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fluxan.errors import DependencyError, InputError
-
-if TYPE_CHECKING:
-    import torch
-
-    from fluxan.system import Graph
 
 INDICES = ("senders", "receivers", "groups")
 KERNEL_ORDER = ("receivers", "senders", "r_ij", "g_ij", "velocities", "groups")
@@ -66,14 +61,6 @@ def pair_flux(
     if any(_is_device_array(values) for values in arrays.values()):
         return _pair_flux_cuda({name: _device_array(values, name) for name, values in arrays.items()}, n_groups)
     return _pair_flux_cpu({name: _host_array(values, name) for name, values in arrays.items()}, n_groups)
-
-
-def edge_arrays(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Receivers, senders, r_ij and g_ij as the CPU kernels take them; no copy where the tensors are on the CPU."""
-    receivers, senders, r_ij, pair_forces = (
-        tensor.detach().cpu().contiguous().numpy() for tensor in (graph.receivers, graph.senders, graph.r_ij, g_ij)
-    )
-    return receivers, senders, r_ij, pair_forces
 
 
 def _pair_flux_cpu(arrays: dict[str, Any], n_groups: int) -> np.ndarray:
@@ -148,7 +135,8 @@ def _host_array(values: Any, name: str) -> np.ndarray:
             f"{name} has dtype {array.dtype}, expected {'integers' if name in INDICES else 'real numbers'}"
         )
     allowed, default = (("int32", "int64"), np.int64) if name in INDICES else (("float32", "float64"), np.float64)
-    return np.asarray(array, dtype=None if array.dtype.name in allowed else default, order="C")
+    native = array.dtype.name in allowed and array.dtype.isnative
+    return np.asarray(array, dtype=None if native else default, order="C")
 
 
 def _count(n_groups: Any) -> int:

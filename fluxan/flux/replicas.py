@@ -65,7 +65,7 @@ class Unfolded:
     Attributes
     ----------
     graph : Graph
-        Without a cell; the first atoms are those of the cell.
+        Finite, in a box that no edge leaves (some models ask for a cell); the first atoms are those of the cell.
     atoms : (n_replicas,) int64
         Which atom of the cell each one is a replica of.
     """
@@ -90,6 +90,11 @@ def unfold(graph: Graph, n_hops: int) -> Unfolded:
     for _ in range(n_hops):
         reach.grow()
     return reach.unfolded()
+
+
+def _box_around(positions: torch.Tensor) -> torch.Tensor:
+    """Make a cell three times as long as the atoms reach."""
+    return torch.diag(3 * (positions.max(dim=0).values - positions.min(dim=0).values) + 100)
 
 
 class _Reach:
@@ -134,10 +139,11 @@ class _Reach:
         atoms = torch.from_numpy(self.atoms)
         offsets = self.images @ self.graph.cell.numpy() if self.graph.cell is not None else 0.0
         senders = torch.from_numpy(np.concatenate([self.senders, self.receivers[back]]))
+        positions = self.graph.positions[atoms] + torch.as_tensor(offsets)
         graph = Graph(
             numbers=self.graph.numbers[atoms],
-            positions=self.graph.positions[atoms] + torch.as_tensor(offsets),
-            cell=None,
+            positions=positions,
+            cell=None if self.graph.cell is None else _box_around(positions),
             senders=senders,
             receivers=torch.from_numpy(np.concatenate([self.receivers, self.senders[back]])),
             shifts=torch.zeros((len(senders), 3), dtype=torch.int64),

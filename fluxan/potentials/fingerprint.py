@@ -3,40 +3,70 @@
 from __future__ import annotations
 
 import hashlib
-import numbers
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
 
+import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+#: What torch keeps in every module: hooks, and what `state_dict` gives anyway.
+_OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 
 def model_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 of a model's classes, settings, parameters and buffers, as hexadecimal digits.
+    """SHA-256 of a model's classes, their code, settings, parameters and buffers, as hexadecimal digits.
 
-    Settings are the numbers, words and tuples of them kept as attributes of the module and its children; so two
-    objects of one class with the same weights and another cutoff differ.
+    Settings are all attributes of the module and its children that are numbers, words, arrays or collections of them,
+    and those of their classes. So a model with another cutoff, another table or an edited `forward` is another model.
     """
     digest = hashlib.sha256()
     for entry in _entries(model):
         digest.update(entry)
+        digest.update(b"\0")
     return digest.hexdigest()
 
 
 def _entries(model: torch.nn.Module) -> Iterator[bytes]:
     for name, module in model.named_modules():
-        kind = getattr(module, "original_name", type(module).__qualname__)
-        yield f"{name}:{kind}".encode()
-        for key, value in sorted(vars(module).items()):
-            if not key.startswith("_") and key != "training" and _is_setting(value):
-                yield f"{key}={value!r}".encode()
+        yield f"{name}:{getattr(module, 'original_name', type(module).__qualname__)}".encode()
+        for owner in (*_own_classes(module), module):
+            for key, value in sorted(vars(owner).items()):
+                if key not in _OF_TORCH and not key.startswith("__"):
+                    yield key.encode()
+                    yield from _content(value)
     for key, tensor in sorted(model.state_dict().items()):
-        yield f"{key}:{tensor.dtype}:{tuple(tensor.shape)}".encode()
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield key.encode()
+        yield from _content(tensor)
 
 
-def _is_setting(value: object) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_is_setting(v) for v in value)
-    return value is None or isinstance(value, (str, bool, numbers.Number))
+def _own_classes(module: torch.nn.Module) -> list[type]:
+    """The classes of a module that are not torch's."""
+    return [
+        kind for kind in type(module).__mro__ if kind is not object and kind.__module__.partition(".")[0] != "torch"
+    ]
+
+
+def _content(value: object) -> Iterator[bytes]:
+    """Bytes that tell a value from another; nothing for what is neither data nor code."""
+    if isinstance(value, torch.Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, np.ndarray):
+        yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield repr(key).encode()
+            yield from _content(entry)
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _content(entry)
+    elif isinstance(value, FunctionType):
+        yield from _code(value.__code__)
+    elif value is None or isinstance(value, (str, bytes, bool, int, float, complex, np.generic, frozenset)):
+        yield repr(sorted(value, key=repr) if isinstance(value, frozenset) else value).encode()
+
+
+def _code(code: CodeType) -> Iterator[bytes]:
+    yield code.co_code + repr(code.co_names).encode()
+    for constant in code.co_consts:
+        yield from _code(constant) if isinstance(constant, CodeType) else _content(constant)

@@ -28,6 +28,7 @@ class FrameTrajectory(Trajectory):
     def __init__(self, frames: Iterable[Frame], options: ReaderOptions) -> None:
         super().__init__(None, options)
         self._frames = _Once(frames) if iter(frames) is frames else frames
+        self.has_time = {frame.time for frame in islice(self._frames, 2) if isinstance(frame, Frame)} != {0.0}
 
     def _file_frames(self) -> int | None:
         return len(self._frames) if isinstance(self._frames, Sized) else None
@@ -36,9 +37,9 @@ class FrameTrajectory(Trajectory):
         for index, frame in zip(indices, _selected(self._frames, indices), strict=False):
             if not isinstance(frame, Frame):
                 raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
-            yield Record(
-                frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, frame.time, frame.pbc
-            )
+            # Frames whose time was never set count.
+            time = frame.time if self.has_time else None
+            yield Record(frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc)
 
 
 class _Once:

@@ -20,7 +20,8 @@ def atomic_numbers(symbols: Sequence[str]) -> np.ndarray:
     from ase.data import atomic_numbers as known
 
     kinds, index = np.unique(np.asarray(symbols, dtype=str), return_inverse=True)
-    numbers = [known.get(str(kind).strip().capitalize(), -1) for kind in kinds]
+    # ASE's "X" stands for anything, which is no element.
+    numbers = [known.get(str(kind).strip().capitalize(), 0) or -1 for kind in kinds]
     if -1 in numbers:
         kind = kinds[numbers.index(-1)]
         atom = int(np.flatnonzero(index == numbers.index(-1))[0])
@@ -54,7 +55,13 @@ def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
         )
     names = element_list(options.elements)
     if len(names) == len(types) and types.max() < len(names):
-        return atomic_numbers(names)
+        by_atom, by_type = atomic_numbers(names), atomic_numbers(names)[types - 1]
+        if not np.array_equal(by_atom, by_type):
+            raise InputError(
+                f"elements has {len(names)} names, as many as there are atoms and no fewer than types: they could name "
+                f"either; name the types 1 to {types.max()} only"
+            )
+        return by_atom
     if types.min() < 1 or types.max() > len(names):
         bad = types.min() if types.min() < 1 else types.max()
         atom = int(np.flatnonzero(types == bad)[0])

@@ -39,6 +39,7 @@ class AmberWriter:
     masses : (n_atoms,) u
     periodic : whether frames have cells
     pbc : which cell directions are periodic
+    time : whether the frames' times are physical; without them readers count frames
     double : store coordinates and velocities in float64, bit for bit (fluxan's extension; the convention is float32)
     model_text : description of the model (TOML) to store with the trajectory
     overwrite : replace an existing file
@@ -59,6 +60,7 @@ class AmberWriter:
         periodic: bool = True,
         pbc: tuple[bool, bool, bool] = (True, True, True),
         velocities: bool = True,
+        time: bool = True,
         double: bool = False,
         model_text: str | None = None,
         title: str = "",
@@ -68,6 +70,7 @@ class AmberWriter:
         if self.path.exists() and not overwrite:
             raise OutputError(f"{self.path} exists; choose another name or say overwrite=True (--overwrite)")
         self.n_atoms, self.n_frames = n_atoms, 0
+        self._time = time
         self._periodic, self._velocities, self._pbc = periodic, velocities, tuple(pbc) if periodic else (False,) * 3
         self._numbers = np.asarray(numbers)
         with _writing(self.path):
@@ -82,7 +85,9 @@ class AmberWriter:
     def write(self, frame: Frame) -> None:
         """Append one frame."""
         self._check(frame)
-        values: dict[str, Any] = {"time": frame.time, "coordinates": frame.positions}
+        values: dict[str, Any] = {"coordinates": frame.positions}
+        if self._time:
+            values["time"] = frame.time
         if self._velocities:
             values["velocities"] = frame.velocities
         if frame.cell is not None:
@@ -133,7 +138,10 @@ class AmberWriter:
 
     def _variables(self, real: str) -> dict[str, tuple[str, tuple[str, ...], str]]:
         """Per-frame variables: type, dimensions, unit."""
-        variables = {"time": ("f8", (), "picosecond"), "coordinates": (real, ("atom", "spatial"), "angstrom")}
+        variables: dict[str, tuple[str, tuple[str, ...], str]] = {}
+        if self._time:
+            variables["time"] = ("f8", (), "picosecond")
+        variables["coordinates"] = (real, ("atom", "spatial"), "angstrom")
         if self._velocities:
             variables["velocities"] = (real, ("atom", "spatial"), "angstrom/picosecond")
         if self._periodic:
@@ -195,6 +203,8 @@ def convert(
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists; choose another name or say overwrite=True (--overwrite)")
     trajectory = as_trajectory(traj, velocities=velocities, **reader)
+    if trajectory.path is not None and output.exists() and output.samefile(trajectory.path):
+        raise OutputError(f"{output} is the trajectory itself; give another output")
     partial = output.with_name(output.name + ".part")
     try:
         n_frames = _write_all(trajectory, partial, double=double, model_text=model_text or trajectory.model_text)
@@ -210,13 +220,13 @@ def _write_all(trajectory: Trajectory, path: Path, *, double: bool, model_text: 
     first = next(frames, None)
     if first is None:
         raise TrajectoryError(f"{trajectory.name}: no frame is selected")
-    with _writer_for(first, path, double=double, model_text=model_text) as writer:
+    with _writer_for(first, path, double=double, model_text=model_text, time=trajectory.has_time) as writer:
         for frame in chain([first], frames):
             writer.write(frame)
     return writer.n_frames
 
 
-def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | None) -> AmberWriter:
+def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | None, time: bool) -> AmberWriter:
     return AmberWriter(
         path,
         frame.n_atoms,
@@ -225,6 +235,7 @@ def _writer_for(frame: Frame, path: Path, *, double: bool, model_text: str | Non
         periodic=frame.cell is not None,
         pbc=frame.pbc,
         velocities=frame.velocities is not None,
+        time=time,
         double=double,
         model_text=model_text,
         overwrite=True,

@@ -63,7 +63,7 @@ class MacePotential(ForeignPotential):
         # Fusion would hide crossings in nodes that cannot be looked into; a script runs as it is written.
         with torch.jit.optimized_execution(should_optimize=False):
             result = self.model(self._data(graph), training=False, compute_force=False)
-        return self.energy_unit * result["node_energy"].to(graph.r_ij.dtype)
+        return self.energy_unit * result["node_energy"]
 
     def _data(self, graph: Graph) -> dict[str, torch.Tensor]:
         """The graph as MACE takes it, whose vectors point from senders (row 0) to receivers (row 1).

@@ -71,7 +71,7 @@ class NequipPotential(ForeignPotential):
         }
         with torch.jit.optimized_execution(should_optimize=False):
             result = energies(data)
-        return self.energy_unit * result["atomic_energy"][:, 0].to(graph.r_ij.dtype)
+        return self.energy_unit * result["atomic_energy"][:, 0]
 
 
 def load(path: str | Path, *, trust_pickle: bool = False, device: str = "cpu") -> NequipPotential:

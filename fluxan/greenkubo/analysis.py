@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_LAGS: Final = 20_000
 _POOL: Final = 1.06
+_ROUND_OFF: Final = 1e-6
 
 
 class Analysis:
@@ -38,7 +39,9 @@ class Analysis:
         total = self.amplitudes.total
         if not (np.abs(total) > 0).any(axis=1).all():
             raise InputError("the total flux does not fluctuate at all; is it a flux of a system that moves?")
-        self.combinations = multicomponent.independent_fluxes(self.amplitudes.species)
+        # Velocities that could not carry a millionth of the flux at k_B T each are round-off of a momentum of zero.
+        noise = float((_ROUND_OFF * np.linalg.norm(total) / state.thermal_energy) ** 2)
+        self.combinations = multicomponent.independent_fluxes(self.amplitudes.species, noise=noise)
         self.diffusion = self._diffusion()
 
     def _diffusion(self) -> float | None:

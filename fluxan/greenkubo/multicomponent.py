@@ -27,16 +27,16 @@ _HIGH: Final = (24, 80)
 _BOUND: Final = 0.06
 
 
-def independent_fluxes(species: NDArray[np.complex128]) -> NDArray[np.float64]:
+def independent_fluxes(species: NDArray[np.complex128], *, noise: float = 0.0) -> NDArray[np.float64]:
     """Combinations (n_species, K) of species, of amplitudes (n, n_species, 3), that are independent and of unit power.
 
-    Where momentum is conserved there is one less than there are species.
+    Where momentum is conserved there is one less than there are species. Power up to `noise` is round-off.
     """
     power = np.einsum("fax,fbx->ab", species.conj(), species).real
-    scale = np.sqrt(np.diag(power))
-    if not scale.any():
-        return np.zeros((len(scale), 0))
-    scale = np.where(scale > 0, scale, 1.0)
+    moving = np.diag(power) > noise
+    if not moving.any():
+        return np.zeros((len(power), 0))
+    scale = np.where(moving, np.sqrt(np.diag(power)), np.inf)
     values, vectors = np.linalg.eigh(power / np.outer(scale, scale))
     kept = values > _DEPENDENT * values[-1]
     return vectors[:, kept] / scale[:, None] / np.sqrt(values[kept])

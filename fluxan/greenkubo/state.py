@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.series import FluxSeries
 
-#: Factor of S(0)/(2 V T²), and the unit it gives.
+#: Factor of S(0)/(2 V T²), and the unit it gives; Boltzmann's constant.
 UNITS: Final = {"metal": (CONDUCTIVITY / BOLTZMANN, "W/(m K)"), "lj": (1.0, "reduced")}
+_BOLTZMANN: Final = {"metal": BOLTZMANN, "lj": 1.0}
 
 
 def require_positive(**settings: float | None) -> None:
@@ -43,6 +44,7 @@ class State:
     temperature: float
     temperature_error: float
     volume: float
+    thermal_energy: float
     factor: float
     unit: str
 
@@ -71,7 +73,14 @@ class State:
             volume = float(_finite(series.volume, "volume").mean())
         require_positive(temperature=temperature, volume=volume)
         factor, unit = UNITS[units]
-        return cls(float(temperature), error, float(volume), factor / (2 * volume * temperature**2), unit)
+        return cls(
+            float(temperature),
+            error,
+            float(volume),
+            _BOLTZMANN[units] * float(temperature),
+            factor / (2 * volume * temperature**2),
+            unit,
+        )
 
     def error(self, kappa: float, error: float) -> float:
         """Standard error of κ, which goes as 1/T²."""

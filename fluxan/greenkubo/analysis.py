@@ -127,7 +127,7 @@ class Analysis:
         )
         return replace(
             result,
-            notes=tuple(notes(result)),
+            notes=(*notes(result), *(f"{name} gave no estimate: {reason}" for name, reason in limit.failed.items())),
             warnings=(*limit.disagreements(self.method), *warnings(result, self.series)),
         )
 

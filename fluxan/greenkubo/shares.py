@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 #: Frequencies of the smallest band, and of the smallest one whose errors are known well enough to hold others against.
 _FEWEST: Final = 8
-_COMPARED: Final = 16
+_COMPARED: Final = 32
 #: Standard deviations of a smaller band's share within which a larger band's must lie.
-_TOLERANCE: Final = 2.5
+_TOLERANCE: Final = 3.0
 #: Groups of neighbouring frequencies that are averaged, where there are more.
 _MOST_GROUPS: Final = 512
 

@@ -192,22 +192,22 @@ def test_thinning_leaves_the_conductivity(monkeypatch):
     assert thinned.error == pytest.approx(whole.error, rel=0.35)
 
 
-def test_blocks_are_read_one_after_another(dataset):
-    """Never more than a block at once is asked of a Dataset."""
-    series = FluxSeries.of_dataset(dataset, dt=None, remove=None)
+def test_long_files_are_read_in_blocks(dataset, monkeypatch):
+    """Nothing larger than a block is asked of a Dataset, and blocks change nothing."""
+    from fluxan.greenkubo import series as module
+
+    whole = fluxan.green_kubo(dataset)
+    monkeypatch.setattr(module, "_BLOCK", 18 * 700)
     asked = []
+    isel = type(dataset).isel
 
-    def read(start, stop):
-        asked.append((start, stop))
-        return series.read(start, stop)
+    def counted(self, *args, **kwargs):
+        asked.append(kwargs["time"].stop - kwargs["time"].start)
+        return isel(self, *args, **kwargs)
 
-    big = FluxSeries(read, 4000, 0.001, ("Ag", "I"), by_owner=True, n_species=2)
-    import fluxan.greenkubo.series as module
-
-    assert module._BLOCK // (3 * 6) > 4000
-    blocks = list(big.blocks())
-    assert asked == [(0, 4000)]
-    assert blocks[0].shape == (4000, 6, 3)
+    monkeypatch.setattr(type(dataset), "isel", counted)
+    assert fluxan.green_kubo(dataset).kappa == whole.kappa
+    assert asked == [700] * 5 + [500]
 
 
 def test_autocovariance_is_the_sum_of_products():
@@ -246,6 +246,16 @@ def test_disagreement_is_said():
     assert "cepstral gives 1.40 times" in found[0]
     near = estimates | {"cepstral": Estimate(1.2, 0.1, "cepstral"), "running": Estimate(0.2, 0.01, "running")}
     assert Limit(near, {}, 1.0).disagreements("default") == []
+
+
+def test_a_method_that_fails_is_not_missed():
+    """The running integral of a flux that keeps its sign over all lags has no first dip."""
+    flux = 1 + 0.01 * np.random.default_rng(1).standard_normal((300, 3))
+    result = fluxan.green_kubo(flux, **LJ)
+    assert "running" not in result.estimates
+    assert any(note.startswith("running gave no estimate: the correlation stays positive") for note in result.notes)
+    with pytest.raises(InputError, match="stays positive"):
+        fluxan.green_kubo(flux, method="running", **LJ)
 
 
 def test_drifts_are_said(dataset):

@@ -82,6 +82,15 @@ def read_all(array):
     return total
 
 
+@numba.njit(fastmath=True, nogil=True, parallel=True)
+def read_all_parallel(array):
+    """Read an array once with all threads: the bandwidth they could have together."""
+    total = 0.0
+    for k in numba.prange(len(array)):
+        total += array[k]
+    return total
+
+
 @numba.njit(parallel=True)
 def spin(n_tasks, n_steps):
     """Arithmetic without memory: n tasks on n free cores take as long as one on one."""
@@ -133,6 +142,7 @@ def measure(system: dict[str, np.ndarray], dtype: str, repeats: int) -> dict[str
     }
     if numba.config.NUMBA_NUM_THREADS > 1:
         contestants["kernel, 2 threads"] = on_threads(2, cpu.pair_flux, *arrays, flux)
+        contestants["bandwidth, 2 threads"] = on_threads(2, read_all_parallel, stream)
         contestants["spin, 2 tasks"] = on_threads(2, spin, 2, 10**7)
     seconds = alternate(contestants, repeats)
     return {
@@ -157,6 +167,8 @@ def _ratios(fastest: dict[str, float]) -> dict[str, float]:
     }
     if "kernel, 2 threads" in fastest:
         ratios["threads_2_over_1"] = kernel / fastest["kernel, 2 threads"]
+        ratios["of_bandwidth, 2 threads"] = fastest["bandwidth, 2 threads"] / fastest["kernel, 2 threads"]
+        ratios["bandwidth, 2 threads over 1"] = fastest["bandwidth, 1 thread"] / fastest["bandwidth, 2 threads"]
         # 2: two free cores; 1: they share one.
         ratios["free_cores"] = 2 * fastest["spin, 1 task"] / fastest["spin, 2 tasks"]
     return ratios
@@ -183,7 +195,7 @@ def text(result: dict[str, Any]) -> str:
         lines.append(
             f"  read bandwidth {row['bandwidth_gb_per_s']:.1f} GB/s; {row['bytes_per_edge']:.0f} bytes per edge"
         )
-        lines += [f"  {name:20s} {ratio:7.2f}" for name, ratio in row["ratios"].items()]
+        lines += [f"  {name:28s}{ratio:7.2f}" for name, ratio in row["ratios"].items()]
     return "\n".join(lines)
 
 

@@ -52,7 +52,8 @@ def pair_flux(
     partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (LANES * flux.size,))
     flat = (array.reshape(-1) for array in (r_ij, g_ij, velocities))
     _pair_flux(receivers, senders, *flat, owner_row, carrier_column, length, partial)
-    partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
+    with np.errstate(invalid="ignore"):  # infinities of both signs: NaN is in the result, for the caller to see
+        partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
 
 
 @Kernel

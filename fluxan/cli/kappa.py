@@ -123,8 +123,8 @@ def print_correlation(path: Path, *, json: bool) -> None:
         f"first dips below zero ({cutoffs.min():.3g} to {cutoffs.max():.3g} ps)"
     )
     print(
-        "fluxan: warning: a correlation function does not tell its own error: this one is the scatter of directions and "
-        "runs; for the better estimators print the flux itself (compute ... jp jk) and give compute.out",
+        "fluxan: warning: a correlation function does not tell its error: this is the scatter of directions and runs; "
+        "for the better estimators print the flux itself (compute ... jp jk) and give compute.out",
         file=sys.stderr,
     )
 

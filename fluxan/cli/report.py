@@ -41,6 +41,8 @@ def report(
 
     if output.suffix.lower() not in {".html", ".htm"}:
         raise OutputError(f"--output {output}: expected a name that ends in .html")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output} cannot be written: there is no folder {output.parent}")
     from fluxan.report.page import write_report
 
     settings = {"method": method, "components": components, "compare": COMPARED}

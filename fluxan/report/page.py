@@ -139,7 +139,7 @@ def _facts(study: Study) -> dict[str, str]:
         ("potential energy", run.energy_drift, " eV"),
     ):
         if drift is not None:
-            facts[f"drift of the {name}"] = signed(drift) + kelvin
+            facts[f"drift of the {name}"] = signed(drift) + ("" if result.unit == "reduced" else kelvin)
     tensor = result.tensor
     facts["tensor (xx, yy, zz, yz, xz, xy)"] = ", ".join(
         f"{tensor[a, b]:.4g}".replace("-", "−") for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

@@ -91,18 +91,23 @@ def draw_limit(axes: Axes, result: Conductivity) -> None:
         [curve.x[0] / 2], [result.kappa], [result.error], fmt="s", color=colour(1), capsize=3, label="κ, f → 0"
     )
     axes.axhline(result.kappa, color=colour(1), lw=0.8, ls=":")
+    axes.set_xlim(curve.x[0] / 3, 1.5 * end)
     _plain_logarithm(axes)
     axes.set_ylim(bottom=0)
     tidy(
         axes, x="frequency (THz)" if result.unit != "reduced" else "frequency (reduced)", y=f"κ(f) ({unit_of(result)})"
     )
-    axes.set_xlim(curve.x[0] / 3, 1.5 * end)
 
 
 def _plain_logarithm(axes: Axes) -> None:
-    """Logarithmic abscissa with plain numbers."""
+    """Logarithmic abscissa with plain numbers, at 1, 2 and 5 where it spans little."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_parts(axes: Axes, spectrum: PowerSpectrum, factor: float, result: Conductivity) -> None:
@@ -125,8 +130,11 @@ def draw_gauge(axes: Axes, before: PowerSpectrum, after: PowerSpectrum, factor: 
     x = before.frequencies
     axes.plot(x, before.total * factor, color=colour(1), ls="--", lw=1.0, label="as computed")
     axes.plot(x, after.total * factor, color=colour(0), lw=1.2, label="without the mean virial")
+    end = _where_power_ends(x, before.total)
+    shown = np.concatenate([before.total[x <= end], after.total[x <= end]]) * factor
     axes.set_yscale("log")
-    axes.set_xlim(0, _where_power_ends(x, before.total))
+    axes.set_xlim(0, end)
+    axes.set_ylim(max(0.7 * float(shown.min()), 1e-5 * float(shown.max())), 2 * float(shown.max()))
     tidy(axes, x="frequency (THz)", y=f"κ(f) ({unit_of(result)})")
 
 
@@ -187,10 +195,12 @@ def draw_carriers(axes: Axes, result: Conductivity) -> None:
 
 def draw_level(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: str) -> None:
     """Means of blocks of a quantity that should be level, as drift shows best."""
-    n_blocks = min(100, len(values))
-    size = len(values) // n_blocks
-    means = values[: size * n_blocks].reshape(n_blocks, size).mean(axis=1)
-    axes.plot((np.arange(n_blocks) + 0.5) * size * dt, means, color=colour(2), lw=1.0, marker=".", ms=3)
+    size = -(-len(values) // 100)
+    starts = np.arange(0, len(values), size)
+    counts = np.diff(starts, append=len(values))
+    axes.plot(
+        (starts + counts / 2) * dt, np.add.reduceat(values, starts) / counts, color=colour(2), lw=1.0, marker=".", ms=3
+    )
     axes.axhline(values.mean(), color="0.5", lw=0.8)
     tidy(axes, x=f"time ({unit})", y=name)
 

@@ -119,7 +119,7 @@ def study_dataset(
     result = green_kubo(dataset, **settings)
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
-        gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial"}))
+        gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))
         samples = record.samples - dataset[MEAN_VIRIAL].transpose("time", "carrier", "xyz").values
     known = {
         "trajectory": "trajectory_name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor, inf, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fluxan.greenkubo.judgement import ENOUGH
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity
 
     from .study import Study
+
+
+#: Change of the temperature over a run, as a share of it, that is none.
+_LEVEL: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ def _good(study: Study) -> Iterator[str]:
     others = [name for name in result.estimates if name not in {result.method, "running"}]
     if others and not any("disagree" in warning for warning in result.warnings):
         yield f"The estimators agree within two standard deviations: {result.method} and {', '.join(others)}."
-    if run.temperature_drift is not None and not any("drift" in warning for warning in result.warnings):
-        yield f"Temperature and energy are level over the run (temperature drift {signed(run.temperature_drift)} K)."
+    if run.temperature_drift is not None and abs(run.temperature_drift) < _LEVEL * result.temperature:
+        yield f"The temperature is level: it changes by {run.temperature_drift / result.temperature:.1%} over the run."
     if run.diffusion is not None and not run.diffusing:
         yield "No species diffuses, so that there is no flux of mass to correct for."
     yield from (_sentence(note) for note in result.notes)

@@ -156,10 +156,14 @@ def test_help_shows_an_example(run, command):
     assert f"Example: fluxan {command}" in out
 
 
-def test_demo_equals_lammps(run, tmp_path):
+def test_demo_equals_lammps_and_ends_with_kappa(run, tmp_path):
     status, out, _ = run("demo", "--output", tmp_path / "demo", "--quiet")
     assert status == 0
     assert out.count("equals LAMMPS' compute heat/flux in every frame") == 4
     assert (tmp_path / "demo" / "flux.png").read_bytes()[:4] == b"\x89PNG"
+    end = out[out.index("κ = ") :]
+    assert "owner\\carrier" in end
+    assert "open it in a browser" in end
+    assert "<figure" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert fluxan.open_flux(tmp_path / "demo" / "flux.nc").sizes["time"] == 2000
     assert Path(tmp_path / "demo").is_dir()

@@ -184,6 +184,8 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
             raise InputError(f"{path} holds a flux per volume, and no volume; give volume")
         samples = samples * (volumes[:, None, None] if volumes is not None and options.volume is None else volume)
     temperatures = block.others.get("temperature")
+    # A temperature that is given stands against the file's, sample by sample too.
+    given = {"volume"} if options.temperature is None else {"volume", "temperature"}
     temperature = options.temperature or (None if temperatures is None else _mean(temperatures))
     return FluxRecord(
         samples=samples,
@@ -193,7 +195,7 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
         volume=volume,
         temperature=temperature,
         format=layout.format,
-        observables={name: values for name, values in block.others.items() if name != "volume"},
+        observables={name: values for name, values in block.others.items() if name not in given},
         notes=layout.notes,
     )
 
@@ -215,7 +217,7 @@ def _equidistant(path: Path, block: Block) -> tuple[Block, float | None]:
     wrong = np.abs(steps - step) > 1e-3 * abs(step) + 2e-6 * np.abs(clock).max() * (step % 1 != 0)
     if step <= 0 or wrong.any():
         at = int(np.argmax(wrong)) if wrong.any() else 0
-        before, after = block.clock[at], block.clock[at + 1]  # type: ignore[index]
+        before, after = clock[begin + at], clock[begin + at + 1]
         raise TrajectoryError(
             f"{path}: rows are not at equal times: {after:.12g} follows {before:.12g}, {step:.12g} apart elsewhere; "
             "use a part without gaps, and one run at a time"

@@ -112,6 +112,16 @@ def test_tables_with_names(tmp_path, flux, header, delimiter):
     assert series.temperature == 300
 
 
+def test_a_temperature_that_is_given_counts(tmp_path):
+    flux = np.random.default_rng(3).standard_normal((400, 3))
+    table = np.column_stack([flux, np.full(400, 300.0), np.full(400, 50.0)])
+    np.savetxt(tmp_path / "flux.dat", table, header="Jx Jy Jz T V")
+    one, two = (read_flux(tmp_path / "flux.dat", units="metal", dt=1.0, temperature=t) for t in (None, 600.0))
+    assert (one.temperature, two.temperature) == (300, 600)
+    ratio = fluxan.green_kubo(one).kappa / fluxan.green_kubo(two).kappa
+    assert ratio == pytest.approx(4)
+
+
 def test_tables_without_names(tmp_path, flux):
     path = tmp_path / "flux.txt"
     path.write_text("\n".join(" ".join(map(repr, row)) for row in flux[:, 0].tolist()))  # no end of the last line

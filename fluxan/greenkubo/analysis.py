@@ -141,9 +141,10 @@ class Analysis:
         return Curve(pooled.frequencies, value, value * np.sqrt(2 / pooled.dof))
 
     def _curves(self, ordinates: Ordinates, limit: Limit) -> tuple[Curve, Curve]:
-        """C(t) and κ(τ). Errors are those of pure noise with the run's S(0), 2 and 2·τ of it per run length and axis.
+        """C(t) and κ(τ), with their errors at lags beyond the correlations.
 
-        (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27 (1946).)
+        Over a run of length L and three components, C scatters by √(∫C²dt/3L) and its integral by S(0)·√(τ/3L)
+        (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27 (1946)).
         """
         c, lag, n = ordinates.correlation, ordinates.lag, ordinates.length
         times = np.arange(c.size, dtype=np.float64) * lag

@@ -229,6 +229,19 @@ def test_curves_lead_to_the_result():
     assert result.cumulative.value[k] == pytest.approx((step.sum() - 0.5 * (step[0] + step[-1])) / 2, rel=0.1)
 
 
+def test_errors_of_curves_are_their_scatter():
+    """At lags beyond the correlations there is nothing but the scatter."""
+    correlation, cumulative = [], []
+    for seed in range(40):
+        flux = SERIES["one mode"].sample(20_000, rng=np.random.default_rng([6, seed]))
+        result = fluxan.green_kubo(flux, compare=(), **LJ)
+        correlation.append(result.correlation.value[[300, 700, 1100]] / result.correlation.error[0])
+        late = result.cumulative.value[1000] - SERIES["one mode"].integral
+        cumulative.append(late / result.cumulative.error[1000])
+    assert np.std(correlation) == pytest.approx(1, abs=0.2)
+    assert np.std(cumulative) == pytest.approx(1, abs=0.3)
+
+
 def test_a_short_run_is_told_how_long_to_be():
     series = Series(((1.0, 60),))
     result = fluxan.green_kubo(series.sample(600, rng=np.random.default_rng(4)), **LJ)

@@ -33,6 +33,12 @@ def machine() -> dict[str, str | int | None]:
     }
 
 
+def peak_resident() -> float:
+    """Peak resident memory of this process so far, MiB; `ru_maxrss` would begin with that of its parent."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def interleaved(cases: Mapping[str, Callable[[], object]], *, repeats: int = 7) -> dict[str, float]:
     """Median seconds of each case; they take turns, so that a noisy moment hits all of them.
 

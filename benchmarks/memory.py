@@ -12,15 +12,15 @@ LENGTHS = (100, 400, 2000)
 ROOT = Path(__file__).parents[1]
 
 CHILD = """
-import re, sys
+import sys
 import fluxan
+from benchmarks.measure import peak_resident
 from benchmarks.systems import argon_crystal
 path, n_frames = sys.argv[1], int(sys.argv[2])
 frame = argon_crystal(6)
 fluxan.convert((frame.replace(time=0.01 * k) for k in range(n_frames)), path)
 fluxan.decompose(path, "shipped:ar", output=path + ".flux.nc", progress=False).close()
-# Not ru_maxrss: a process begins with that of its parent.
-print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
+print(peak_resident())
 """
 
 

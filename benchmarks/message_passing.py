@@ -2,14 +2,14 @@
 
     python -m benchmarks.message_passing [--model FILE] [--json FILE]
 
-Without a model, networks of several sizes are made; the case with 512 atoms is also run by unfolding and by metatomic.
+Without a model, networks of several sizes and a MACE model with random weights are made; one case of 512 is also
+run by unfolding and by metatomic.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.measure import interleaved, machine
+from benchmarks.measure import interleaved, machine, peak_resident
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
 from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import model_graph
@@ -95,11 +95,48 @@ def unfolders(model: Potential, frame: Frame, graph: Graph) -> dict[str, Callabl
     from benchmarks.metatomic_flux import metatomic_flux
 
     route, one = UnfoldedRoute(model), np.zeros(frame.n_atoms, dtype=np.int64)
-    return {
+    runs = {
         "unfolded flux": lambda: route.potential_flux(graph, frame.velocities, one, 1),
         "unfolded virials": lambda: route.atomic_virial(graph),
-        "metatomic flux": lambda: metatomic_flux(model, frame),
     }
+    # metatomic runs what TorchScript compiles.
+    return runs | ({"metatomic flux": lambda: metatomic_flux(model, frame)} if _is_network(model) else {})
+
+
+def _is_network(model: Potential) -> bool:
+    return isinstance(model, EquivariantNetwork)
+
+
+def mace_model() -> Potential:
+    """A MACE model of ordinary size with random weights: 2 layers, 64 scalars and vectors, 5 Å, float64."""
+    import mace.modules as mace
+
+    # isort: split
+    from e3nn import o3
+
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    model = mace.ScaleShiftMACE(
+        r_max=5.0,
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=2,
+        interaction_cls=mace.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=mace.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        num_interactions=2,
+        num_elements=2,
+        hidden_irreps=o3.Irreps("64x0e+64x1o"),
+        MLP_irreps=o3.Irreps("16x0e"),
+        atomic_energies=np.zeros((1, 2)),
+        avg_num_neighbors=49.0,
+        atomic_numbers=list(ELEMENTS[:2]),
+        correlation=3,
+        gate=torch.nn.functional.silu,
+        atomic_inter_scale=1.0,
+        atomic_inter_shift=0.0,
+    )
+    torch.set_default_dtype(torch.float32)
+    return load_model(model.eval())
 
 
 def measure(model: Potential, frame: Frame, *, unfold: bool, repeats: int) -> dict[str, Any]:
@@ -126,10 +163,10 @@ def peak_of(task: str, model: Potential) -> float:
     small, large = crystal(1, elements[:2]), crystal(4, elements[:2])
     graph = build_graph(large, model.cutoff)
     contestants(model, small, build_graph(small, model.cutoff))[task]()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_resident()
     # Not `contestants`: it keeps a forward pass.
     energy_and_forces(model, graph) if task == "energy and forces" else AdjointRoute(model).atomic_virial(graph)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_resident() - before
 
 
 def run(model: str | None = None, repeats: int = 5) -> dict[str, Any]:
@@ -141,6 +178,7 @@ def run(model: str | None = None, repeats: int = 5) -> dict[str, Any]:
         cases = [{"model": model, **measure(loaded, frame, unfold=True, repeats=repeats)}]
     else:
         cases = [_network_case(*case, repeats=repeats) for case in CASES]
+        cases.append({"model": "MACE", **measure(mace_model(), crystal(4, ELEMENTS[:2]), unfold=False, repeats=3)})
     tasks = ("energy and forces", "virials")
     return {"cases": cases, "peak_mib": {task: peak_memory(task, model) for task in tasks}}
 

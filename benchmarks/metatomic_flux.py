@@ -82,7 +82,11 @@ def metatomic_flux(potential: Potential, frame: Frame) -> np.ndarray:
         supported_devices=["cpu"],
         dtype="float64",
     )
-    model = AtomisticModel(Wrapped(potential).eval(), ModelMetadata(), capabilities)
+    return flux_of(AtomisticModel(Wrapped(potential).eval(), ModelMetadata(), capabilities), frame)
+
+
+def flux_of(model: AtomisticModel, frame: Frame) -> np.ndarray:
+    """The same of a metatomic model."""
     system = System(
         types=torch.as_tensor(frame.numbers, dtype=torch.int32),
         positions=torch.as_tensor(frame.positions),

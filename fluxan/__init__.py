@@ -50,6 +50,8 @@ _HOMES = {
     "total_flux": "dataset",
 }
 
+_ROOMS = ("correlation", "greenkubo", "md", "neighbors", "potentials", "system", "trajectory", "units")
+
 __all__ = [
     "Correlator",
     "Flux",
@@ -75,7 +77,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home (PEP 562)."""
+    """Import a public name from its home, or a room by its own name (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"fluxan.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'fluxan' has no attribute {name!r}")
     value = getattr(import_module(f"fluxan.{_HOMES[name]}"), name)

@@ -12,21 +12,7 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.cli import main
 from tests.systems import argon_krypton
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command in this process; gives exit status, standard output and standard error."""
-
-    def runner(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fluxan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return runner
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 import fluxan
-from fluxan.cli import main
 from fluxan.potentials.equivariant import EquivariantNetwork
 from tests.message_passing import flux_oracle, jacobian_oracle, scaled_up
 from tests.potentials.adapters.agreement import system
@@ -19,22 +17,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch's opinion of how e3nn and MACE use it
     from tests.potentials.adapters.mace_models import ELEMENTS, mace_model, scripted
     from tests.potentials.adapters.metatomic_models import metatomic_model
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run the command line; exit status, standard output, standard error."""
-
-    def runner(*arguments):
-        status = 0
-        monkeypatch.setattr(sys, "argv", ["fluxan", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        return (status, *capsys.readouterr())
-
-    return runner
 
 
 @pytest.fixture(scope="module")

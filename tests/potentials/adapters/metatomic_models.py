@@ -13,7 +13,6 @@ from metatomic.torch import (
     NeighborListOptions,
     System,
 )
-from metatomic.torch.heat_flux import HeatFlux
 
 ELEMENTS = (1, 8)
 
@@ -99,25 +98,3 @@ def metatomic_model(*, length_unit="angstrom", unit="eV", names=("energy",), sam
         dtype="float64",
     )
     return AtomisticModel(TwoLayers(cutoff, **options).eval(), ModelMetadata(), capabilities)
-
-
-def metatomic_flux(model, frame):
-    """Potential flux and its convective part, (3,) eV Å/ps, by metatomic's `HeatFlux`; atoms are given no mass."""
-    system = System(
-        types=torch.as_tensor(frame.numbers, dtype=torch.int32),
-        positions=torch.as_tensor(frame.positions),
-        cell=torch.as_tensor(frame.cell),
-        pbc=torch.tensor([True, True, True]),
-    )
-    xyz = [Labels("xyz", torch.arange(3)[:, None])]
-    system.add_data("mass", _per_atom(torch.zeros(frame.n_atoms, 1, dtype=torch.float64), "mass", []))
-    system.add_data("velocity", _per_atom(torch.as_tensor(frame.velocities)[:, :, None] / 1000, "velocity", xyz))
-    output = {"heat_flux": ModelOutput(unit="eV*A/fs", sample_kind="system")}
-    flux = HeatFlux(model)([system], output, None)["heat_flux"].block().values
-    return 1000 * flux.detach().numpy().reshape(3)
-
-
-def _per_atom(values, name, components):
-    samples = Labels(["atoms"], torch.arange(len(values))[:, None])
-    block = TensorBlock(values, samples, components, Labels(name, torch.tensor([[0]])))
-    return TensorMap(Labels("_", torch.tensor([[0]])), [block])

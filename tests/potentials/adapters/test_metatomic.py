@@ -12,6 +12,7 @@ import torch
 from metatomic_ase import MetatomicCalculator
 
 import fluxan
+from benchmarks.metatomic_flux import flux_of
 from fluxan.errors import DependencyError, FileError, ModelError
 from fluxan.flux.check import choose_route
 from fluxan.md.ase import FluxanCalculator
@@ -19,7 +20,7 @@ from fluxan.neighbors import build_graph
 from fluxan.potentials.adapters import metatomic as adapter
 from fluxan.system import Frame
 from tests.potentials.adapters.agreement import assert_every_crossing_counts, assert_exact, system
-from tests.potentials.adapters.metatomic_models import ELEMENTS, metatomic_flux, metatomic_model
+from tests.potentials.adapters.metatomic_models import ELEMENTS, metatomic_model
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_half_list_is_unfolded(frame):
 
 
 def test_heat_flux_is_that_of_metatomic(eager, path, large):
-    expected = metatomic_flux(eager, large)
+    expected = flux_of(eager, large)
     for model in (eager, f"metatomic:{path}"):
         flux = fluxan.heat_flux(large, model)
         found = flux.potential.sum(axis=(0, 1)) + flux.convective.sum(axis=0)

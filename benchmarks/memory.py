@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LENGTHS = (100, 400, 2000)
+LENGTHS = (400, 2000, 8000)
 ROOT = Path(__file__).parents[1]
 
 CHILD = """
@@ -17,7 +17,7 @@ import fluxan
 from benchmarks.measure import peak_resident
 from benchmarks.systems import argon_crystal
 path, n_frames = sys.argv[1], int(sys.argv[2])
-frame = argon_crystal(6)
+frame = argon_crystal(4)
 fluxan.convert((frame.replace(time=0.01 * k) for k in range(n_frames)), path)
 fluxan.decompose(path, "shipped:ar", output=path + ".flux.nc", progress=False).close()
 print(peak_resident())
@@ -25,7 +25,7 @@ print(peak_resident())
 
 
 def run() -> dict[str, Any]:
-    """Peak resident memory, MiB, by number of frames of 864 atoms."""
+    """Peak resident memory, MiB, by number of frames of 256 atoms."""
     peaks = {}
     with tempfile.TemporaryDirectory() as folder:
         for n_frames in LENGTHS:
@@ -37,5 +37,5 @@ def run() -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """Lay the result out as lines to read."""
-    lines = [f"  {n_frames:>6} frames of 864 atoms  {peak:7.0f} MiB" for n_frames, peak in result["peak_mib"].items()]
+    lines = [f"  {n_frames:>6} frames of 256 atoms  {peak:7.0f} MiB" for n_frames, peak in result["peak_mib"].items()]
     return "\n".join([*lines, f"  growth over a {max(LENGTHS) // min(LENGTHS)} x longer file {result['growth']:7.1%}"])

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import fields
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -95,18 +95,6 @@ def decompose(
     return sink.dataset()
 
 
-class Sink(Protocol):
-    """Where rows go."""
-
-    n_frames: int
-
-    def frame_sha256(self, frame: int) -> int:
-        """What is stored of a frame's SHA-256."""
-
-    def write(self, rows: Sequence[Row]) -> None:
-        """Take the rows of a chunk."""
-
-
 class Job:
     """One trajectory through one model, in chunks whose borders depend on the frame index alone."""
 
@@ -151,7 +139,7 @@ class Job:
             "model": getattr(self.model, "describe", lambda: None)() or type(self.model).__name__,
         }
 
-    def chunks(self, sink: Sink) -> Iterator[list[Row]]:
+    def chunks(self, sink: MemorySink | FileSink) -> Iterator[list[Row]]:
         """Rows of chunk after chunk, beginning behind what the sink holds; a fault comes after the rows before it."""
         neighbors = NeighborList(self.model.cutoff)
         rows: list[Row] = []
@@ -170,14 +158,14 @@ class Job:
         if rows:
             yield rows
 
-    def _frames(self, sink: Sink) -> Iterator[tuple[int, Frame]]:
+    def _frames(self, sink: MemorySink | FileSink) -> Iterator[tuple[int, Frame]]:
         """Frames behind those that are done, numbered as in the file."""
         done = sink.n_frames
         frames = read_ahead(self.trajectory.frames(start=max(0, done - 1)))
         with closing(frames):
-            if done:
+            if isinstance(sink, FileSink) and done:
                 last = next(frames, None)
-                if last is None or frame_sha256(last) != sink.frame_sha256(done - 1):
+                if last is None or frame_sha256(last) != sink.last_sha256():
                     raise OutputError(
                         f"cannot resume: frame {done - 1} of {self.trajectory.name} is not the one the output was made "
                         "from; give the same trajectory, or another output"
@@ -188,14 +176,15 @@ class Job:
 
     def _row(self, index: int, frame: Frame, neighbors: NeighborList) -> Row:
         try:
-            self._warn_once(frame)
+            temperature = frame.temperature
+            self._warn_once(frame, temperature)
             flux = self.evaluator.flux(frame, neighbors.graph(frame))
         except (InputError, ModelError) as error:
             raise type(error)(f"{self.trajectory.name}, frame {index}: {error}") from error
         volume = np.nan if frame.volume is None else frame.volume
-        return Row(flux, frame.time, volume, frame.temperature, frame_sha256(frame))
+        return Row(flux, frame.time, volume, temperature, frame_sha256(frame))
 
-    def _warn_once(self, frame: Frame) -> None:
+    def _warn_once(self, frame: Frame, temperature: float) -> None:
         """Warn of what makes later numbers wrong without making this flux wrong."""
         gap = frame.time - self._last_time - self.time_step
         # Times are often stored in single precision.
@@ -207,7 +196,7 @@ class Job:
             )
         self._last_time = frame.time
         drift = drift_energy(frame)
-        if drift > MOST_DRIFT * BOLTZMANN * frame.temperature:
+        if drift > MOST_DRIFT * BOLTZMANN * temperature:
             self._say(
                 "drift",
                 f"the centre of mass moves, with {drift:.3g} eV at {frame.time:g} ps; "
@@ -228,10 +217,6 @@ class MemorySink:
         self._chunks: list[dict[str, np.ndarray]] = []
         self._attributes: dict[str, object] = {}
         self.n_frames = 0
-
-    def frame_sha256(self, frame: int) -> int:
-        """What is stored of a frame's SHA-256."""
-        return int(np.concatenate([c["frame_sha256"] for c in self._chunks])[frame])
 
     def write(self, rows: Sequence[Row]) -> None:
         """Take the rows of a chunk."""
@@ -257,9 +242,9 @@ class FileSink:
         self._begun = resume and path.exists()
         self.n_frames = self._file.resume() if self._begun else 0
 
-    def frame_sha256(self, frame: int) -> int:
-        """What is stored of a frame's SHA-256."""
-        return self._file.frame_sha256(frame)
+    def last_sha256(self) -> int:
+        """What is stored of the SHA-256 of the last frame that is done."""
+        return self._file.frame_sha256(self.n_frames - 1)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write the rows of a chunk and sync."""
@@ -280,9 +265,7 @@ class FileSink:
 
 
 def drift_energy(frame: Frame) -> float:
-    """Kinetic energy of the centre of mass, eV; 0 where there are no velocities."""
-    if frame.velocities is None:
-        return 0.0
+    """Kinetic energy of the centre of mass, eV."""
     masses = np.asarray(frame.masses)
     momentum = masses @ frame.velocities
     return float(0.5 * MASS_VELOCITY2 * (momentum @ momentum) / masses.sum())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +13,8 @@ from fluxan.kernels import spectra
 
 from fluxan.correlation.layout import tiled, wanted_pairs
 from tests.kernels.levels import empty_levels
+from tests.kernels.simulator import ROOT, assert_passes_under_the_simulator
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parents[1]
 RNG = np.random.default_rng(1)
 
 
@@ -109,13 +105,7 @@ def test_multitau_with_chunks_that_hardly_hold_the_lags(n, start):
 
 
 def test_cuda_kernels_equal_those_of_the_cpu_under_the_simulator():
-    # The simulator is chosen when numba.cuda is imported: a process of its own.
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(FOLDER / "correlation_cuda_simulated.py")]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"\d+ passed", run.stdout)
-    assert "skipped" not in run.stdout
+    assert_passes_under_the_simulator("correlation_cuda_simulated.py")
 
 
 PTX_PROGRAM = """

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parents[1]
+from tests.kernels.simulator import ROOT, assert_passes_under_the_simulator
 
 
 def test_kernels_equal_naive_loops_under_the_simulator():
-    # The simulator is chosen when numba.cuda is imported: a process of its own.
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(FOLDER / "cuda_simulated.py")]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"\d+ passed", run.stdout)
-    assert "skipped" not in run.stdout
+    assert_passes_under_the_simulator("cuda_simulated.py")
 
 
 PTX_PROGRAM = """

@@ -140,6 +140,32 @@ def _with_unit(array: xarray.DataArray, name: str) -> xarray.DataArray:
     return array
 
 
+def check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
+    """The output's path, refused before any work when it cannot be written.
+
+    Raises
+    ------
+    InputError
+        Settings exclude each other.
+    OutputError
+        It exists and is neither to be resumed nor overwritten, or its folder is missing or not writable.
+    """
+    if resume and overwrite:
+        raise InputError("resume and overwrite exclude each other: continue the output, or replace it")
+    if output is None:
+        if resume:
+            raise InputError("resume=True needs output=, the file to continue")
+        return None
+    path = Path(output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
+    if path.exists() and not (resume or overwrite):
+        raise OutputError(f"{path} exists; resume it, overwrite it, or give another output")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: permission denied")
+    return path
+
+
 class FluxFile:
     """A flux file that is being written, or continued.
 
@@ -180,8 +206,8 @@ class FluxFile:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self._open()
 
-    def resume(self) -> int:
-        """Continue an existing file after its last whole chunk; returns how many frames stay.
+    def resume(self, *, frames: int | None = None) -> int:
+        """Continue an existing file after its last whole chunk, or after `frames`; returns how many frames stay.
 
         Raises
         ------
@@ -200,7 +226,10 @@ class FluxFile:
                         f"cannot resume {self.path}: it was begun with {name} = {theirs!r}, this job has {mine!r}; "
                         "give another output, or overwrite it"
                     )
-            self.n_frames = dataset.sizes["time"] // self.chunk * self.chunk
+            there = dataset.sizes["time"]
+        self.n_frames = there // self.chunk * self.chunk if frames is None else frames
+        if self.n_frames > there:
+            raise OutputError(f"cannot resume {self.path}: it holds {there} frames, {frames} were expected")
         self._open()
         return self.n_frames
 

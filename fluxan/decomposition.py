@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from contextlib import AbstractContextManager, closing
 from dataclasses import fields
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.dataset import FluxFile, Row, stack, to_xarray
+from fluxan.dataset import FluxFile, Row, check_output, stack, to_xarray
 from fluxan.errors import FluxanError, InputError, ModelError, OutputError, TrajectoryError
 from fluxan.flux.evaluate import FluxEvaluator
 from fluxan.neighbors import NeighborList
-from fluxan.potentials.fingerprint import model_sha256
 from fluxan.trajectory import as_trajectory, read_ahead
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
@@ -82,7 +80,7 @@ def decompose(
     FluxanError
         Its message says what is wrong, where, and what to do. Frames before a faulty one are kept.
     """
-    sink_path = _check_output(output, resume=resume, overwrite=overwrite)
+    sink_path = check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
     _refuse_same_file(sink_path, trajectory)
     module = _on_device(_find_model(trajectory, model), device)
@@ -102,7 +100,6 @@ class Job:
         self.trajectory = trajectory
         self.model = model
         self._groups = groups
-        self._route = route
         start = list(islice(trajectory.frames(), 2))
         if not start:
             raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
@@ -115,14 +112,7 @@ class Job:
 
     def identity(self) -> dict[str, object]:
         """Attributes that say which job this is; only the same job may continue a file."""
-        groups = hashlib.sha256(self.evaluator.groups.tobytes() + repr(self.evaluator.labels).encode())
-        return {
-            "model_sha256": model_sha256(self.model),
-            "trajectory_name": self.trajectory.name,
-            "groups_sha256": groups.hexdigest(),
-            "route_requested": self._route,
-            "chunk_frames": self.chunk,
-        }
+        return self.evaluator.identity() | {"trajectory_name": self.trajectory.name, "chunk_frames": self.chunk}
 
     def attributes(self, rows: Sequence[Row]) -> dict[str, object]:
         """Attributes known once the first chunk is done."""
@@ -278,24 +268,6 @@ def frame_sha256(frame: Frame) -> int:
         value = getattr(frame, field.name)
         digest.update(value.data if isinstance(value, np.ndarray) else repr(value).encode())
     return int.from_bytes(digest.digest()[:8], "little", signed=True)
-
-
-def _check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
-    """The output's path, refused before any work when it cannot be written."""
-    if resume and overwrite:
-        raise InputError("resume and overwrite exclude each other: continue the output, or replace it")
-    if output is None:
-        if resume:
-            raise InputError("resume=True needs output=, the file to continue")
-        return None
-    path = Path(output)
-    if path.is_dir() or not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
-    if path.exists() and not (resume or overwrite):
-        raise OutputError(f"{path} exists; resume it, overwrite it, or give another output")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: permission denied")
-    return path
 
 
 def _refuse_same_file(output: Path | None, trajectory: Trajectory) -> None:

@@ -7,6 +7,8 @@ more per Cartesian direction that starts from ``r_ij`` times those adjoints, giv
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,7 @@ from fluxan.flux.replicas import distinguish
 from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fluxan.flux.crossings import Crossing
     from fluxan.potentials.base import Potential
@@ -43,11 +45,8 @@ class AdjointRoute:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
         forward, n_atoms = self._forward(graph)
-        flux = np.empty((n_groups, n_groups, 3))
-        for owner in range(n_groups):
-            virial = forward.virial(_owners(groups == owner, forward))
-            cpu.virial_flux(to_numpy(virial)[:n_atoms], velocities, groups, flux[owner])
-        return to_numpy(forward.energies)[:n_atoms], flux
+        by_owner = (forward.adjoints(owners_of(groups == owner, forward)) for owner in range(n_groups))
+        return to_numpy(forward.energies)[:n_atoms], injected_flux(forward, by_owner, velocities, groups, n_groups)
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
@@ -64,6 +63,21 @@ class AdjointRoute:
     def _forward(self, graph: Graph) -> tuple[ForwardPass, int]:
         """One forward pass, of a repeated cell where senders could not be told from receivers."""
         return ForwardPass(self.model, model_graph(self.model, distinguish(graph))), graph.n_atoms
+
+
+def injected_flux(
+    forward: ForwardPass,
+    by_owner: Iterable[list[torch.Tensor | None]],
+    velocities: np.ndarray,
+    groups: np.ndarray,
+    n_groups: int,
+) -> np.ndarray:
+    """Virial flux (owners, carriers, 3) eV Å/ps from the adjoints of each owner's energies."""
+    flux = np.empty((n_groups, n_groups, 3))
+    for owner, adjoints in enumerate(by_owner):
+        virial = to_numpy(forward.virial(adjoints))[: len(groups)]
+        cpu.virial_flux(virial, velocities, groups, flux[owner])
+    return flux
 
 
 def differentiable_virial(model: Potential, graph: Graph) -> torch.Tensor:
@@ -101,41 +115,80 @@ class ForwardPass:
         In the model's dtype and on its device; senders and receivers differ somewhere.
     training : bool
         Make the results differentiable.
+    strained : bool
+        Let everything follow a strain too, for the stress; no value changes by that, to the last bit.
 
     Attributes
     ----------
     graph : Graph
         What the model was given: positions and edge vectors follow the displacements.
     displacements : (n_atoms, 3), zeros that require gradients
+    strain : (3, 3), zeros that require gradients, or None
     energies : (n_atoms,) eV
     """
 
-    def __init__(self, model: Potential, graph: Graph, *, training: bool = False) -> None:
+    def __init__(self, model: Potential, graph: Graph, *, training: bool = False, strained: bool = False) -> None:
         self._differentiable = training
         self.displacements = torch.zeros_like(graph.positions, requires_grad=True)
         self.graph = _displace(graph, self.displacements)
+        self.strain: torch.Tensor | None = None
+        if strained:
+            self.strain = torch.zeros(3, 3).to(graph.positions).requires_grad_()
+            self.graph = _stretch(self.graph, torch.eye(3).to(self.strain) + self.strain)
         self.energies = atomic_energies(model, self.graph, training=training)
-        self.crossings: Sequence[Crossing] = ()
-        self.hidden: tuple[str, ...] = ()
-        if self.energies.requires_grad:
-            self.crossings, self.hidden = find_crossings(
-                self.energies, self.displacements, senders=graph.senders, receivers=graph.receivers
-            )
 
-    def virial(self, owners: torch.Tensor | None = None) -> torch.Tensor:
-        """W_j, (n_atoms, 3, 3) eV, of the energies of some owners, (n_atoms,) weights; of all by default."""
-        return -self.inject(self.adjoints(owners), list(self.graph.r_ij.T)).transpose(0, 1)
+    @cached_property
+    def crossings(self) -> Sequence[Crossing]:
+        """Where data passes between the ends of edges."""
+        return self._found[0]
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What may hide more crossings, in words."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:
+        if not self.energies.requires_grad:
+            return (), ()
+        ends = {"senders": self.graph.senders, "receivers": self.graph.receivers}
+        return find_crossings(self.energies, self.displacements, **ends)
+
+    def virial(self, adjoints: list[torch.Tensor | None] | None = None) -> torch.Tensor:
+        """W_j, (n_atoms, 3, 3) eV, of the energies that left these adjoints; of all by default."""
+        adjoints = self.adjoints() if adjoints is None else adjoints
+        return -self.inject(adjoints, list(self.graph.r_ij.T)).transpose(0, 1)
 
     def adjoints(self, seeds: torch.Tensor | None = None) -> list[torch.Tensor | None]:
-        """Adjoints of Σ s_i U_i at the edge data of every crossing, by one plain backward pass."""
-        recorded: dict[Crossing, torch.Tensor | None] = {}
-        handles = [crossing.record(recorded) for crossing in self.crossings]
-        try:
+        """Adjoints of Σ s_i U_i at the edge data of every crossing, by one plain backward pass; s_i is 1 by default."""
+        with self.recording() as recorded:
             self.gradient(torch.ones_like(self.energies) if seeds is None else seeds)
+        return recorded
+
+    @contextmanager
+    def recording(self) -> Iterator[list[torch.Tensor | None]]:
+        """Have the one backward pass inside the context leave its adjoints at every crossing in a list."""
+        found: dict[Crossing, torch.Tensor | None] = {}
+        recorded: list[torch.Tensor | None] = []
+        handles = [crossing.record(found) for crossing in self.crossings]
+        try:
+            yield recorded
         finally:
             for handle in handles:
                 handle.remove()
-        return [recorded.get(crossing) for crossing in self.crossings]
+        recorded += [found.get(crossing) for crossing in self.crossings]
+
+    def derivatives(self, *, edges: bool = False, keep: bool = False) -> tuple[torch.Tensor, ...]:
+        """Derivatives of Σ U_i by one backward pass: displacements, strain (where strained), edge vectors on request.
+
+        With `keep` further backward passes may follow.
+        """
+        inputs = [self.displacements] + ([] if self.strain is None else [self.strain])
+        inputs += [self.graph.r_ij] if edges else []
+        if not self.energies.requires_grad:
+            return tuple(torch.zeros_like(x) for x in inputs)
+        total = self.energies.sum()
+        return torch.autograd.grad(total, inputs, retain_graph=keep, allow_unused=True, materialize_grads=True)
 
     def gradient(self, seeds: torch.Tensor) -> torch.Tensor:
         """Gradient of Σ s_i U_i on the displacements, (n_atoms, 3) eV/Å."""
@@ -170,7 +223,15 @@ def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:
     return graph.replace(positions=graph.positions + displacements, r_ij=r_ij)
 
 
-def _owners(mask: np.ndarray, forward: ForwardPass) -> torch.Tensor:
+def _stretch(graph: Graph, stretch: torch.Tensor) -> Graph:
+    return graph.replace(
+        positions=graph.positions @ stretch,
+        cell=None if graph.cell is None else graph.cell @ stretch,
+        r_ij=graph.r_ij @ stretch,
+    )
+
+
+def owners_of(mask: np.ndarray, forward: ForwardPass) -> torch.Tensor:
     """1 for owners, on every copy of the cell."""
     copies = len(forward.energies) // len(mask)
     return torch.as_tensor(np.tile(mask, copies)).to(forward.energies)

@@ -36,8 +36,8 @@ SMALL = 20_000
 ENOUGH = 8
 
 
-class Route(Protocol):
-    """One way to the potential flux and the atomic virials of a model."""
+class FluxSource(Protocol):
+    """What gives the potential flux of a graph."""
 
     name: str
 
@@ -45,6 +45,10 @@ class Route(Protocol):
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+
+
+class Route(FluxSource, Protocol):
+    """One way to the potential flux and the atomic virials of a model."""
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from fluxan.flux.energies import model_name
 from fluxan.groups import assign_groups
 from fluxan.kernels import cpu
 from fluxan.neighbors import build_graph
+from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
 from fluxan.system import Flux
 from fluxan.units import MASS_VELOCITY2
@@ -20,7 +22,7 @@ from fluxan.units import MASS_VELOCITY2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.flux.check import CheckReport, Route
+    from fluxan.flux.check import CheckReport, FluxSource, Route
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame, Graph
 
@@ -113,11 +115,14 @@ class FluxEvaluator:
 
     def flux(self, frame: Frame, graph: Graph) -> Flux:
         """Flux of a frame whose graph is at hand; the route is checked the first time."""
+        return self.flux_by(self.route_for(graph), frame, graph)
+
+    def flux_by(self, source: FluxSource, frame: Frame, graph: Graph) -> Flux:
+        """Flux of a frame from a route that was chosen already, or from what is kept of an evaluation."""
         if frame.velocities is None:
             raise InputError("there are no velocities; a heat flux needs them: give velocities= in Å/ps")
         n_groups = len(self.labels)
-        route = self.route_for(graph)
-        energies, potential = route.potential_flux(graph, frame.velocities, self.groups, n_groups)
+        energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
         kinetic, convective, velocity = (np.empty((n_groups, 3)) for _ in range(3))
         cpu.convection(
             frame.velocities, frame.masses, energies, self.groups, MASS_VELOCITY2, kinetic, convective, velocity
@@ -129,9 +134,17 @@ class FluxEvaluator:
             velocity=velocity,
             labels=self.labels,
             potential_energy=float(energies.sum()),
-            route=route.name,
+            route=source.name,
             self_check=str(self.report),
         )
+
+    def identity(self) -> dict[str, object]:
+        """Attributes that say which model, groups and route these are."""
+        return {
+            "model_sha256": model_sha256(self.model),
+            "groups_sha256": hashlib.sha256(self.groups.tobytes() + repr(self.labels).encode()).hexdigest(),
+            "route_requested": self._requested,
+        }
 
     def route_for(self, graph: Graph) -> Route:
         """The route, checked on the first graph with edges it is asked for."""

@@ -34,11 +34,7 @@ class LocalRoute:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
         graph, energies, g_ij = self.pair_forces(graph)
-        if graph.r_ij.is_cuda:
-            return energies, _flux_on_device(graph, g_ij, velocities, groups, n_groups)
-        flux = np.empty((n_groups, n_groups, 3))
-        cpu.pair_flux(*_edges(graph, g_ij), velocities, groups, flux)
-        return energies, flux
+        return energies, edge_flux(graph, g_ij, velocities, groups, n_groups)
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
@@ -52,8 +48,19 @@ class LocalRoute:
         graph = model_graph(self.model, graph)
         closed = closed_form(self.model, graph)
         energies, g_ij = closed if closed is not None else pair_forces_by_autograd(self.model, graph)
-        _refuse_non_finite(self.model, graph, energies, g_ij)
+        refuse_non_finite(self.model, graph, energies, g_ij)
         return graph, energies.detach().to(device="cpu", dtype=torch.float64).numpy(), g_ij
+
+
+def edge_flux(
+    graph: Graph, g_ij: torch.Tensor, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+) -> np.ndarray:
+    """Virial flux (owners, carriers, 3) eV Å/ps from pair forces, on the device where they are."""
+    if graph.r_ij.is_cuda:
+        return _flux_on_device(graph, g_ij, velocities, groups, n_groups)
+    flux = np.empty((n_groups, n_groups, 3))
+    cpu.pair_flux(*_edges(graph, g_ij), velocities, groups, flux)
+    return flux
 
 
 def _edges(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, ...]:
@@ -104,7 +111,8 @@ def pair_forces_by_autograd(model: torch.nn.Module, graph: Graph) -> tuple[torch
     return energies.detach(), g_ij
 
 
-def _refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:
+def refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:
+    """Raise ModelError where an energy or a pair force is not finite."""
     # One sum each: NaN and infinity survive it, and it costs a read of the array.
     if torch.isfinite(g_ij.sum()) and torch.isfinite(energies.sum()):
         return

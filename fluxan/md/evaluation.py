@@ -1,0 +1,218 @@
+"""One evaluation of a model for forces and flux: what moves the atoms pays for most of their heat flux."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fluxan.errors import InputError, ModelError
+from fluxan.flux.adjoint import ForwardPass, injected_flux, owners_of
+from fluxan.flux.energies import model_graph, model_name, to_numpy
+from fluxan.flux.local import closed_form, edge_flux, refuse_non_finite
+from fluxan.flux.replicas import distinguish
+from fluxan.neighbors import NeighborList
+
+if TYPE_CHECKING:
+    from fluxan.flux.check import FluxSource, Route
+    from fluxan.flux.evaluate import FluxEvaluator
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Flux, Frame, Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Forces:
+    """What moves atoms.
+
+    Attributes
+    ----------
+    energies : (n_atoms,) eV, one per atom
+    forces : (n_atoms, 3) eV/Å
+    virial : (3, 3) eV, derivative of the energy by strain: the stress times the volume
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+
+    @property
+    def energy(self) -> float:
+        """Potential energy, eV."""
+        return float(self.energies.sum())
+
+
+class Evaluation:
+    """Forces of frame after frame, and the heat flux of those that it is wanted of, from one evaluation each.
+
+    Pair forces that are at hand give the flux of a local model to the kernel; for a model that passes messages, the
+    forward pass and its first backward pass are kept, and the injected ones follow. The forces are the same bits
+    whether a flux is wanted or not.
+
+    Parameters
+    ----------
+    evaluator : FluxEvaluator
+        Says model, atoms, groups and route.
+
+    Attributes
+    ----------
+    evaluator : FluxEvaluator
+    """
+
+    def __init__(self, evaluator: FluxEvaluator) -> None:
+        self.evaluator = evaluator
+        self.neighbors = NeighborList(evaluator.model.cutoff)
+        self._frame: Frame | None = None
+        self._graph: Graph | None = None
+        self._kept: FluxSource | None = None
+
+    def reset(self) -> None:
+        """Forget earlier frames, so that what follows depends on the frames from here on alone."""
+        self.neighbors.reset()
+        self._frame = self._graph = self._kept = None
+
+    def at(self, frame: Frame, *, flux: bool = False) -> Forces:
+        """Energies, forces and virial of a frame; velocities are not needed.
+
+        Parameters
+        ----------
+        frame : Frame
+        flux : keep what the flux of the same positions needs
+
+        Raises
+        ------
+        ModelError
+            The model fails, or gives something that is not finite; see `fluxan.heat_flux` too where a flux is wanted.
+        """
+        self._kept = self._graph = self._frame = None  # before the next evaluation takes memory
+        graph = self.neighbors.graph(frame)
+        route = self.evaluator.route_for(graph) if flux else None
+        forces, kept = _evaluate(self.evaluator.model, graph, route)
+        _require_finite(self.evaluator.model, forces)
+        self._frame, self._graph, self._kept = frame, graph, kept
+        return forces
+
+    def flux(
+        self, velocities: np.ndarray, masses: np.ndarray | None = None, *, evaluator: FluxEvaluator | None = None
+    ) -> Flux:
+        """Heat flux at the positions of the frame before; one that was not announced costs an evaluation of its own.
+
+        Parameters
+        ----------
+        velocities : (n_atoms, 3), Å/ps, of the same instant as the positions
+        masses : (n_atoms,) u, the frame's by default
+        evaluator : of other groups than the evaluation's own, for the same model and route
+
+        Raises
+        ------
+        InputError
+            No frame was evaluated before.
+        ModelError
+            See `fluxan.heat_flux`.
+        """
+        if self._frame is None or self._graph is None:
+            raise InputError("there is no evaluation yet whose flux could be given: ask for forces first")
+        evaluator = evaluator or self.evaluator
+        masses = self._frame.masses if masses is None else masses
+        moving = self._frame.replace(velocities=velocities, masses=masses)
+        chosen = evaluator.route_for(self._graph)
+        return evaluator.flux_by(self._kept or chosen, moving, self._graph)
+
+
+class KeptPairForces:
+    """Local route whose pair forces are at hand."""
+
+    name = "local"
+
+    def __init__(self, graph: Graph, energies: np.ndarray, g_ij: torch.Tensor) -> None:
+        self._graph, self._energies, self._g_ij = graph, energies, g_ij
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+        return self._energies, edge_flux(self._graph, self._g_ij, velocities, groups, n_groups)
+
+
+class KeptForwardPass:
+    """Adjoint route whose forward pass and plain backward pass are at hand."""
+
+    name = "adjoint"
+
+    def __init__(self, forward: ForwardPass, adjoints: list[torch.Tensor | None], n_atoms: int) -> None:
+        self._forward, self._adjoints, self._n_atoms = forward, adjoints, n_atoms
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+        by_owner = self._by_owner(groups, n_groups)
+        flux = injected_flux(self._forward, by_owner, velocities, groups, n_groups)
+        return to_numpy(self._forward.energies)[: self._n_atoms], flux
+
+    def _by_owner(self, groups: np.ndarray, n_groups: int) -> list[list[torch.Tensor | None]]:
+        """Adjoints of every owner's energies; the last owner's are what the others leave of all, one pass less."""
+        found = [self._forward.adjoints(owners_of(groups == owner, self._forward)) for owner in range(n_groups - 1)]
+        return [*found, [_less(total, parts) for total, *parts in zip(self._adjoints, *found, strict=True)]]
+
+
+def _less(total: torch.Tensor | None, parts: list[torch.Tensor | None]) -> torch.Tensor | None:
+    for part in parts:
+        if part is not None:
+            total = -part if total is None else total - part
+    return total
+
+
+def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, FluxSource | None]:
+    """Forces, and what the flux by a route would need of the same evaluation."""
+    seen = model_graph(model, graph)
+    formula = closed_form(model, seen)
+    if formula is not None:
+        forces, kept = _by_formula(model, seen, *formula)
+        return forces, kept if route is not None and route.name == "local" else None
+    if route is None or route.name == "unfolded":
+        forward = ForwardPass(model, seen, strained=True)
+        gradient, virial = forward.derivatives()
+        return _forces(forward, gradient, virial, graph.n_atoms), None
+    return _local(model, seen) if route.name == "local" else _adjoint(model, graph)
+
+
+def _by_formula(
+    model: Potential, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor
+) -> tuple[Forces, KeptPairForces]:
+    """From the model's own formula for its pair forces."""
+    refuse_non_finite(model, graph, energies, g_ij)
+    forces = torch.zeros_like(graph.positions)
+    forces.index_add_(0, graph.receivers, g_ij).index_add_(0, graph.senders, g_ij, alpha=-1)
+    virial = graph.r_ij.T @ g_ij
+    found = Forces(to_numpy(energies), to_numpy(forces), to_numpy(virial))
+    return found, KeptPairForces(graph, found.energies, g_ij)
+
+
+def _local(model: Potential, graph: Graph) -> tuple[Forces, KeptPairForces]:
+    forward = ForwardPass(model, graph, strained=True)
+    gradient, virial, g_ij = forward.derivatives(edges=True)
+    forces = _forces(forward, gradient, virial, graph.n_atoms)
+    return forces, KeptPairForces(graph, forces.energies, g_ij)
+
+
+def _adjoint(model: Potential, graph: Graph) -> tuple[Forces, KeptForwardPass]:
+    forward = ForwardPass(model, model_graph(model, distinguish(graph)), strained=True)
+    with forward.recording() as adjoints:
+        gradient, virial = forward.derivatives(keep=True)
+    return _forces(forward, gradient, virial, graph.n_atoms), KeptForwardPass(forward, adjoints, graph.n_atoms)
+
+
+def _forces(forward: ForwardPass, gradient: torch.Tensor, virial: torch.Tensor, n_atoms: int) -> Forces:
+    """Of the cell, where the forward pass saw several copies of it."""
+    copies = len(gradient) // n_atoms
+    energies = to_numpy(forward.energies)[:n_atoms]
+    return Forces(energies, -to_numpy(gradient)[:n_atoms], to_numpy(virial) / copies)
+
+
+def _require_finite(model: Potential, result: Forces) -> None:
+    finite = np.isfinite(result.forces).all(axis=1)
+    if not finite.all():
+        atom = int(np.argmin(finite))
+        raise ModelError(f"{model_name(model)} gives atom {atom} the force {result.forces[atom].tolist()}")

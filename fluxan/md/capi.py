@@ -1,0 +1,39 @@
+"""fluxan's kernels as C functions, for MD codes in C, C++ or Fortran that embed Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fluxan.errors import InputError
+
+
+def address(name: str) -> int:
+    """Address of a C function that runs a kernel of fluxan.
+
+    Parameters
+    ----------
+    name : {"pair_flux", "atomic_virial"}
+        The potential heat flux by owner and carrier, or the nine-component virial of every atom, from pair forces of a
+        local potential. ``fluxan.h`` (`include`) has the prototypes, with units, types and layout of every argument.
+
+    Returns
+    -------
+    int
+        To be cast to ``fluxan_pair_flux`` or ``fluxan_atomic_virial``. Valid while the interpreter lives; callable from
+        any thread, with or without the interpreter's lock.
+
+    Raises
+    ------
+    InputError
+        There is no such function.
+    """
+    from fluxan.kernels import capi
+
+    if name not in capi.SIGNATURES:
+        raise InputError(f"there is no C function {name!r}; there are {', '.join(capi.SIGNATURES)}")
+    return capi.c_function(name).address
+
+
+def include() -> str:
+    """Folder of ``fluxan.h``, for a compiler's ``-I``."""
+    return str(Path(__file__).parent)

@@ -1,0 +1,95 @@
+"""C functions of the CPU kernels: raw pointers in, a status out. Their prototypes are in ``fluxan/md/fluxan.h``.
+
+Unlike the kernels they check what they are given, since nobody else does, and name what is wrong by a status.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba import carray, types
+
+from .cpu import EDGES_PER_CHUNK, LANES, _atomic_virial_chunk, _largest_unsigned_chunk, _pair_flux_chunk
+from .jit import FLAGS, serial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OK, BAD_SIZE, BAD_INDEX, NOT_FINITE = 0, 1, 2, 3
+#: Its square times 3 fits into 32 bits.
+MOST_GROUPS = 2**15
+
+_SIZE, _INDICES, _REALS = types.int64, types.CPointer(types.int64), types.CPointer(types.float64)
+#: Arguments in the order of the header; every function returns a status.
+SIGNATURES = {
+    "pair_flux": (_SIZE,) * 3 + (_INDICES,) * 2 + (_REALS,) * 3 + (_INDICES, _REALS),
+    "atomic_virial": (_SIZE,) * 2 + (_INDICES,) + (_REALS,) * 3,
+}
+
+
+@cache
+def c_function(name: str) -> Any:
+    """Compile one of `SIGNATURES`; the object must live as long as its address is used, and does."""
+    function: Callable[..., Any] = {"pair_flux": _pair_flux, "atomic_virial": _atomic_virial}[name]
+    return numba.cfunc(types.int32(*SIGNATURES[name]), **FLAGS)(function)
+
+
+def _pair_flux(n_edges, n_atoms, n_groups, receivers, senders, r_ij, g_ij, velocities, groups, flux):
+    if n_edges < 0 or n_atoms < 0 or n_groups < 1 or n_groups > MOST_GROUPS:
+        return BAD_SIZE
+    return _checked_pair_flux(
+        carray(receivers, n_edges),
+        carray(senders, n_edges),
+        carray(r_ij, 3 * n_edges),
+        carray(g_ij, 3 * n_edges),
+        carray(velocities, 3 * n_atoms),
+        carray(groups, n_atoms),
+        n_groups,
+        carray(flux, 3 * n_groups * n_groups),
+    )
+
+
+def _atomic_virial(n_edges, n_atoms, senders, r_ij, g_ij, virial):
+    if n_edges < 0 or n_atoms < 0:
+        return BAD_SIZE
+    return _checked_atomic_virial(
+        carray(senders, n_edges),
+        carray(r_ij, (n_edges, 3)),
+        carray(g_ij, (n_edges, 3)),
+        carray(virial, (n_atoms, 3, 3)),
+    )
+
+
+@serial
+def _checked_pair_flux(receivers, senders, r_ij, g_ij, velocities, groups, n_groups, flux):
+    if not (_all_below(receivers, groups.size) and _all_below(senders, groups.size) and _all_below(groups, n_groups)):
+        return BAD_INDEX
+    owner_row, carrier_column = (groups * (3 * n_groups)).astype(np.uint32), (groups * 3).astype(np.uint32)
+    # The same chunks and the same order of sums as `cpu.pair_flux`: the same bits.
+    length = max(EDGES_PER_CHUNK, LANES * flux.size)
+    partial = np.empty(LANES * flux.size)
+    flux[:] = 0
+    for first in range(0, receivers.size, length):
+        last = min(first + length, receivers.size)
+        partial[:] = 0
+        _pair_flux_chunk(receivers, senders, r_ij, g_ij, velocities, owner_row, carrier_column, first, last, partial)
+        for lane in range(LANES):
+            flux += partial[lane * flux.size : (lane + 1) * flux.size]
+    return OK if np.isfinite(flux).all() else NOT_FINITE
+
+
+@serial
+def _checked_atomic_virial(senders, r_ij, g_ij, virial):
+    if not _all_below(senders, len(virial)):
+        return BAD_INDEX
+    _atomic_virial_chunk(senders, r_ij, g_ij, 0, senders.size, virial)
+    return OK if np.isfinite(virial).all() else NOT_FINITE
+
+
+@serial
+def _all_below(indices, limit):
+    # A negative index becomes a huge unsigned one; without any the largest is 0.
+    return indices.size == 0 or _largest_unsigned_chunk(indices, 0, indices.size) < np.uint64(limit)

@@ -107,6 +107,7 @@ class FluxEvaluator:
         require_route(route)
         refuse_unknown_elements(model, numbers)
         self.model = model
+        self.numbers = np.array(numbers)
         self.groups, self.labels = assign_groups(numbers, groups)
         self.report: CheckReport | None = None
         self._requested = route
@@ -121,6 +122,8 @@ class FluxEvaluator:
         """Flux of a frame from a route that was chosen already, or from what is kept of an evaluation."""
         if frame.velocities is None:
             raise InputError("there are no velocities; a heat flux needs them: give velocities= in Å/ps")
+        if frame.n_atoms != len(self.groups):
+            raise InputError(f"there are {frame.n_atoms} atoms, there were {len(self.groups)} before")
         n_groups = len(self.labels)
         energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
         kinetic, convective, velocity = (np.empty((n_groups, 3)) for _ in range(3))

@@ -1,168 +1,208 @@
-"""fluxan's models in ASE: energies, forces, stress and heat flux for any ASE workflow."""
+"""fluxan in ASE: the calculator of its models, and a recorder of heat fluxes for any dynamics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase import units
+from ase.md.md import MolecularDynamics
 
-from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
-from fluxan.flux.evaluate import FluxEvaluator, refuse_unknown_elements
-from fluxan.neighbors import NeighborList, build_graph
+from fluxan.errors import InputError, ModelError
+from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.recording import Recording
+from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
-from fluxan.system import Frame
-from fluxan.trajectory.memory import record_of_atoms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    import xarray
     from ase import Atoms
 
-    from fluxan.flux.check import CheckReport
-    from fluxan.system import Flux, Graph
+    from fluxan.correlation import Correlator
+    from fluxan.system import Flux, Frame
 
-PROPERTIES = ["energy", "free_energy", "energies", "forces", "stress", "heat_flux"]
+__all__ = ["FluxRecorder", "FluxanCalculator", "frame_of_atoms"]
 
 
-class FluxanCalculator(Calculator):
-    """An ASE calculator of a fluxan model.
+class FluxRecorder:
+    """Records the heat flux of atoms that any ASE dynamics moves: ``dyn.attach(recorder, interval=10)``.
 
-    Energies, forces and, for periodic atoms, stress come from one evaluation and one backward pass; the heat flux is
-    computed only when it is asked for (``calc.get_property("heat_flux", atoms)``), from the atoms' velocities.
+    Where the atoms' calculator is a `FluxanCalculator` of the same model, the flux comes from the evaluation that gave
+    the forces. Time is that of the dynamics that calls, or of `dynamics`; a recorder that is called by hand counts
+    frames, unless `time_step` is given. The atoms as they were recorded last are not recorded again: dynamics call
+    their observers before their first step too.
 
     Parameters
     ----------
+    atoms : ase.Atoms
     model : Potential or what `fluxan.load_model` takes
+        The calculator's by default.
+    output : path of a flux file to write, see `fluxan.decompose`
+    correlator : Correlator that fluxes are given to as they come
+        Of 3 channels (the total), 3 per group (carriers) or 3 per pair of groups (owner × carrier). Without `output`
+        nothing else is kept, and memory does not grow; without both, every flux is kept in memory.
+    groups : "element" or one label per atom
     route : {"auto", "local", "adjoint", "unfolded"}
-        How the flux is found, see `fluxan.heat_flux`.
-
-    Attributes
-    ----------
-    model : torch.nn.Module
-    results : dict
-        In ASE's units: energy and free_energy eV; energies (n_atoms,) eV, one per atom; forces (n_atoms, 3) eV/Å;
-        stress (6,) eV/Å³ in the order xx, yy, zz, yz, xz, xy, negative under compression; heat_flux (3,), total and
-        volume-extensive as everywhere in fluxan, in eV Å/ps.
+        For another calculator than ours; see `fluxan.heat_flux`.
+    time_step : time between calls, ps
+    dynamics : the dynamics whose time it is, where something else calls
+    overwrite : replace an existing output
 
     Raises
     ------
-    ModelError, FileError
-        See `fluxan.load_model`; when evaluated, see `fluxan.heat_flux`.
+    FluxanError
+        The model does not know an element, the output exists, the correlator has another number of channels.
     """
 
-    implemented_properties = PROPERTIES
-
-    def __init__(self, model: object, *, route: str = "auto") -> None:
-        super().__init__()
-        self.model = load_model(model)
-        self.route = route
-        self._neighbors = NeighborList(self.model.cutoff)
-        self._passed: dict[str, CheckReport] = {}
-
-    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """Return a result, computed if need be; velocities, which ASE does not watch, make a heat flux old."""
-        if atoms is not None and self.atoms is not None and _moves_otherwise(atoms, self.atoms):
-            self.results.pop("heat_flux", None)
-        return super().get_property(name, atoms, allow_calculation)
-
-    def calculate(
+    def __init__(
         self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
+        atoms: Atoms,
+        model: object = None,
+        *,
+        output: str | Path | None = None,
+        correlator: Correlator | None = None,
+        groups: str | Sequence[object] = "element",
+        route: str = "auto",
+        time_step: float | None = None,
+        dynamics: MolecularDynamics | None = None,
+        overwrite: bool = False,
     ) -> None:
-        """Fill `results`; ASE calls this."""
-        super().calculate(atoms, properties, system_changes)
-        refuse_unknown_elements(self.model, self.atoms.numbers)
-        if set(system_changes) - {"positions"}:
-            self._neighbors.reset()
-        if "heat_flux" in properties:
-            self.results["heat_flux"] = self.flux(self.atoms).total
-        if set(properties) != {"heat_flux"}:
-            frame = frame_of_atoms(self.atoms)
-            self.results.update(energies_forces_stress(self.model, self._neighbors.graph(frame), frame.volume))
+        self.atoms = atoms
+        calculator = _calculator_of(atoms, model)
+        if calculator is None:
+            if model is None and atoms.calc is None:
+                raise ModelError("the atoms have no calculator whose model could be used: give model=")
+            calculator = FluxanCalculator(atoms.calc if model is None else model, route=route)
+        self._calculator = calculator
+        self._evaluator = calculator.evaluator(atoms.numbers, groups=groups)
+        self._clock = Clock(dynamics, time_step)
+        self._recording = Recording(
+            self._evaluator,
+            name="ASE dynamics",
+            time_step=time_step,
+            output=output,
+            correlator=correlator,
+            overwrite=overwrite,
+        )
+        self._last: Frame | None = None
+        self._evaluations = -1
+        calculator.expect_flux(1)
 
-    def flux(self, atoms: Atoms, *, groups: str | Sequence[object] = "element") -> Flux:
-        """Heat flux of atoms that have velocities, split by owner and carrier, see `fluxan.heat_flux`.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-        groups : "element" or one label per atom
+    def __call__(self) -> None:
+        """Record the flux of the atoms as they are now.
 
         Raises
         ------
-        InputError, ModelError
-            See `fluxan.heat_flux`.
+        FluxanError
+            There are no velocities, atoms were added or lost, the flux is not finite, the disk is full.
         """
-        frame = frame_of_atoms(atoms)
-        evaluator = FluxEvaluator(self.model, frame.numbers, groups=groups, route=self.route, passed=self._passed)
-        return evaluator.flux(frame, build_graph(frame, self.model.cutoff))
+        time = self._clock.now()
+        frame = frame_of_atoms(self.atoms)
+        if self._last is not None and _same_atoms(frame, self._last):
+            return
+        recording = self._recording
+        if time is None and not recording.n_frames:
+            recording.time_unit = "frame"
+        if time is None and recording.time_unit == "ps":
+            raise InputError("this recorder takes its time from the dynamics that calls it, and now none does")
+        frame = frame.replace(time=time if recording.time_unit == "ps" else recording.n_frames)
+        recording.add(frame, self._flux(frame))
+        self._last = frame
+        self._announce()
+
+    def dataset(self) -> xarray.Dataset:
+        """What was recorded so far, as `fluxan.decompose` gives it.
+
+        Raises
+        ------
+        InputError
+            Nothing was recorded yet, or the correlator alone was fed.
+        """
+        return self._recording.dataset()
+
+    def flush(self) -> None:
+        """Put everything so far on the disk."""
+        self._recording.flush()
+
+    def close(self) -> None:
+        """Put everything on the disk and close the output."""
+        self._recording.close()
+
+    def _flux(self, frame: Frame) -> Flux:
+        current = self.atoms.calc
+        if isinstance(current, FluxanCalculator) and current is not self._calculator:
+            self._calculator = _calculator_of(self.atoms, self._calculator.model) or self._calculator
+        return self._calculator.flux_by(self._evaluator, frame, self.atoms)
+
+    def _announce(self) -> None:
+        """Tell the calculator at which evaluation the next flux is due, as far as the last two calls tell."""
+        now = self._calculator.n_evaluations
+        if self._evaluations >= 0 and now > self._evaluations:
+            self._calculator.expect_flux(now - self._evaluations)
+        self._evaluations = now
 
 
-def frame_of_atoms(atoms: Atoms) -> Frame:
-    """A frame from ASE atoms, in fluxan's units; open directions without a cell vector get one."""
-    record = record_of_atoms(atoms)
-    return Frame(
-        record.positions,
-        record.velocities,
-        None if record.cell is None else np.array(atoms.cell.complete()),
-        record.numbers,
-        record.masses,
-        pbc=record.pbc,
-    )
-
-
-def energies_forces_stress(model: torch.nn.Module, graph: Graph, volume: float | None) -> dict[str, Any]:
-    """Results in ASE's units and names, from one forward and one backward pass.
+class Clock:
+    """Time of a run in ps, from the dynamics that moves the atoms; it goes on where one dynamics follows another.
 
     Parameters
     ----------
-    model : Potential
-    graph : Graph
-        float64, on the CPU.
-    volume : float or None
-        Å³; without it there is no stress.
-
-    Raises
-    ------
-    ModelError
-        See `fluxan.flux.energies.atomic_energies`.
+    dynamics : whose time it is; what calls by default
+    time_step : time between calls, ps, instead
     """
-    graph = model_graph(model, graph)
-    displacements = torch.zeros_like(graph.positions, requires_grad=True)
-    strain = torch.zeros(3, 3).to(graph.positions).requires_grad_()
-    energies = atomic_energies(model, _deformed(graph, displacements, strain))
-    gradient, virial = torch.zeros_like(displacements), torch.zeros_like(strain)
-    if energies.requires_grad:
-        gradient, virial = torch.autograd.grad(
-            energies.sum(), (displacements, strain), allow_unused=True, materialize_grads=True
-        )
-    atomic = to_numpy(energies)
-    results: dict[str, Any] = {"energy": float(atomic.sum()), "energies": atomic, "forces": -to_numpy(gradient)}
-    results["free_energy"] = results["energy"]
-    if volume is not None:
-        results["stress"] = full_3x3_to_voigt_6_stress(to_numpy(virial) / volume)
-    return results
+
+    def __init__(self, dynamics: MolecularDynamics | None = None, time_step: float | None = None) -> None:
+        self._given, self._time_step = dynamics, time_step
+        self._last: tuple[MolecularDynamics, float] | None = None
+        self._time = 0.0
+        self._n_calls = 0
+
+    def now(self) -> float | None:
+        """Time of this call, ps; None where nothing tells it."""
+        if self._time_step is not None:
+            self._n_calls += 1
+            return (self._n_calls - 1) * self._time_step
+        dynamics = self._given or calling_dynamics()
+        if dynamics is None:
+            return None
+        time = dynamics.nsteps * dynamics.dt / (1e3 * units.fs)
+        if self._last is None:
+            self._time = time
+        else:
+            self._time += time - (self._last[1] if self._last[0] is dynamics else 0.0)
+        self._last = dynamics, time
+        return self._time
 
 
-def _deformed(graph: Graph, displacements: torch.Tensor, strain: torch.Tensor) -> Graph:
-    """Displace the atoms, then strain everything."""
-    stretch = torch.eye(3).to(strain) + strain
-    moves = displacements.index_select(0, graph.senders) - displacements.index_select(0, graph.receivers)
-    return graph.replace(
-        positions=(graph.positions + displacements) @ stretch,
-        cell=None if graph.cell is None else graph.cell @ stretch,
-        r_ij=(graph.r_ij + moves) @ stretch,
+def calling_dynamics() -> MolecularDynamics | None:
+    """The dynamics that is calling its observers right now: ASE does not tell them which."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self") if frame.f_code.co_name == "call_observers" else None
+        if isinstance(caller, MolecularDynamics):
+            return caller
+        frame = frame.f_back
+    return None
+
+
+def _calculator_of(atoms: Atoms, model: object) -> FluxanCalculator | None:
+    """The atoms' calculator where it is one of ours, of this model."""
+    calculator = atoms.calc
+    if not isinstance(calculator, FluxanCalculator):
+        return None
+    if model is None or model is calculator or model is calculator.model:
+        return calculator
+    same = model_sha256(load_model(model)) == model_sha256(calculator.model)
+    return calculator if same else None
+
+
+def _same_atoms(frame: Frame, last: Frame) -> bool:
+    return all(
+        np.array_equal(getattr(frame, name), getattr(last, name))
+        for name in ("positions", "velocities", "numbers", "cell")
+        if not getattr(frame, name) is getattr(last, name) is None
     )
-
-
-def _moves_otherwise(atoms: Atoms, before: Atoms) -> bool:
-    """Whether velocities are others than before."""
-    momenta = [a.arrays.get("momenta") for a in (atoms, before)]
-    if momenta[0] is None or momenta[1] is None:
-        return momenta[0] is not momenta[1]
-    return not np.array_equal(momenta[0] / atoms.get_masses()[:, None], momenta[1] / before.get_masses()[:, None])

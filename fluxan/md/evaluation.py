@@ -94,7 +94,7 @@ class Evaluation:
         return forces
 
     def flux(
-        self, velocities: np.ndarray, masses: np.ndarray | None = None, *, evaluator: FluxEvaluator | None = None
+        self, velocities: np.ndarray | None, masses: np.ndarray | None = None, *, evaluator: FluxEvaluator | None = None
     ) -> Flux:
         """Heat flux at the positions of the frame before; one that was not announced costs an evaluation of its own.
 

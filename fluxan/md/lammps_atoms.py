@@ -1,0 +1,173 @@
+"""What a running LAMMPS holds, as frames in fluxan's units: from its own memory, in the order of the atoms' ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.system import Frame
+from fluxan.trajectory.species import atomic_numbers, element_list
+from fluxan.units import KCAL_PER_MOL, TIME, VELOCITY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class LammpsUnits:
+    """A style of units of LAMMPS, as factors to Å/ps, ps and eV; lengths and masses are Å and u in all of them."""
+
+    velocity: float
+    time: float
+    energy: float
+
+
+UNITS = {
+    "metal": LammpsUnits(VELOCITY["A/ps"], TIME["ps"], 1.0),
+    "real": LammpsUnits(VELOCITY["A/fs"], TIME["fs"], KCAL_PER_MOL),
+}
+
+
+class LammpsAtoms:
+    """Atoms and box of a `lammps.lammps` object.
+
+    LAMMPS sorts its atoms now and then; frames have them in ascending order of their ids, always.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
+
+    Attributes
+    ----------
+    units : LammpsUnits
+    order : (n_atoms,) int, places in LAMMPS' arrays of the atoms of the last frame
+
+    Raises
+    ------
+    InputError
+        It is no LAMMPS, has no atoms or ids, runs on several MPI ranks, in two dimensions or in units other than metal
+        or real, or a type has no element.
+    """
+
+    def __init__(self, lmp: Any, elements: Sequence[str] | str) -> None:
+        _require_usable(lmp)
+        self.lmp = lmp
+        self.units = _units(lmp)
+        self._numbers = _numbers_of_types(elements, lmp.extract_setting("ntypes"))
+        self._tags = np.empty(0, dtype=np.int64)
+        self.order = np.empty(0, dtype=np.int64)
+        self._sort()
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of the atoms of the last frame, ascending, (n_atoms,)."""
+        return self._tags[self.order]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers as they are now, (n_atoms,)."""
+        return self._numbers[self._array("type")[self._sort()]]
+
+    @property
+    def step(self) -> int:
+        """LAMMPS' step."""
+        return self.lmp.extract_global("ntimestep")
+
+    @property
+    def timestep(self) -> float:
+        """Time per step, ps."""
+        return self.lmp.extract_global("dt") * self.units.time
+
+    @property
+    def time(self) -> float:
+        """Time since LAMMPS began to count, ps; the time step may have changed on the way."""
+        since = self.step - self.lmp.extract_global("atimestep")
+        return self.lmp.extract_global("atime") * self.units.time + since * self.timestep
+
+    def frame(self, *, moving: bool = True, time: float = 0.0) -> Frame:
+        """Atoms and box as they are now, copied out of LAMMPS' memory.
+
+        Parameters
+        ----------
+        moving : with velocities; they are those of a full step only while LAMMPS is not inside of one
+        time : ps
+
+        Raises
+        ------
+        InputError
+            Positions or velocities are not finite, or a mass is not set.
+        """
+        order = self._sort()
+        cell, periodic = self._box()
+        types = self._array("type")[order]
+        return Frame(
+            self._array("x")[order],
+            self._array("v")[order] * self.units.velocity if moving else None,
+            cell if any(periodic) else None,
+            self._numbers[types],
+            masses=self._masses(types, order),
+            time=time,
+            pbc=periodic,
+        )
+
+    def _array(self, name: str) -> np.ndarray:
+        """LAMMPS' own memory, without the ghost atoms behind the atoms themselves."""
+        return self.lmp.numpy.extract_atom(name)[: self.lmp.extract_setting("nlocal")]
+
+    def _sort(self) -> np.ndarray:
+        tags = self._array("id")
+        if not np.array_equal(tags, self._tags):
+            self._tags = tags.astype(np.int64)
+            self.order = np.argsort(self._tags, kind="stable")
+            if not (np.diff(self.ids) > 0).all():
+                raise InputError("LAMMPS' atoms have no ids of their own; leave out atom_modify id no")
+        return self.order
+
+    def _box(self) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
+        low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
+        x, y, z = np.subtract(high, low)
+        pbc = (bool(periodic[0]), bool(periodic[1]), bool(periodic[2]))
+        return np.array([[x, 0, 0], [xy, y, 0], [xz, yz, z]]), pbc
+
+    def _masses(self, types: np.ndarray, order: np.ndarray) -> np.ndarray:
+        if self.lmp.extract_setting("rmass_flag") == 1:
+            return self._array("rmass")[order]
+        return self.lmp.numpy.extract_atom("mass")[types]
+
+
+def _require_usable(lmp: Any) -> None:
+    if not all(hasattr(lmp, name) for name in ("command", "extract_setting", "numpy", "set_fix_external_callback")):
+        raise InputError(f"lmp is {type(lmp).__name__}, expected a lammps.lammps object")
+    if getattr(lmp, "lmp", None) is None:
+        raise InputError("this LAMMPS was closed; make another lammps.lammps()")
+    ranks = lmp.extract_setting("world_size")
+    if ranks > 1:
+        raise InputError(
+            f"LAMMPS runs on {ranks} MPI ranks, each with a part of the atoms; fluxan needs all of them: use one rank"
+        )
+    if lmp.extract_setting("box_exist") != 1 or lmp.get_natoms() < 1:
+        raise InputError("LAMMPS has no atoms yet: read or create them first (read_data, create_atoms, read_restart)")
+    if lmp.extract_setting("dimension") != 3:
+        raise InputError("LAMMPS runs in two dimensions; a heat flux is found in three: leave out dimension 2")
+
+
+def _units(lmp: Any) -> LammpsUnits:
+    style = lmp.extract_global("units")
+    if style not in UNITS:
+        raise InputError(f"LAMMPS' units are {style!r}; fluxan needs units {' or '.join(UNITS)}")
+    return UNITS[style]
+
+
+def _numbers_of_types(elements: Sequence[str] | str, n_types: int) -> np.ndarray:
+    """Atomic numbers by type, which counts from 1."""
+    names = element_list(elements)
+    if len(names) != n_types:
+        raise InputError(
+            f"LAMMPS has {n_types} atom types but elements names {len(names)} ({', '.join(names)}); "
+            f"name the element of every type, 1 to {n_types}, in order"
+        )
+    return np.concatenate([[0], atomic_numbers(names)])

@@ -1,0 +1,184 @@
+"""A model moves LAMMPS' atoms: energy, forces and virial through `fix external`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.md.evaluation import Evaluation
+from fluxan.md.lammps_atoms import LammpsAtoms
+from fluxan.potentials.fingerprint import model_sha256
+from fluxan.potentials.load import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from fluxan.flux.check import CheckReport
+    from fluxan.md.evaluation import Forces
+    from fluxan.system import Flux, Frame
+
+FIX = "fluxan"
+#: Methods of a `lammps.lammps` object that may run steps.
+RUNNING = ("command", "commands_list", "commands_string", "file")
+#: Styles whose energies and forces would come on top of the model's.
+FORCES = ("pair", "bond", "angle", "dihedral", "improper", "kspace")
+#: xx, yy, zz, xy, xz, yz: LAMMPS' order.
+COMPONENTS = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
+
+
+class Driver:
+    """A LAMMPS that is driven by a model, see `fluxan.md.lammps.drive`; ``with`` releases it at the end.
+
+    Attributes
+    ----------
+    lmp : lammps.lammps
+    model : Potential
+    route : how a recorder that shares the model's evaluations finds the flux
+    passed : reports of the checks that the model has passed, by route
+    """
+
+    def __init__(self, lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> None:
+        self._atoms = LammpsAtoms(lmp, elements)
+        self.lmp, self.model, self.route = lmp, load_model(model), route
+        self.passed: dict[str, CheckReport] = {}
+        evaluator = FluxEvaluator(self.model, self._atoms.numbers, route=route, passed=self.passed)
+        self._evaluation = Evaluation(evaluator)
+        self._evaluated: Frame | None = None
+        self._flux_step: int | None = None
+        self._fault: BaseException | None = None
+        _require_free(lmp)
+        self._take_over()
+
+    def run(self, steps: int) -> None:
+        """Run LAMMPS, as ``lmp.command(f"run {steps}")`` does.
+
+        Raises
+        ------
+        FluxanError
+            What went wrong in the model.
+        """
+        self.lmp.command(f"run {steps}")
+
+    def check(self) -> None:
+        """Raise what an evaluation raised, if one did, and let LAMMPS run again.
+
+        ``lmp.command`` and the other ways to give LAMMPS commands do so by themselves.
+        """
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            type(self.lmp).command(self.lmp, "timer timeout off")
+            raise fault
+
+    def release(self) -> None:
+        """Give LAMMPS back: no forces of the model any more."""
+        for name in RUNNING:
+            vars(self.lmp).pop(name, None)
+        if self.lmp.lmp is not None and self.lmp.has_id("fix", FIX):
+            self.lmp.command(f"unfix {FIX}")
+        if driver_of(self.lmp) is self:
+            del self.lmp.fluxan_driver
+
+    def __enter__(self) -> Self:
+        """The driver itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release LAMMPS."""
+        self.release()
+
+    def want_flux(self, step: int) -> None:
+        """Have the evaluation of a step to come keep what the flux needs."""
+        self._flux_step = step
+
+    def shares(self, model: object, route: str) -> bool:
+        """Whether a model and route are the driver's own."""
+        if route != self.route or not self.lmp.has_id("fix", FIX):
+            return False
+        return model is self.model or model_sha256(load_model(model)) == model_sha256(self.model)
+
+    def flux(self, frame: Frame, evaluator: FluxEvaluator) -> Flux | None:
+        """Flux of a frame from the evaluation that gave its forces; None where the last one was of another frame."""
+        last = self._evaluated
+        if last is None or not _same_place(last, frame):
+            return None
+        return self._evaluation.flux(frame.velocities, frame.masses, evaluator=evaluator)
+
+    def _take_over(self) -> None:
+        lmp = self.lmp
+        if lmp.extract_global("pair_style") == "none":
+            # Without a pair style LAMMPS keeps no ghost atoms, which some of its own computes need.
+            lmp.command(f"pair_style zero {self.model.cutoff}")
+            lmp.command("pair_coeff * *")
+        lmp.command(f"fix {FIX} all external pf/callback 1 1")
+        lmp.command(f"fix_modify {FIX} energy yes virial yes")
+        lmp.set_fix_external_callback(FIX, self._callback)
+        for name in RUNNING:
+            setattr(lmp, name, self._checked(getattr(lmp, name)))
+        lmp.fluxan_driver = self
+
+    def _checked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(*arguments: Any, **keywords: Any) -> Any:
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self.check()
+
+        return checked
+
+    def _callback(self, _caller: object, step: int, _n: int, _tags: np.ndarray, _x: np.ndarray, f: np.ndarray) -> None:
+        """Fill `f`; LAMMPS calls this at every step, and would swallow what it raises."""
+        if self._fault is None:
+            try:
+                self._give(self._evaluate(step), f)
+            except BaseException as fault:  # an interrupt too comes to light here
+                self._fault = fault
+                self.lmp.force_timeout()
+        if self._fault is not None:
+            f[:] = 0
+
+    def _evaluate(self, step: int) -> Forces:
+        self._evaluated = None
+        frame = self._atoms.frame(moving=False)
+        forces = self._evaluation.at(frame, flux=step == self._flux_step)
+        self._evaluated = frame
+        return forces
+
+    def _give(self, forces: Forces, f: np.ndarray) -> None:
+        unit, order, lmp = self._atoms.units.energy, self._atoms.order, self.lmp
+        f[order] = forces.forces / unit
+        energies = np.empty(len(order))
+        energies[order] = forces.energies / unit
+        lmp.fix_external_set_energy_global(FIX, forces.energy / unit)
+        lmp.numpy.fix_external_set_energy_peratom(FIX, energies)
+        # Ours is the derivative by strain; LAMMPS' has the sign of a pressure.
+        lmp.fix_external_set_virial_global(FIX, (-forces.virial / unit)[COMPONENTS])
+
+
+def driver_of(lmp: Any) -> Driver | None:
+    """What drives a LAMMPS, if a model of fluxan does."""
+    return getattr(lmp, "fluxan_driver", None)
+
+
+def _same_place(one: Frame, other: Frame) -> bool:
+    if one.cell is not None and other.cell is not None and not np.array_equal(one.cell, other.cell):
+        return False
+    return np.array_equal(one.positions, other.positions)
+
+
+def _require_free(lmp: Any) -> None:
+    if lmp.has_id("fix", FIX):
+        raise InputError(f"LAMMPS is driven by a model already (fix {FIX}): release() that driver first")
+    for kind in FORCES:
+        style = lmp.extract_global(f"{kind}_style")
+        if style not in (None, "none", "zero"):
+            raise InputError(
+                f"LAMMPS has {kind}_style {style}, whose forces would come on top of the model's; "
+                f"take it out ({kind}_style {'zero CUTOFF' if kind == 'pair' else 'none'})"
+            )

@@ -12,7 +12,7 @@ log b and log ω₀. The periodogram of a Gaussian series is gamma distributed a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.estimate import Spectrum
 
+# The numbers that `fluxan.kernels.modes` knows them by.
 FLOOR: Final = 0
 RELAXATION: Final = 1
 OSCILLATION: Final = 2
@@ -159,29 +160,18 @@ def spectrum_of(
     kinds: tuple[int, ...], parameters: NDArray[np.float64], angle: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Spectral density (B, n) and its derivatives (B, P, n) by the parameters (B, P)."""
+    from fluxan.kernels.modes import mode_spectrum
+
     derivatives = np.empty((*parameters.shape, angle.size))
-    total = np.zeros((parameters.shape[0], angle.size))
-    for kind, start in zip(kinds, starts(kinds), strict=True):
-        amplitude = np.exp(parameters[:, start, None])
-        if kind == FLOOR:
-            derivatives[:, start] = amplitude
-            total += amplitude
-            continue
-        sharpness = np.exp(parameters[:, start + 1, None])
-        centre = np.exp(parameters[:, start + 2, None]) if kind == OSCILLATION else 0.0
-        below, above = angle - centre, angle + centre
-        x, y = sharpness * np.sin(0.5 * below) ** 2, sharpness * np.sin(0.5 * above) ** 2
-        left, right = 1 / (1 + x), 1 / (1 + y)
-        density = 0.5 * amplitude * (left + right)
-        total += density
-        derivatives[:, start] = density
-        left *= left
-        right *= right
-        derivatives[:, start + 1] = -0.5 * amplitude * (x * left + y * right)
-        if kind == OSCILLATION:
-            slope = np.sin(below) * left - np.sin(above) * right
-            derivatives[:, start + 2] = 0.25 * amplitude * sharpness * centre * slope
-    return total, derivatives
+    density = np.empty((parameters.shape[0], angle.size))
+    numbers, half = np.array(kinds), _half(angle)
+    for row, out, slopes in zip(np.ascontiguousarray(parameters), density, derivatives, strict=True):
+        mode_spectrum(numbers, row, half, out, slopes)
+    return density, derivatives
+
+
+def _half(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([np.sin(0.5 * angle), np.cos(0.5 * angle)])
 
 
 class _Prior:
@@ -208,98 +198,28 @@ class _Prior:
         for row, (weights, *_) in zip(self._rows, terms, strict=True):
             for index, weight in weights.items():
                 row[index] = weight
-        self._centres, self._widths, self._sides = np.array([term[1:] for term in terms]).T
-        self._norm = np.log(self._widths[self._sides == 0]).sum()
+        columns = np.array([term[1:] for term in terms]).T
+        self._centres, self._widths, self._sides = map(np.ascontiguousarray, columns)
+        self.norm = float(np.log(self._widths[self._sides == 0]).sum())
 
-    def __call__(
-        self, parameters: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Log density (B,), gradient (B, P) and precision (B, P, P)."""
-        off = (parameters @ self._rows.T - self._centres) / self._widths
-        acts = (self._sides == 0) | (off * self._sides > 0)
-        off = np.where(acts, off, 0.0)
-        weighted = self._rows / self._widths[:, None]
-        value = -0.5 * (off**2).sum(1) - self._norm
-        return value, -off @ weighted, np.einsum("bt,tp,tq->bpq", acts.astype(float), weighted, weighted)
+    @property
+    def terms(self) -> tuple[NDArray[np.float64], ...]:
+        """Rows (n_terms, P), centres, widths and sides (n_terms,); side 0 is no wall."""
+        return self._rows, self._centres, self._widths, self._sides
 
 
 def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band, *, pull: Pull | None = None) -> Fit:
     """Climb from ``parameters`` (B, P) to the posterior's maximum by damped Fisher scoring (Levenberg–Marquardt)."""
+    from fluxan.kernels.modes import climb
+
     prior = _Prior(kinds, band)
-    best = _evaluate(kinds, parameters, band, prior)
-    damping = np.full(len(parameters), 1e-2)
-    live = np.ones(len(parameters), dtype=bool)
-    diagonal = np.arange(parameters.shape[1])
-    for _ in range(_MAX_ITERATIONS):
-        precision, slope, height = best.precision, best.slope, best.log_posterior
-        if pull is not None:
-            precision, slope, height = _pulled(best, pull)
-        damped = precision.copy()
-        damped[:, diagonal, diagonal] *= 1 + damping[:, None]
-        step = np.clip(np.linalg.solve(damped, slope[..., None])[..., 0], -_MAX_STEP, _MAX_STEP)
-        trial = _evaluate(kinds, best.parameters + step * live[:, None], band, prior)
-        gain = (trial.log_posterior if pull is None else _pulled(trial, pull)[2]) - height
-        better = live & (gain > 0)
-        best = best.where(better, trial)
-        damping = np.where(better, 0.2 * damping, 8 * damping + 1e-3)
-        live &= ~((better & (gain < _TOLERANCE)) | (damping > 1e4))
-        if not live.any():
-            break
-    log_zero, gradient = _log_zero(kinds, best.parameters)
-    return Fit(kinds, best.parameters, best.log_posterior, best.log_likelihood, best.precision, log_zero, gradient)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Everything one step needs, for a batch."""
-
-    kinds: tuple[int, ...]
-    parameters: NDArray[np.float64]
-    log_posterior: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
-    slope: NDArray[np.float64]
-    precision: NDArray[np.float64]
-
-    def where(self, better: NDArray[np.bool_], other: _Point) -> _Point:
-        """Take ``other`` where it is better."""
-        if better.all():
-            return other
-        names = ("parameters", "log_posterior", "log_likelihood", "slope", "precision")
-        chosen = {}
-        for name in names:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            chosen[name] = np.where(better.reshape(-1, *(1,) * (mine.ndim - 1)), theirs, mine)
-        return replace(self, **chosen)
-
-
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # A step too far gains nothing and is taken back.
-def _evaluate(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band, prior: _Prior) -> _Point:
-    density, derivatives = spectrum_of(kinds, parameters, band.angle)
-    ratio = band.density / density
-    relative = derivatives / density[:, None]
-    weighted = relative * band.shape
-    log_prior, prior_slope, prior_precision = prior(parameters)
-    likelihood = -(np.log(density) + ratio) @ band.shape
-    return _Point(
-        kinds,
-        parameters,
-        likelihood + log_prior,
-        likelihood,
-        (weighted @ (ratio - 1)[..., None])[..., 0] + prior_slope,
-        weighted @ relative.transpose(0, 2, 1) + prior_precision,
-    )
-
-
-def _log_zero(
-    kinds: tuple[int, ...], parameters: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    density, derivatives = spectrum_of(kinds, parameters, np.zeros(1))
-    return np.log(density[:, 0]), derivatives[..., 0] / density
-
-
-def _pulled(point: _Point, pull: Pull) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    log_zero, gradient = _log_zero(point.kinds, point.parameters)
-    off = pull.target - log_zero
-    precision = point.precision + pull.strength * gradient[:, :, None] * gradient[:, None, :]
-    slope = point.slope + pull.strength * off[:, None] * gradient
-    return precision, slope, point.log_posterior - 0.5 * pull.strength * off**2
+    found = np.array(parameters, dtype=np.float64, order="C")
+    n_starts, size = found.shape
+    values, precision = np.empty((n_starts, 3)), np.zeros((n_starts, size, size))
+    target, strength = (np.zeros(n_starts), 0.0) if pull is None else (pull.target, float(pull.strength))
+    limits = (_MAX_STEP, float(_MAX_ITERATIONS), _TOLERANCE)
+    numbers, half = np.array(kinds), _half(band.angle)
+    climb(numbers, half, band.density, band.shape, *prior.terms, target, strength, limits, found, values, precision)
+    density, derivatives = spectrum_of(kinds, found, np.zeros(1))
+    gradient = derivatives[..., 0] / density
+    return Fit(kinds, found, values[:, 0] - prior.norm, values[:, 1], precision, np.log(density[:, 0]), gradient)

@@ -40,7 +40,7 @@ _NEGLIGIBLE: Final = 5.0
 # corner is not this many times the lowest frequency. Evidence alone merges close relaxations, which makes S(0) too low
 # and its error too small, and takes an accident of the lowest frequencies for a slow mode once in a hundred runs.
 _SEVERAL_ODDS: Final = 2.5
-_SLOW_ODDS: Final = -4.0
+_SLOW_ODDS: Final = -6.0
 _WELL_RESOLVED: Final = 20.0
 # Power of the nuisance parameters' determinant: it leaves a trace of Jeffreys' prior. This and the odds were set on
 # the series of benchmarks/zero_frequency.py.

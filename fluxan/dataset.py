@@ -233,6 +233,15 @@ class FluxFile:
         self._open()
         return self.n_frames
 
+    def annotate(self, attributes: Mapping[str, object]) -> None:
+        """Give the file that is continued these attributes, where it has others."""
+        with NETCDF_LOCK:
+            there = {name: self._file.getncattr(name) for name in self._file.ncattrs()}
+            changed = {name: value for name, value in attributes.items() if there.get(name) != value}
+            if changed:
+                self._file.setncatts(changed)
+                self._file.sync()
+
     def frame_sha256(self, frame: int) -> int:
         """What is stored of a frame's SHA-256."""
         return int(self._file["frame_sha256"][frame])

@@ -43,7 +43,8 @@ class Recording:
         diagonal). Without `output` nothing else is kept; without both, everything is kept in memory.
     overwrite : replace an existing output
     resume : continue an existing output behind all its frames, or behind so many
-    attributes : further attributes of the Dataset
+    chunk : frames per chunk of the file, by the number of atoms by default
+    attributes : further attributes of the Dataset; a continued output takes these over
 
     Attributes
     ----------
@@ -69,11 +70,12 @@ class Recording:
         correlator: Correlator | None = None,
         overwrite: bool = False,
         resume: bool | int = False,
+        chunk: int | None = None,
         attributes: Mapping[str, object] | None = None,
     ) -> None:
         self.name, self.time_unit, self.correlator = name, time_unit, correlator
         self.n_frames = 0
-        self.chunk = max(2, min(CHUNK_FRAMES, CHUNK_ATOMS // len(evaluator.groups)))
+        self.chunk = chunk or max(2, min(CHUNK_FRAMES, CHUNK_ATOMS // len(evaluator.groups)))
         self._evaluator, self._time_step, self._attributes = evaluator, time_step, dict(attributes or {})
         self._rows: list[Row] = []
         self._kept: list[dict[str, np.ndarray]] = []
@@ -88,6 +90,7 @@ class Recording:
         self._begun = False
         if self._file is not None and resume is not False and self._file.path.exists():
             self.n_frames = self._file.resume(frames=None if resume is True else resume)
+            self._file.annotate(self._attributes)
             self._begun = True
 
     @property

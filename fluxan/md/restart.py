@@ -1,0 +1,110 @@
+"""Restart files of a run: everything that the rest of it depends on, in one file that is put in place by renaming."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import FileError, OutputError
+
+if TYPE_CHECKING:
+    from fluxan.correlation import Correlator
+
+SCHEMA = "fluxan restart 1"
+
+
+@dataclass
+class Restart:
+    """A moment of a run.
+
+    Attributes
+    ----------
+    phase : "thermalise" or "produce"
+    step : steps done in this phase
+    n_frames : frames in the flux file
+    positions, momenta : (n_atoms, 3), in ASE's units
+    random : state of the thermostat's random numbers
+    correlator : what it has seen
+    settings : that must not change when the run is continued, by name
+    """
+
+    phase: str
+    step: int
+    n_frames: int
+    positions: np.ndarray
+    momenta: np.ndarray
+    random: dict[str, Any]
+    correlator: Correlator
+    settings: dict[str, object]
+
+    def save(self, path: Path) -> None:
+        """Write the file; one that was there before stays until this one is complete.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        """
+        facts = {"schema": SCHEMA, "phase": self.phase, "step": self.step, "n_frames": self.n_frames}
+        facts |= {"random": self.random, "settings": self.settings}
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                np.savez(
+                    file,
+                    facts=np.array(json.dumps(facts)),
+                    positions=self.positions,
+                    momenta=self.momenta,
+                    correlator=np.frombuffer(_packed(self.correlator), dtype=np.uint8),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Restart:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileError
+            Missing, foreign, of another version, or damaged.
+        """
+        try:
+            # Read whole: a zip file checks its checksums on the way.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ("facts", "positions", "momenta", "correlator")}
+            facts = json.loads(str(arrays.pop("facts")))
+            if facts.pop("schema") != SCHEMA:
+                facts = {}  # of another version: it lacks what this one needs
+            packed = arrays.pop("correlator").tobytes()
+            return cls(**facts, **arrays, correlator=_unpacked(packed))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise FileError(f"{path} is no restart file that can be read: {error}") from error
+
+
+def _packed(correlator: Correlator) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state.nc"
+        correlator.save(path)
+        return path.read_bytes()
+
+
+def _unpacked(content: bytes) -> Correlator:
+    from fluxan.correlation import Correlator
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state.nc"
+        path.write_bytes(content)
+        return Correlator.load(path)

@@ -1,0 +1,275 @@
+"""A run of molecular dynamics that records its heat flux, and that continues after any interruption to the same bits.
+
+A run is cut into blocks of whole chunks of the flux file. At the start of each the list of neighbours is made anew and
+a thermostat begins from its random numbers alone, whether the run was interrupted there or not: so what follows depends
+on the restart file alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import ase
+import numpy as np
+from ase import units
+from ase.constraints import FixCom
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.verlet import VelocityVerlet
+
+from fluxan.correlation import Correlator
+from fluxan.errors import InputError, OutputError
+from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.recording import Recording
+from fluxan.md.restart import Restart
+from fluxan.units import MASS_VELOCITY2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fluxan.md.settings import Settings
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Frame
+
+#: Longest lag of the correlation functions, in frames: the multi-tau scheme makes long lags cheap.
+LONGEST_LAG: Final = 4096
+
+
+class Run:
+    """One run, begun or continued.
+
+    Parameters
+    ----------
+    frame : Frame
+        Where to start; velocities, if there are any, are taken where nothing is thermalised.
+    model : Potential
+    settings : Settings
+    output : path of the flux file; `restart_path` and `correlation_path` lie beside it
+    groups : "element" or one label per atom
+    route : see `fluxan.heat_flux`
+    resume : continue where the restart file is; without one, begin
+    overwrite : replace what is there
+
+    Attributes
+    ----------
+    stop : set it, e.g. from a signal's handler, and the run ends after the present step
+    n_frames : fluxes in the file
+
+    Raises
+    ------
+    InputError
+        The run that is to be continued had other settings.
+    OutputError
+        There is an output already, or it cannot be written.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        model: Potential,
+        settings: Settings,
+        *,
+        output: str | Path,
+        groups: str | list[str] = "element",
+        route: str = "auto",
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.settings, self.output, self.stop = settings, Path(output), False
+        self.atoms = _atoms(frame)
+        self.atoms.calc = self._calculator = FluxanCalculator(model, route=route)
+        self._evaluator = self._calculator.evaluator(self.atoms.numbers, groups=groups)
+        self._random = np.random.default_rng(settings.seed)
+        self._fixed = settings.fixed() | self._evaluator.identity() | {"structure_sha256": _structure_sha256(frame)}
+        known = self._find(resume=resume, overwrite=overwrite)
+        fresh = Correlator(
+            3 * len(self._evaluator.labels),
+            max_lag=LONGEST_LAG,
+            scheme="multitau",
+            pairs="same-xyz",
+            time_step=settings.frame_step,
+        )
+        self.phase, self.step = "thermalise", 0
+        self._recording = Recording(
+            self._evaluator,
+            name=f"{settings.ensemble} run",
+            time_step=settings.frame_step,
+            output=self.output,
+            correlator=fresh if known is None else known.correlator,
+            overwrite=overwrite,
+            resume=False if known is None else known.n_frames,
+            chunk=settings.checkpoint_every,
+            attributes={"frames_planned": settings.n_frames, "ensemble": settings.ensemble},
+        )
+        if known is None:
+            self._begin(frame)
+        else:
+            self._take(known)
+
+    @property
+    def n_frames(self) -> int:
+        """Fluxes in the file."""
+        return self._recording.n_frames
+
+    @property
+    def restart_path(self) -> Path:
+        """Where the restart file is."""
+        return self.output.with_suffix(".restart.npz")
+
+    @property
+    def correlation_path(self) -> Path:
+        """Where the correlator is saved at the end, for `fluxan.Correlator.load`."""
+        return self.output.with_suffix(".correlation.nc")
+
+    @property
+    def block(self) -> int:
+        """Steps from restart file to restart file."""
+        return self.settings.checkpoint_every * self.settings.flux_every
+
+    def blocks(self) -> Iterator[int]:
+        """Run, block after block, each giving the steps it took; what was recorded is on the disk then.
+
+        Raises
+        ------
+        FluxanError
+            The run has blown up, the disk is full.
+        """
+        settings = self.settings
+        while self.phase == "thermalise" and not self.stop:
+            steps = min(self.block, settings.thermal_steps - self.step)
+            if steps > 0:
+                self._move(self._thermostat("langevin"), steps, record=False)
+            if self.stop:
+                return
+            self.step += steps
+            if self.step == settings.thermal_steps:
+                self.phase, self.step = "produce", 0
+                _stand_still(self.atoms)
+            self._save()
+            yield steps
+        while self.n_frames < settings.n_frames and not self.stop:
+            frames = min(settings.checkpoint_every, settings.n_frames - self.n_frames)
+            steps = frames * settings.flux_every
+            self._move(self._thermostat(settings.ensemble), steps, record=True)
+            self._recording.flush()
+            if self.stop:
+                return
+            self.step += steps
+            # A last, shorter block leaves no restart file: a longer run would not have paused there.
+            if frames == settings.checkpoint_every:
+                self._save()
+            yield steps
+
+    def close(self) -> None:
+        """Save the correlator and close the flux file."""
+        self._recording.close()
+        correlator = self._recording.correlator
+        if correlator is not None and not self.stop:
+            correlator.save(self.correlation_path)
+
+    def _move(self, dynamics: Any, steps: int, *, record: bool) -> None:
+        every = self.settings.flux_every
+        self._calculator.forget()
+        forces = self.atoms.get_forces(md=True)
+        self._calculator.expect_flux(every if record else 0)
+        for done in range(1, steps + 1):
+            if self.stop:
+                return
+            forces = dynamics.step(forces)
+            if record and done % every == 0:
+                self._record()
+
+    def _record(self) -> None:
+        time = (self.n_frames + 1) * self.settings.frame_step
+        frame = frame_of_atoms(self.atoms).replace(time=time)
+        self._recording.add(frame, self._calculator.flux_by(self._evaluator, frame, self.atoms))
+
+    def _thermostat(self, ensemble: str) -> Any:
+        settings, ps = self.settings, 1e3 * units.fs
+        common: dict[str, Any] = {"timestep": settings.timestep * units.fs}
+        self.atoms.set_constraint()
+        if ensemble == "nve":
+            return VelocityVerlet(self.atoms, **common)
+        common |= {"temperature_K": settings.temperature, "rng": self._random}
+        if ensemble == "nvt":
+            return Bussi(self.atoms, taut=settings.relaxation * ps, **common)
+        # The thermostat's kicks would set the whole in motion, and its motion carries heat.
+        self.atoms.set_constraint(FixCom())
+        return Langevin(self.atoms, friction=settings.friction / ps, fixcm=False, **common)
+
+    def _find(self, *, resume: bool, overwrite: bool) -> Restart | None:
+        """The restart file to continue from, if there is one and it is of this run."""
+        there = [path for path in (self.restart_path, self.output) if path.exists()]
+        if not there or (resume and overwrite):  # the latter is refused with the output
+            return None
+        if overwrite:
+            for path in there:
+                path.unlink()
+            return None
+        if not resume:
+            raise OutputError(f"{there[-1]} exists; resume it, overwrite it, or give another output")
+        if not self.restart_path.exists():
+            raise OutputError(f"cannot resume {self.output}: there is no {self.restart_path} beside it")
+        known = Restart.load(self.restart_path)
+        for name, mine in self._fixed.items():
+            theirs = known.settings.get(name)
+            if theirs != mine:
+                raise InputError(
+                    f"cannot resume {self.output}: it was begun with {name} = {theirs!r}, now it is {mine!r}; "
+                    "give the same, or another output"
+                )
+        return known
+
+    def _begin(self, frame: Frame) -> None:
+        settings = self.settings
+        if settings.thermal_steps or frame.velocities is None:
+            masses = self.atoms.get_masses()[:, None]
+            width = np.sqrt(masses * settings.temperature * units.kB)
+            self.atoms.set_momenta(width * self._random.standard_normal((len(masses), 3)))
+            _stand_still(self.atoms)
+        self._save()
+
+    def _save(self) -> None:
+        correlator = self._recording.correlator
+        if correlator is None:  # a run always has one
+            return
+        Restart(
+            phase=self.phase,
+            step=self.step,
+            n_frames=self.n_frames,
+            positions=self.atoms.get_positions(),
+            momenta=self.atoms.get_momenta(),
+            random=dict(self._random.bit_generator.state),
+            correlator=correlator,
+            settings=self._fixed,
+        ).save(self.restart_path)
+
+    def _take(self, known: Restart) -> None:
+        self.phase, self.step = known.phase, known.step
+        self.atoms.set_positions(known.positions)
+        self.atoms.set_momenta(known.momenta)
+        self._random.bit_generator.state = known.random
+
+
+def _atoms(frame: Frame) -> ase.Atoms:
+    atoms = ase.Atoms(
+        frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc, masses=np.asarray(frame.masses)
+    )
+    if frame.velocities is not None:
+        atoms.set_velocities(frame.velocities * MASS_VELOCITY2**0.5)
+    return atoms
+
+
+def _stand_still(atoms: ase.Atoms) -> None:
+    """Take out the motion of the centre of mass."""
+    momenta = atoms.get_momenta()
+    masses = atoms.get_masses()[:, None]
+    atoms.set_constraint()
+    atoms.set_momenta(momenta - masses * (momenta.sum(axis=0) / masses.sum()))
+
+
+def _structure_sha256(frame: Frame) -> str:
+    from fluxan.decomposition import frame_sha256
+
+    return f"{frame_sha256(frame):x}"

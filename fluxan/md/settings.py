@@ -1,0 +1,88 @@
+"""How a run of molecular dynamics is made: its ensemble, its times, and when it is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import numpy as np
+
+from fluxan.errors import InputError
+
+ENSEMBLES: Final = ("nve", "langevin", "nvt")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run.
+
+    Attributes
+    ----------
+    temperature : K
+    time : of the production, ps
+    timestep : fs
+    flux_every : steps from flux to flux
+    ensemble : "nve", "langevin" or "nvt" (stochastic velocity rescaling)
+    thermalise : time under a Langevin thermostat before, ps
+    friction : of the Langevin thermostat, 1/ps
+    relaxation : time in which "nvt" exchanges energy, ps
+    seed : of all random numbers
+    checkpoint_every : frames from restart file to restart file
+    """
+
+    temperature: float
+    time: float
+    timestep: float = 1.0
+    flux_every: int = 5
+    ensemble: str = "nve"
+    thermalise: float = 5.0
+    friction: float = 2.0
+    relaxation: float = 1.0
+    seed: int = 0
+    checkpoint_every: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, by name."""
+        if self.ensemble not in ENSEMBLES:
+            raise InputError(f"ensemble is {self.ensemble!r}, expected one of {', '.join(ENSEMBLES)}")
+        for name in ("temperature", "time", "timestep", "friction", "relaxation"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value!r}, expected a positive number")
+        if not (np.isfinite(self.thermalise) and self.thermalise >= 0):
+            raise InputError(f"thermalise is {self.thermalise!r}, expected a time in ps, or 0")
+        for name, least in (("flux_every", 1), ("checkpoint_every", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected at least {least}")
+        if self.n_frames < 1:
+            raise InputError(f"time is {self.time:g} ps, less than the {self.frame_step:g} ps from flux to flux")
+
+    @property
+    def frame_step(self) -> float:
+        """Time from flux to flux, ps."""
+        return self.flux_every * self.timestep * 1e-3
+
+    @property
+    def n_frames(self) -> int:
+        """Fluxes in all."""
+        return round(self.time / self.frame_step)
+
+    @property
+    def thermal_steps(self) -> int:
+        """Steps before the production."""
+        return round(self.thermalise / (self.timestep * 1e-3))
+
+    def fixed(self) -> dict[str, object]:
+        """What must not change when a run is continued; its length may."""
+        return {name: value for name, value in asdict(self).items() if name != "time"}
+
+
+def milestones(settings: Settings) -> list[int]:
+    """Numbers of frames at which a running conductivity is worth its cost: whole blocks, each a quarter more."""
+    every, total = settings.checkpoint_every, settings.n_frames
+    found, goal = [], max(every, 100)
+    while goal < total:
+        goal = -(-goal // every) * every
+        found.append(goal)
+        goal = max(goal + every, int(1.25 * goal))
+    return [n for n in found if n < total] + [total]

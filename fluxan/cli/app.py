@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli import convert, decompose, demo, info, kappa, report, spectrum
+from fluxan.cli import convert, decompose, demo, info, kappa, md, report, spectrum
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (
     kappa.kappa,
     spectrum.spectrum,
     report.report,
+    md.md,
     info.info,
     convert.convert,
     demo.demo,

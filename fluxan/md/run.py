@@ -161,12 +161,15 @@ class Run:
                 self._save()
             yield steps
 
-    def close(self) -> None:
-        """Save the correlator and close the flux file."""
-        self._recording.close()
+    def save_correlation(self) -> None:
+        """Save what the correlator has seen to `correlation_path`."""
         correlator = self._recording.correlator
-        if correlator is not None and not self.stop:
+        if correlator is not None:
             correlator.save(self.correlation_path)
+
+    def close(self) -> None:
+        """Close the flux file."""
+        self._recording.close()
 
     def _move(self, dynamics: Any, steps: int, *, record: bool) -> None:
         every = self.settings.flux_every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
 class Bar:
     """A bar that counts frames; one that shows nothing when it has nothing to draw on."""
 
-    def __init__(self, progress: Any = None, task: Any = None) -> None:
+    def __init__(self, progress: Any = None, task: Any = None, unit: str = "frames") -> None:
         self._progress = progress
         self._task = task
+        self._unit = unit
 
     def advance(self, n_frames: int) -> None:
         """Count frames as done."""
@@ -23,11 +25,13 @@ class Bar:
 
     def _rate(self) -> str:
         speed = self._progress.tasks[0].speed
-        return "" if speed is None else f"{speed:.4g} frames/s"
+        return "" if speed is None else f"{speed:.4g} {self._unit}/s"
 
 
 @contextmanager
-def progress_bar(name: str, *, total: int | None, done: int = 0, show: bool = True) -> Iterator[Bar]:
+def progress_bar(
+    name: str, *, total: int | None, done: int = 0, show: bool = True, unit: str = "frames"
+) -> Iterator[Bar]:
     """A bar for as long as the context lasts.
 
     Parameters
@@ -36,6 +40,7 @@ def progress_bar(name: str, *, total: int | None, done: int = 0, show: bool = Tr
     total : frames in all, None when it is not known
     done : frames already done
     show : False draws nothing
+    unit : what is counted
     """
     if not show:
         yield Bar()
@@ -50,5 +55,7 @@ def progress_bar(name: str, *, total: int | None, done: int = 0, show: bool = Tr
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""))
+    # What is printed meanwhile appears above the bar, where both go to one terminal; else it stays what it is.
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=together) as progress:
+        yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""), unit)

@@ -68,6 +68,18 @@ def open_trajectory(
     return _reader(path, head)(path, settings)
 
 
+def known_format(path: str | Path) -> bool:
+    """Whether a file is a trajectory that fluxan knows.
+
+    Raises
+    ------
+    FileError
+        It is missing, empty, or cannot be read.
+    """
+    path = Path(path)
+    return _find_reader(path, _head(path)) is not None
+
+
 def _head(path: Path) -> bytes:
     """Read the first bytes of the file, decompressed."""
     if not path.exists():
@@ -91,6 +103,16 @@ def _head(path: Path) -> bytes:
 
 def _reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajectory]:
     """Choose the reader for a file whose decompressed content begins with `head`."""
+    reader = _find_reader(path, head)
+    if reader is None:
+        raise FileError(
+            f"{path}: not a trajectory that fluxan knows (it begins {head[:16]!r}); known are AMBER NetCDF, LAMMPS "
+            "dumps, extended XYZ, ASE .traj, mdtraj HDF5, TRR, DCD, XTC and PDB"
+        )
+    return reader
+
+
+def _find_reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajectory] | None:
     name = path.name.lower()
     kinds = (
         (head.startswith(b"CDF"), "amber", "AmberTrajectory"),
@@ -104,10 +126,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajecto
     for fits, module, reader in kinds:
         if fits:
             return getattr(import_module(f"fluxan.trajectory.{module}"), reader)
-    raise FileError(
-        f"{path}: not a trajectory that fluxan knows (it begins {head[:16]!r}); known are AMBER NetCDF, LAMMPS dumps, "
-        "extended XYZ, ASE .traj, mdtraj HDF5, TRR, DCD, XTC and PDB"
-    )
+    return None
 
 
 def _looks_like_xyz(head: bytes, name: str) -> bool:

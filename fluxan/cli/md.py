@@ -1,0 +1,264 @@
+"""`fluxan md`."""
+
+from __future__ import annotations
+
+import json as json_module
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxan.cli.options import Json, Overwrite
+
+if TYPE_CHECKING:
+    from fluxan.greenkubo import Conductivity
+    from fluxan.md.run import Run
+    from fluxan.md.settings import Settings
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Frame
+
+#: Time to run when nothing says how long, ps; with a goal for the error it is the longest.
+SHORT, LONG = 100.0, 10_000.0
+
+
+def md(
+    structure: Annotated[
+        str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
+    ] = None,
+    ensemble: Annotated[str, typer.Option(help="nve, langevin, or nvt (stochastic velocity rescaling).")] = "nve",
+    temperature: Annotated[float | None, typer.Option(help="K.")] = None,
+    time: Annotated[float | None, typer.Option(help="Length of the run, ps; the longest with --until-error.")] = None,
+    timestep: Annotated[float | None, typer.Option(help="fs.")] = None,
+    flux_every: Annotated[int, typer.Option(help="Steps from flux to flux.")] = 5,
+    thermalise: Annotated[
+        float | None, typer.Option(help="ps under a Langevin thermostat before; 0 keeps the file's velocities.")
+    ] = None,
+    friction: Annotated[float, typer.Option(help="Of the Langevin thermostat, 1/ps.")] = 2.0,
+    relaxation: Annotated[float, typer.Option(help="Time in which nvt exchanges energy, ps.")] = 1.0,
+    repeat: Annotated[str, typer.Option(help="Repeat the cell: 2, or 2,2,1.")] = "1",
+    elements: Annotated[str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr.")] = None,
+    until_error: Annotated[
+        str | None, typer.Option(help="Stop when the error of κ is below this share of it, e.g. 5%.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Flux file; restart file and correlation lie beside it.")] = Path(
+        "flux.nc"
+    ),
+    seed: Annotated[int, typer.Option(help="Of velocities and thermostats; another one for an independent run.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Fluxes from restart file to restart file.")] = 50,
+    route: Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    json: Json = False,
+) -> None:
+    """Run molecular dynamics, record its heat flux, and find κ while it runs.
+
+    Example: fluxan md shipped:ar-liquid
+
+    Example: fluxan md crystal.xyz --model mace:FILE --temperature 300 --time 200 --timestep 1 --until-error 5%
+    """
+    from fluxan.errors import InputError
+    from fluxan.md.settings import Settings
+
+    goal = _share(until_error)
+    frame, potential, suited = _start(structure, model, elements=elements, repeat=repeat)
+    options = {"temperature": temperature, "time": time, "timestep": timestep, "thermalise": thermalise}
+    given = {name: value for name, value in options.items() if value is not None}
+    if "temperature" not in suited | given:
+        raise InputError(f"{structure} does not say at which temperature to run: give --temperature, in K")
+    lengths = {"time": SHORT} | suited if goal is None else suited | {"time": LONG}
+    settings = Settings(
+        **(lengths | given),
+        flux_every=flux_every,
+        ensemble=ensemble,
+        friction=friction,
+        relaxation=relaxation,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+    )
+    from fluxan.md.run import Run
+
+    run = Run(frame, potential, settings, output=output, route=route, resume=resume, overwrite=overwrite)
+    told = _Told(settings, goal, quiet=json)
+    with closing(run), _stopping(run):
+        _follow(run, told, quiet=quiet)
+    if run.stop:
+        _say_how_to_resume(run)
+    run.save_correlation()
+    told.finish(run, json=json)
+
+
+class _Told:
+    """What is told of κ on the way, and whether it is good enough."""
+
+    def __init__(self, settings: Settings, goal: float | None, *, quiet: bool) -> None:
+        from fluxan.md.settings import milestones
+
+        self._settings, self._goal, self.quiet = settings, goal, quiet
+        self._milestones = set(milestones(settings))
+        self._result: Conductivity | None = None
+        self.reached = False
+
+    def look(self, run: Run) -> None:
+        """Find and print κ where the run has come to a milestone."""
+        if run.n_frames not in self._milestones:
+            return
+        self._result, reason = running_kappa(run.output)
+        length = run.n_frames * self._settings.frame_step
+        if not self.quiet:
+            typer.echo(f"{length:>10.4g} ps   " + (reason or _line(self._result)))
+        if self._goal is not None and self._result is not None:
+            self.reached = self._result.error < self._goal * abs(self._result.kappa)
+
+    def finish(self, run: Run, *, json: bool) -> None:
+        """Print the result of the run."""
+        from fluxan.dataset import open_flux
+        from fluxan.md.drift import energy_drift
+
+        with open_flux(run.output) as dataset:
+            drift, mean = energy_drift(dataset), float(dataset["temperature"].mean())
+        length = run.n_frames * self._settings.frame_step
+        result = self._result
+        if json:
+            facts = {"output": str(run.output), "n_frames": run.n_frames, "length": length, "temperature": mean}
+            facts |= {"energy_drift": drift, "correlation": str(run.correlation_path)}
+            facts |= {"kappa": result and result.kappa, "error": result and result.error}
+            typer.echo(json_module.dumps(facts | {"reached": self.reached}))
+            return
+        typer.echo("")
+        if drift is not None:
+            typer.echo(f"total energy changed by {drift:+.1e} eV per atom over {length:.4g} ps; T = {mean:.4g} K")
+        for warning in result.warnings if result is not None else ():
+            print(f"fluxan: warning: {warning}", file=sys.stderr)
+        if self._goal is not None and not self.reached:
+            typer.echo(f"the error is still above {self._goal:.3g} of κ: continue with --resume and a longer --time")
+        if result is not None:
+            typer.echo(f"κ = {_line(result)}")
+        typer.echo(f"wrote {run.output} and {run.correlation_path}; next: fluxan report {run.output}")
+
+
+def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
+    """Conductivity of a flux file that is being written; without one, why not."""
+    import fluxan
+    from fluxan.errors import FluxanError, InputError
+
+    try:
+        return fluxan.green_kubo(path, compare=()), ""
+    except InputError as error:
+        reason = str(error)
+        return None, "too short yet for κ" if "samples" in reason or "short" in reason else reason
+    except FluxanError as error:
+        return None, str(error)
+
+
+def _line(result: Conductivity | None) -> str:
+    from fluxan.report.verdicts import unit, value
+
+    if result is None:
+        return "no κ"
+    return f"{value(result.kappa, result.error)}{unit(result)}  (T = {result.temperature:.4g} K)"
+
+
+def _follow(run: Run, told: _Told, *, quiet: bool) -> None:
+    from fluxan.report.progress import progress_bar
+
+    settings = run.settings
+    total = settings.thermal_steps + settings.n_frames * settings.flux_every
+    done = run.step + (settings.thermal_steps if run.phase == "produce" else 0)
+    if not told.quiet:
+        print(_opening(run), file=sys.stderr)
+    told.look(run)
+    if told.reached:
+        return
+    with progress_bar(settings.ensemble, total=total, done=done, show=not quiet, unit="steps") as bar:
+        for steps in run.blocks():
+            bar.advance(steps)
+            told.look(run)
+            if told.reached:
+                return
+
+
+def _opening(run: Run) -> str:
+    settings = run.settings
+    begun = f"continued at {run.n_frames * settings.frame_step:.4g} ps, " if run.n_frames or run.step else ""
+    return (
+        f"{begun}{len(run.atoms)} atoms, {settings.thermalise:g} ps at {settings.temperature:g} K, then "
+        f"{settings.time:g} ps {settings.ensemble}, a flux every {1e3 * settings.frame_step:g} fs"
+    )
+
+
+@contextmanager
+def _stopping(run: Run) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the run after the present step."""
+
+    def stop(*_: Any) -> None:
+        run.stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_to_resume(run: Run) -> None:
+    print(
+        f"fluxan: interrupted; {run.restart_path} holds the state: continue with the same command and --resume",
+        file=sys.stderr,
+    )
+    sys.exit(130)
+
+
+def _start(
+    structure: str, model: str | None, *, elements: str | None, repeat: str
+) -> tuple[Frame, Potential, dict[str, float]]:
+    """Where to start, what moves the atoms, and settings that suit them."""
+    from fluxan.errors import InputError
+    from fluxan.md.examples import find_example, repeated
+
+    prefix, _, name = structure.partition(":")
+    suited: dict[str, float] = {}
+    if prefix == "shipped":
+        from fluxan.potentials.load import load_model
+
+        example = find_example(name)
+        frame, potential = example.build(), example.model() if model is None else load_model(model)
+        suited = {key: getattr(example, key) for key in ("temperature", "timestep", "time", "thermalise")}
+    else:
+        from fluxan.decomposition import find_model
+        from fluxan.trajectory.structure import open_structure
+
+        trajectory = open_structure(structure, **({} if elements is None else {"elements": elements}))
+        frame, potential = next(iter(trajectory)), find_model(trajectory, model)
+    try:
+        counts = [int(count) for count in repeat.split(",")]
+    except ValueError:
+        counts = []
+    if len(counts) not in (1, 3):
+        raise InputError(f"--repeat is {repeat!r}, expected one whole number or three, as in 2 or 2,2,1")
+    return repeated(frame, tuple(counts * 3 if len(counts) == 1 else counts)), potential, suited  # type: ignore[arg-type]
+
+
+def _share(text: str | None) -> float | None:
+    """``5%`` or ``0.05`` as a number."""
+    if text is None:
+        return None
+    from fluxan.errors import InputError
+
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise InputError(f"--until-error is {text!r}, expected a share of κ below 1, as in 5%")
+    return share

@@ -1,0 +1,29 @@
+"""Conservation of energy along a recorded run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.units import BOLTZMANN
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def energy_drift(dataset: xarray.Dataset) -> float | None:
+    """Change of the total energy over the run, eV per atom, from a straight line through it.
+
+    None where it means nothing: the number of atoms is not known, a thermostat takes and gives energy, or there are
+    fewer than three frames.
+    """
+    n_atoms = dataset.attrs.get("n_atoms")
+    if n_atoms is None or dataset.attrs.get("ensemble", "nve") != "nve" or dataset.sizes["time"] < 3:
+        return None
+    n_atoms = int(n_atoms)
+    freedom = 3 * n_atoms - (3 if dataset.attrs.get("periodic", 1) else 0)
+    kinetic = 0.5 * freedom * BOLTZMANN * dataset["temperature"].values
+    energy = (dataset["potential_energy"].values + kinetic) / n_atoms
+    along = np.linspace(-0.5, 0.5, len(energy))
+    return float(along @ (energy - energy.mean()) / (along @ along))

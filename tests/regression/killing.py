@@ -2,6 +2,7 @@
 
     python -m tests.regression.killing decompose TRAJECTORY OUTPUT KILLS
     python -m tests.regression.killing writer OUTPUT KILLS
+    python -m tests.regression.killing md ENSEMBLE OUTPUT KILLS
 
 Prints how many children were killed in the middle of their work.
 """
@@ -12,13 +13,19 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import fluxan
 from fluxan import decomposition
 from fluxan.dataset import VARIABLES, FluxFile, open_flux
+from fluxan.md.examples import find_example
+from fluxan.md.run import Run
+from fluxan.md.settings import Settings
+from fluxan.system import Frame
 
 LABELS = ("Ar", "Kr")
 RANDOM = np.random.default_rng(int(os.environ.get("KILL_SEED", "0")))
@@ -59,6 +66,40 @@ def finished(output):
     """Whether all frames are there already, so that later kills would hit nothing."""
     with open_flux(output) as dataset:
         return dataset.sizes["time"] == 200
+
+
+def kill_md(ensemble, output, n_kills):
+    """Kill runs of molecular dynamics in any phase, and begin anew after those that came to their end."""
+    torch.set_num_threads(1)
+    run_md(ensemble, Path(output).with_name("warm.nc"), time=0.1)
+    kills = 0
+    while kills < n_kills:
+        kills += killed(lambda: run_md(ensemble, output), 0.5)
+        if Path(output).exists() and finished(output):
+            for path in Path(output).parent.glob("killed.*"):
+                path.unlink()
+    run_md(ensemble, output)
+    return kills
+
+
+def run_md(ensemble, output, time=1.6):
+    """200 fluxes of 32 atoms, after some blocks under a thermostat; continued where it can be."""
+    example = find_example("ar-liquid")
+    frame = Frame(*crystal(2), np.full(32, 18))
+    settings = Settings(
+        temperature=90.0, time=time, timestep=4.0, flux_every=2, ensemble=ensemble, thermalise=0.2, checkpoint_every=6
+    )
+    with closing(Run(frame, example.model(), settings, output=output, resume=True)) as run:
+        for _ in run.blocks():
+            pass
+        run.save_correlation()
+
+
+def crystal(n_cells, a=5.5):
+    """Positions, no velocities, and cell of argon."""
+    corners = np.stack(np.meshgrid(*[np.arange(n_cells)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    basis = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    return a * (corners + basis).reshape(-1, 3), None, a * n_cells * np.eye(3)
 
 
 def kill_writer(output, n_kills):
@@ -103,4 +144,4 @@ def check_frames(output):
 
 if __name__ == "__main__":
     task, *paths, kills = sys.argv[1:]
-    print({"decompose": kill_decompose, "writer": kill_writer}[task](*paths, int(kills)))
+    print({"decompose": kill_decompose, "writer": kill_writer, "md": kill_md}[task](*paths, int(kills)))

@@ -13,6 +13,7 @@ import pytest
 import fluxan
 from fluxan import decomposition
 from fluxan.dataset import VARIABLES
+from tests.regression.killing import run_md
 from tests.systems import argon_krypton
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,18 @@ def test_twenty_kills_change_no_bit(trajectory, tmp_path, monkeypatch):
 
 def test_writer_survives_four_hundred_kills(tmp_path):
     assert int(run("tests.regression.killing", "writer", tmp_path / "flux.nc", 400)) == 400
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_twenty_kills_change_no_bit_of_a_run(ensemble, tmp_path):
+    assert int(run("tests.regression.killing", "md", ensemble, tmp_path / "killed.nc", 10)) == 10
+    run_md(ensemble, tmp_path / "whole.nc")
+    with fluxan.open_flux(tmp_path / "killed.nc") as a, fluxan.open_flux(tmp_path / "whole.nc") as b:
+        assert a.sizes["time"] == 200
+        for name in VARIABLES:
+            assert np.array_equal(a[name].values, b[name].values, equal_nan=True), name
+    saved = [(tmp_path / f"{name}.correlation.nc").read_bytes() for name in ("killed", "whole")]
+    assert saved[0] == saved[1]
 
 
 MEMORY = """

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli import convert, decompose, demo, info, kappa, md, report, spectrum
+from fluxan.cli import convert, decompose, demo, info, kappa, md, report, spectrum, watch
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     spectrum.spectrum,
     report.report,
     md.md,
+    watch.watch,
     info.info,
     convert.convert,
     demo.demo,

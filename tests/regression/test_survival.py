@@ -85,3 +85,37 @@ def test_memory_does_not_grow_with_the_trajectory(tmp_path):
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
         peak[n_frames] = int(done.stdout)
     assert peak[8000] < 1.05 * peak[400], peak
+
+
+STREAM = """
+import re, sys
+import fluxan
+from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.md.recording import Recording
+from fluxan.neighbors import build_graph
+from tests.systems import argon_krypton
+frame = next(iter(argon_krypton(1)))
+evaluator = FluxEvaluator(fluxan.load_model("shipped:ar-kr"), frame.numbers)
+flux = evaluator.flux(frame, build_graph(frame, evaluator.model.cutoff))
+correlator = fluxan.Correlator(12, max_lag=1000, scheme="multitau")
+recording = Recording(evaluator, name="run", time_step=0.01, correlator=correlator, output=sys.argv[2] or None)
+for k in range(int(sys.argv[1])):
+    object.__setattr__(frame, "time", 0.01 * k)  # a record is not to be changed; to make a million takes a minute
+    recording.add(frame, flux)
+recording.close()
+assert correlator.n_samples == int(sys.argv[1])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.parametrize(("name", "short", "long"), [("", 20_000, 1_000_000), ("flux.nc", 4_000, 30_000)])
+def test_memory_does_not_grow_with_the_fluxes_streamed(tmp_path, name, short, long):
+    script = tmp_path / "stream.py"
+    script.write_text(STREAM)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    peak = {}
+    for n in (short, long):
+        command = [sys.executable, script, str(n), name and tmp_path / f"{n}.nc"]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        peak[n] = int(done.stdout)
+    assert peak[long] < 1.02 * peak[short] + 2048, peak

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.dataset import FluxFile, Row, check_output, open_flux, stack, to_xarray
-from fluxan.decomposition import CHUNK_ATOMS, CHUNK_FRAMES, MOST_DRIFT, drift_energy, frame_sha256
+from fluxan.decomposition import CHUNK_ATOMS, CHUNK_FRAMES
 from fluxan.errors import InputError, TrajectoryError
+from fluxan.rows import MOST_DRIFT, drift_energy, frame_sha256
 from fluxan.units import BOLTZMANN
 
 if TYPE_CHECKING:

@@ -277,6 +277,6 @@ def _stand_still(atoms: ase.Atoms) -> None:
 
 
 def _structure_sha256(frame: Frame) -> str:
-    from fluxan.decomposition import frame_sha256
+    from fluxan.rows import frame_sha256
 
     return f"{frame_sha256(frame):x}"

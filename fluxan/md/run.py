@@ -146,6 +146,8 @@ class Run:
             if self.step == settings.thermal_steps:
                 self.phase, self.step = "produce", 0
                 _stand_still(self.atoms)
+                if settings.ensemble == "nve":
+                    _scale(self.atoms, settings.temperature)
             self._save()
             yield steps
         while self.n_frames < settings.n_frames and not self.stop:
@@ -274,6 +276,14 @@ def _stand_still(atoms: ase.Atoms) -> None:
     masses = atoms.get_masses()[:, None]
     atoms.set_constraint()
     atoms.set_momenta(momenta - masses * (momenta.sum(axis=0) / masses.sum()))
+
+
+def _scale(atoms: ase.Atoms, temperature: float) -> None:
+    """Give the atoms exactly this temperature: what the thermostat left by chance would last for the whole run."""
+    degrees = 3 * len(atoms) - (3 if atoms.pbc.any() else 0)
+    kinetic = atoms.get_kinetic_energy()
+    if kinetic > 0:
+        atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * degrees * temperature * units.kB / kinetic))
 
 
 def _structure_sha256(frame: Frame) -> str:

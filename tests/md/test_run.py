@@ -114,3 +114,10 @@ def run_atoms(frame):
     from ase import Atoms
 
     return Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=True)
+
+
+def test_production_begins_at_the_temperature(tmp_path):
+    settings = Settings(60.0, 0.02, timestep=1.0, flux_every=1, thermalise=0.3)
+    with finished(crystal(), find_example("ar-liquid").model(), settings, tmp_path / "flux.nc") as dataset:
+        assert float(dataset["temperature"][0]) == pytest.approx(60, rel=0.02)
+        assert np.abs(dataset["velocity"].values).max() < 1e-9

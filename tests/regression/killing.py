@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 
@@ -32,16 +33,25 @@ RANDOM = np.random.default_rng(int(os.environ.get("KILL_SEED", "0")))
 
 
 def killed(work, longest):
-    """Whether SIGKILL hit `work` before it was done."""
+    """Whether SIGKILL hit `work` before it was done; work that fails by itself ends the whole."""
     child = os.fork()
     if not child:
+        status = 1
         try:
             work()
+            status = 0
+        except Exception:
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(status)
     time.sleep(RANDOM.uniform(0, longest))
     os.kill(child, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return True
+    if status:
+        raise SystemExit(f"the child did not come to its end, nor was it killed: status {status}")
+    return False
 
 
 def kill_decompose(trajectory, output, n_kills):

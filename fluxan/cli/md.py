@@ -247,7 +247,8 @@ def _start(
         counts = []
     if len(counts) not in (1, 3):
         raise InputError(f"--repeat is {repeat!r}, expected one whole number or three, as in 2 or 2,2,1")
-    return repeated(frame, tuple(counts * 3 if len(counts) == 1 else counts)), potential, suited  # type: ignore[arg-type]
+    x, y, z = counts * 3 if len(counts) == 1 else counts
+    return repeated(frame, (x, y, z)), potential, suited
 
 
 def _set_threads(potential: Potential) -> None:

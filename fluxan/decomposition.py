@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def decompose(
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    client: object = None,
     progress: bool = True,
     reader: Mapping[str, object] | None = None,
 ) -> xarray.Dataset:
@@ -63,6 +65,8 @@ def decompose(
         Without it the result is kept in memory.
     resume : continue an output that was begun; with none yet, start it
     overwrite : replace an existing output
+    client : distributed.Client, address, "local", or path of a scheduler file
+        A Dask cluster to spread the frames over; the result is that of a serial run to the last bit. See docs/scale.md.
     progress : show a progress bar on standard error
     reader : options of `fluxan.open_trajectory`
 
@@ -80,14 +84,30 @@ def decompose(
     sink_path = check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
     _refuse_same_file(sink_path, trajectory)
-    module = _on_device(find_model(trajectory, model), device)
-    job = Job(trajectory, module, groups=groups, route=route)
+    found = find_model(trajectory, model)
+    job = Job(trajectory, found if client is not None else on_device(found, device), groups=groups, route=route)
     sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
-    with closing(sink), _progress(progress, trajectory, sink.n_frames) as bar:
-        for chunk in job.chunks(sink):
+    given = Given(traj, model, velocities, reader or {}, device)
+    with (
+        closing(sink),
+        _chunks(job, sink, given, client) as chunks,
+        _progress(progress, trajectory, sink.n_frames) as bar,
+    ):
+        for chunk in chunks:
             sink.write(chunk)
             bar.advance(len(chunk))
     return sink.dataset()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What `decompose` was given; workers of a cluster start from it too."""
+
+    trajectory: object
+    model: object
+    velocities: object
+    reader: Mapping[str, object]
+    device: str
 
 
 class Job:
@@ -132,7 +152,7 @@ class Job:
             "model": getattr(self.model, "describe", lambda: None)() or type(self.model).__name__,
         }
 
-    def chunks(self, sink: MemorySink | FileSink) -> Iterator[Chunk]:
+    def chunks(self, sink: MemorySink | FileSink) -> Generator[Chunk]:
         """Chunk after chunk, beginning behind what the sink holds; a fault comes after the rows before it."""
         with closing(self.frames(sink)) as frames:
             yield from self.rows.chunks(frames, self.chunk)
@@ -194,7 +214,27 @@ def find_model(trajectory: Trajectory, model: object) -> Potential:
     )
 
 
-def _on_device(model: Potential, device: str) -> Potential:
+@contextmanager
+def _chunks(job: Job, sink: MemorySink | FileSink, given: Given, client: object) -> Iterator[Iterator[Chunk]]:
+    """Chunks of a job, computed here or by the workers of a cluster."""
+    if client is None:
+        with closing(job.chunks(sink)) as chunks:
+            yield chunks
+        return
+    from fluxan.scale import open_cluster
+
+    with open_cluster(client) as cluster, closing(cluster.chunks(job, sink, given)) as chunks:
+        yield chunks
+
+
+def on_device(model: Potential, device: str) -> Potential:
+    """The model on a device.
+
+    Raises
+    ------
+    InputError
+        There is no such device here.
+    """
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -27,6 +27,10 @@ class ModelError(FluxanError, ValueError):
     """A model or its parameter file is not usable, or it returned something it must not."""
 
 
+class ClusterError(FluxanError, OSError):
+    """A Dask cluster is not usable: nobody answers, no workers, another version of fluxan, workers that die."""
+
+
 class DependencyError(FluxanError, ImportError):
     """An optional package is missing; the message says what to install."""
 

@@ -14,7 +14,7 @@ from fluxan.neighbors import NeighborList
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from fluxan.flux.evaluate import FluxEvaluator
     from fluxan.system import Frame
@@ -66,13 +66,13 @@ class RowMaker:
         *,
         time_step: float,
         last_time: float,
-        say: Callable[[str, str], None],
+        say: Callable[[str, str], object],
     ) -> None:
         self.last_time = last_time
         self._name, self._evaluator, self._time_step, self._say = name, evaluator, time_step, say
         self._neighbors = NeighborList(evaluator.model.cutoff)
 
-    def chunks(self, frames: Iterable[tuple[int, Frame]], size: int) -> Iterator[Chunk]:
+    def chunks(self, frames: Iterable[tuple[int, Frame]], size: int) -> Generator[Chunk]:
         """Chunk after chunk of numbered frames, the first of which begins one; a fault comes after the rows before."""
         labels = self._evaluator.labels
         rows: list[Row] = []

@@ -157,11 +157,14 @@ class Trajectory(ABC):
         Whether the stored velocities belong to half an MD step before the positions.
     md_step : float or None
         MD time step, ps, where it is known.
+    seeks : bool
+        Whether a frame is reached without unpacking or parsing those before it.
     notes : list of str
         What a user should know, e.g. velocities of half steps.
     """
 
     format = "trajectory"
+    seeks = True
     calculator: object | None = None
     model_text: str | None = None
 
@@ -174,6 +177,8 @@ class Trajectory(ABC):
         self.half_step = False
         self.md_step: float | None = None
         self._warned = False
+        #: A frame of the file and the byte where it begins: reading that starts behind it begins there.
+        self._mark = (0, 0)
 
     @abstractmethod
     def _records(self, indices: range) -> Iterator[Record]:
@@ -257,6 +262,10 @@ class Trajectory(ABC):
     def naming(self, index: int) -> AbstractContextManager[None]:
         """Name this file and frame `index` in an `InputError`."""
         return naming(f"{self.name}, frame {index}")
+
+    def _begin_near(self, index: int) -> tuple[int, int]:
+        """The last marked frame before `index`, and the byte where it begins."""
+        return self._mark if self.seeks and self._mark[0] <= index else (0, 0)
 
     def _indices(self, start: int, total: int | None) -> range:
         """File indices of the selected frames from the `start`-th on."""

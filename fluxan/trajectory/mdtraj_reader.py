@@ -37,6 +37,7 @@ class MdtrajTrajectory(Trajectory):
     """A file that mdtraj reads. Files of other programs without times count frames, or are ``timestep`` apart."""
 
     format = "mdtraj"
+    seeks = False
 
     def __init__(self, path: Path, options: ReaderOptions) -> None:
         super().__init__(path, options)

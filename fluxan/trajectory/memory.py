@@ -95,7 +95,7 @@ class WithVelocities(Trajectory):
     def __init__(self, trajectory: Trajectory, velocities: np.ndarray | str | Path) -> None:
         super().__init__(trajectory.path, trajectory.options, name=trajectory.name)
         self.format, self.calculator, self.model_text = trajectory.format, trajectory.calculator, trajectory.model_text
-        self.notes, self.has_time = trajectory.notes, trajectory.has_time
+        self.notes, self.has_time, self.seeks = trajectory.notes, trajectory.has_time, trajectory.seeks
         self._trajectory = trajectory
         self._velocities = _velocity_array(velocities)
         shape = self._velocities.shape

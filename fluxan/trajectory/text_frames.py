@@ -10,7 +10,15 @@ import numpy as np
 
 from fluxan.errors import FluxanError, InputError
 from fluxan.trajectory.base import Record, Trajectory
-from fluxan.trajectory.text import broken_stream_errors, open_text, parse_table, read_line, read_rows, skip_rows
+from fluxan.trajectory.text import (
+    broken_stream_errors,
+    is_compressed,
+    open_text,
+    parse_table,
+    read_line,
+    read_rows,
+    skip_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +51,8 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
     def __init__(self, path: Path, options: ReaderOptions) -> None:
         super().__init__(path, options)
         self._file = path
+        with path.open("rb") as packed:
+            self.seeks = not is_compressed(packed.read(4))
         with open_text(path) as file, self.naming(0):
             header = self._header(file)
             if header is None:
@@ -76,7 +86,12 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
     def _records(self, indices: range) -> Iterator[Record]:
         batch: list[tuple[int, HeaderType, bytes]] = []
         with open_text(self._file) as file:
-            for index in range(indices.stop):
+            first, place = self._begin_near(indices.start)
+            if place:
+                file.seek(place)
+            for index in range(first, indices.stop):
+                if self.seeks:
+                    self._mark = (index, file.tell())
                 try:
                     with self.naming(index):
                         header = self._header(file)

@@ -89,11 +89,12 @@ class TrrTrajectory(Trajectory):
         return self._total
 
     def _records(self, indices: range) -> Iterator[Record]:
-        position = 0
+        first, position = self._begin_near(indices.start)
         with self._file.open("rb") as file:
-            for index in range(indices.stop):
+            for index in range(first, indices.stop):
                 if position >= self._size:
                     return
+                self._mark = (index, position)
                 with self.naming(index):
                     head = self._head(file, position)
                     record = self._record(file, head) if index in indices else None

@@ -1,0 +1,8 @@
+"""Jobs on a Dask cluster: chunks go to workers and come back in order, with the bits of a serial run.
+
+The one room that knows Dask; `fluxan.decompose` enters it when it is given a client.
+"""
+
+from fluxan.scale.cluster import Cluster, open_cluster
+
+__all__ = ["Cluster", "open_cluster"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def decompose(
     with (
         closing(sink),
         _chunks(job, sink, given, client) as chunks,
-        _progress(progress, trajectory, sink.n_frames) as bar,
+        _progress(progress, job, sink.n_frames) as bar,
     ):
         for chunk in chunks:
             sink.write(chunk)
@@ -137,11 +138,19 @@ class Job:
         """Attributes that say which job this is; only the same job may continue a file."""
         return self.evaluator.identity() | {"trajectory_name": self.trajectory.name, "chunk_frames": self.chunk}
 
+    @cached_property
+    def plan(self) -> dict[str, int]:
+        """How many frames there will be, where the format tells; who watches the file wants to know."""
+        try:
+            return {"frames_planned": len(self.trajectory)}
+        except TypeError:
+            return {}
+
     def attributes(self, chunk: Chunk) -> dict[str, object]:
         """Attributes known once the first chunk is done."""
         import fluxan
 
-        return {
+        return self.plan | {
             "fluxan_version": fluxan.__version__,
             "trajectory_sha256": self.trajectory.identity()["sha256"],
             "route": chunk.route,
@@ -242,11 +251,7 @@ def on_device(model: Potential, device: str) -> Potential:
         raise InputError(f"device={device!r} cannot be used: {reason}") from error
 
 
-def _progress(show: bool, trajectory: Trajectory, done: int) -> AbstractContextManager[Bar]:
+def _progress(show: bool, job: Job, done: int) -> AbstractContextManager[Bar]:
     from fluxan.report.progress import progress_bar
 
-    try:
-        total: int | None = len(trajectory)
-    except TypeError:
-        total = None
-    return progress_bar(trajectory.name, total=total, done=done, show=show)
+    return progress_bar(job.trajectory.name, total=job.plan.get("frames_planned"), done=done, show=show)

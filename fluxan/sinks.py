@@ -48,7 +48,10 @@ class FileSink:
         self._job = job
         self._file = FluxFile(path, job.evaluator.labels, job.identity(), job.chunk)
         self._begun = resume and path.exists()
-        self.n_frames = self._file.resume() if self._begun else 0
+        self.n_frames = 0
+        if self._begun:
+            self.n_frames = self._file.resume()
+            self._file.annotate(job.plan)  # the trajectory may have grown
 
     def last_sha256(self) -> int:
         """What is stored of the SHA-256 of the last frame that is done."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Json, Overwrite, Source, with_reader_options
+from fluxan.cli.options import Dask, Json, Overwrite, Source, with_reader_options
 
 
 @with_reader_options
@@ -28,6 +28,7 @@ def decompose(
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an output that was begun.")] = False,
     overwrite: Overwrite = False,
+    dask: Dask = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     json: Json = False,
     reader: dict[str, Any],
@@ -49,6 +50,7 @@ def decompose(
         output=output,
         resume=resume,
         overwrite=overwrite,
+        client=dask,
         progress=not quiet,
         reader=reader,
     )

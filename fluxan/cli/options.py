@@ -18,6 +18,10 @@ Components = Annotated[
     str, typer.Option(help="multi is at zero flux of mass, single is not; auto decides by whether species diffuse.")
 ]
 Source = Annotated[Path, typer.Argument(metavar="TRAJ", help="Trajectory file.")]
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="CLUSTER", help="Spread the frames: local, a scheduler's address, or its scheduler file."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 

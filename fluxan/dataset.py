@@ -206,8 +206,10 @@ class FluxFile:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self._open()
 
-    def resume(self, *, frames: int | None = None) -> int:
+    def resume(self, *, frames: int | None = None, total: int | None = None) -> int:
         """Continue an existing file after its last whole chunk, or after `frames`; returns how many frames stay.
+
+        A file that has `total` frames, all that the job has, stays whole.
 
         Raises
         ------
@@ -227,17 +229,18 @@ class FluxFile:
                         "give another output, or overwrite it"
                     )
             there = dataset.sizes["time"]
-        self.n_frames = there // self.chunk * self.chunk if frames is None else frames
+        whole = there if there == total else there // self.chunk * self.chunk
+        self.n_frames = whole if frames is None else frames
         if self.n_frames > there:
             raise OutputError(f"cannot resume {self.path}: it holds {there} frames, {frames} were expected")
         self._open()
         return self.n_frames
 
     def annotate(self, attributes: Mapping[str, object]) -> None:
-        """Give the file that is continued these attributes, where it has others."""
+        """Give the file that is continued these attributes, where it has others; new ones could move its data."""
         with NETCDF_LOCK:
             there = {name: self._file.getncattr(name) for name in self._file.ncattrs()}
-            changed = {name: value for name, value in attributes.items() if there.get(name) != value}
+            changed = {name: value for name, value in attributes.items() if there.get(name, value) != value}
             if changed:
                 self._file.setncatts(changed)
                 self._file.sync()

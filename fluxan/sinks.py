@@ -50,7 +50,7 @@ class FileSink:
         self._begun = resume and path.exists()
         self.n_frames = 0
         if self._begun:
-            self.n_frames = self._file.resume()
+            self.n_frames = self._file.resume(total=job.plan.get("frames_planned"))
             self._file.annotate(job.plan)  # the trajectory may have grown
 
     def last_sha256(self) -> int:

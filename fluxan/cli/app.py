@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli import convert, decompose, demo, info, kappa, md, report, spectrum, watch
+from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     report.report,
     md.md,
     watch.watch,
+    batch.batch,
     info.info,
     convert.convert,
     demo.demo,

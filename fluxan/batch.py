@@ -1,0 +1,187 @@
+"""Many trajectories and models: a flux file for each, one table, and κ over independent runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fluxan.errors import FluxanError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from fluxan.jobfile import JobFile, Task
+
+TABLE = "batch.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one run.
+
+    Attributes
+    ----------
+    task : Task
+    n_frames : frames in its flux file
+    kappa, error : conductivity and its standard error, in `unit`; NaN where `problem` says why
+    by_carrier : κ of each group that carries
+    failed : whether the flux itself could not be had; frames before the fault are kept
+    problem : why there is no flux, or no κ
+    warnings : what speaks against κ
+    """
+
+    task: Task
+    n_frames: int = 0
+    kappa: float = np.nan
+    error: float = np.nan
+    unit: str = ""
+    by_carrier: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+    problem: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """κ over independent runs of one state.
+
+    Attributes
+    ----------
+    group, model : what they share
+    n_runs : runs that have a κ
+    kappa : mean over the runs
+    error : its standard error from their scatter, std/√n; NaN for a single run, whose scatter is not known
+    expected : the same from the errors that the runs claim, √(Σ σ²)/n
+    """
+
+    group: str
+    model: str
+    n_runs: int
+    kappa: float
+    error: float
+    expected: float
+    unit: str
+
+
+def run_batch(jobs: JobFile, *, client: object = None, progress: bool = True) -> Iterator[Outcome]:
+    """Do run after run; what was done before is continued, or taken as it is.
+
+    Parameters
+    ----------
+    jobs : JobFile
+    client : see `fluxan.decompose`; one cluster serves all runs
+    progress : show a progress bar for each run on standard error
+
+    Yields
+    ------
+    Outcome
+        Of each run in turn, when the table in the output folder has it. A run that fails does not stop the others.
+
+    Raises
+    ------
+    ClusterError, DependencyError, InputError
+        The cluster cannot be used.
+    OutputError
+        The output folder or the table cannot be written.
+    """
+    try:
+        jobs.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{jobs.output} cannot be made: {error.strerror}") from error
+    with ExitStack() as stack:
+        if client is not None:
+            from fluxan.scale.connection import open_client
+
+            client = stack.enter_context(open_client(client))[0]
+        outcomes: list[Outcome] = []
+        for task in jobs.tasks:
+            outcomes.append(_run(task, jobs.output / f"{task.name}.nc", client, progress=progress))
+            write_table(jobs.output / TABLE, outcomes)
+            yield outcomes[-1]
+
+
+def _run(task: Task, output: Path, client: object, *, progress: bool) -> Outcome:
+    import fluxan
+
+    try:
+        with fluxan.decompose(
+            task.trajectory, task.model, output=output, resume=True, client=client, progress=progress, **task.decompose
+        ) as dataset:
+            n_frames = dataset.sizes["time"]
+    except FluxanError as error:
+        return Outcome(task, failed=True, problem=" ".join(str(error).split()))
+    try:
+        found = fluxan.green_kubo(output, **task.green_kubo)
+    except FluxanError as error:
+        return Outcome(task, n_frames, problem=" ".join(str(error).split()))
+    by_carrier = dict(zip(found.labels, map(float, found.by_carrier), strict=True))
+    return Outcome(task, n_frames, found.kappa, found.error, found.unit, by_carrier, warnings=tuple(found.warnings))
+
+
+def replicas(outcomes: Sequence[Outcome]) -> list[Replicas]:
+    """κ of every group of independent runs, by group and model, in order of appearance."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.task.group and np.isfinite(outcome.kappa):
+            groups.setdefault((outcome.task.group, outcome.task.model_name), []).append(outcome)
+    found = []
+    for (group, model), members in groups.items():
+        kappa, errors = (np.array([getattr(m, name) for m in members]) for name in ("kappa", "error"))
+        n = len(members)
+        scatter = float(kappa.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+        expected = float(np.sqrt((errors**2).sum()) / n)
+        found.append(Replicas(group, model, n, float(kappa.mean()), scatter, expected, members[0].unit))
+    return found
+
+
+def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write a line per run as CSV; the table that was there before stays until the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    labels = list(dict.fromkeys(label for outcome in outcomes for label in outcome.by_carrier))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    carried = [f"kappa_{label}" for label in labels]
+    writer.writerow(
+        [
+            "name",
+            "group",
+            "trajectory",
+            "model",
+            "frames",
+            "kappa",
+            "error",
+            "unit",
+            *carried,
+            "failed",
+            "problem",
+            "warnings",
+        ]
+    )
+    for outcome in outcomes:
+        task = outcome.task
+        row: list[Any] = [task.name, task.group, task.trajectory, task.model or "", outcome.n_frames]
+        row += [_plain(outcome.kappa), _plain(outcome.error), outcome.unit]
+        row += [_plain(outcome.by_carrier.get(label, np.nan)) for label in labels]
+        writer.writerow([*row, int(outcome.failed), outcome.problem, "; ".join(outcome.warnings)])
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        beside.write_text(text.getvalue(), encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _plain(value: float) -> str:
+    """A number as it reads back; an empty field where there is none."""
+    return repr(float(value)) if np.isfinite(value) else ""

@@ -1,0 +1,112 @@
+"""`fluxan batch`."""
+
+from __future__ import annotations
+
+import json as json_module
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxan.cli.options import Dask, Json
+
+if TYPE_CHECKING:
+    from fluxan.batch import Outcome, Replicas
+
+
+def batch(
+    jobs: Annotated[Path, typer.Argument(metavar="JOBS", help="TOML file of jobs, see docs/scale.md.")],
+    *,
+    dask: Dask = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    json: Json = False,
+) -> None:
+    """Decompose many trajectories with many models, and find κ of each and of independent runs together.
+
+    Can be called again after any interruption: what is done is kept. Exit status 1 if a run failed.
+
+    Example: fluxan batch jobs.toml --dask local
+    """
+    from fluxan.batch import TABLE, replicas, run_batch
+    from fluxan.jobfile import read_jobs
+
+    file = read_jobs(jobs)
+    outcomes: list[Outcome] = []
+    width = max(len(task.name) for task in file.tasks)
+    for outcome in run_batch(file, client=dask, progress=not quiet):
+        outcomes.append(outcome)
+        if not json:
+            typer.echo(_line(outcome, width))
+    together = replicas(outcomes)
+    if json:
+        typer.echo(json_module.dumps(_facts(outcomes, together)))
+    else:
+        for entry in together:
+            typer.echo(_together(entry))
+        typer.echo(f"table: {file.output / TABLE}")
+    if any(outcome.failed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _line(outcome: Outcome, width: int) -> str:
+    from fluxan.report.verdicts import value
+
+    head = f"{outcome.task.name:<{width}}  {outcome.n_frames:>9} frames  "
+    if outcome.failed:
+        return f"{head}FAILED: {outcome.problem}"
+    if outcome.problem:
+        return f"{head}no κ: {outcome.problem}"
+    carried = ", ".join(f"{label} {kappa:.3g}" for label, kappa in outcome.by_carrier.items())
+    found = f"{head}κ = {value(outcome.kappa, outcome.error)} {outcome.unit}  ({carried})"
+    return "\n".join([found, *(f"{'':<{width}}  warning: {warning}" for warning in outcome.warnings)])
+
+
+def _together(entry: Replicas) -> str:
+    from fluxan.report.verdicts import value
+
+    head = f"{entry.group} with {entry.model}: "
+    if entry.n_runs == 1:
+        return f"{head}a single run, κ = {value(entry.kappa, entry.expected)} {entry.unit}; its scatter is not known"
+    return (
+        f"{head}κ = {value(entry.kappa, entry.error)} {entry.unit} from the scatter of {entry.n_runs} runs; "
+        f"their own errors make it ± {entry.expected:.2g}"
+    )
+
+
+def _facts(outcomes: list[Outcome], together: list[Replicas]) -> dict[str, Any]:
+    runs = [
+        {
+            "name": o.task.name,
+            "group": o.task.group,
+            "trajectory": str(o.task.trajectory),
+            "model": o.task.model,
+            "frames": o.n_frames,
+            "kappa": _number(o.kappa),
+            "error": _number(o.error),
+            "unit": o.unit,
+            "by_carrier": o.by_carrier,
+            "failed": o.failed,
+            "problem": o.problem,
+            "warnings": list(o.warnings),
+        }
+        for o in outcomes
+    ]
+    groups = [
+        {
+            "group": e.group,
+            "model": e.model,
+            "runs": e.n_runs,
+            "kappa": e.kappa,
+            "error": _number(e.error),
+            "expected_error": e.expected,
+            "unit": e.unit,
+        }
+        for e in together
+    ]
+    return {"runs": runs, "groups": groups}
+
+
+def _number(value: float) -> float | None:
+    """A number that JSON knows."""
+    return None if math.isnan(value) else value

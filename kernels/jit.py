@@ -70,21 +70,26 @@ def compile_cpu(function: Callable[..., Any], build: str, **options: object) -> 
 
 
 def n_threads() -> int:
-    """Give the number of threads that kernels may use."""
+    """Give the number of threads that kernels may use: OMP_NUM_THREADS at most, unless NUMBA_NUM_THREADS is set."""
     _start_threads()
-    return numba.get_num_threads()
+    return min(numba.get_num_threads(), _most_threads())
+
+
+@cache
+def _most_threads() -> int:
+    # Numba reads its own variable alone, and only when it is imported.
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    most = numba.config.NUMBA_NUM_THREADS
+    return max(1, min(int(asked), most)) if asked.isdigit() and "NUMBA_NUM_THREADS" not in os.environ else most
 
 
 @cache
 def _start_threads() -> None:
-    """Start Numba's threads, as many as OMP_NUM_THREADS says unless NUMBA_NUM_THREADS does, and leave torch its own.
+    """Start Numba's threads and leave torch its own.
 
     Numba's OpenMP layer sets the number of threads of the whole process when it starts. A torch that was told to use
     one thread would use two from then on, and on busy cores each of its operations waits for both (25 times slower).
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and "NUMBA_NUM_THREADS" not in os.environ:
-        numba.config.NUMBA_NUM_THREADS = max(1, min(int(asked), numba.config.NUMBA_NUM_THREADS))
     torch = sys.modules.get("torch")
     threads_of_torch = torch.get_num_threads() if torch is not None else 0
     numba.get_num_threads()
@@ -111,8 +116,14 @@ class Kernel:
         self._parallel = compile_cpu(function, "parallel", parallel=True)
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run on as many threads as `numba.get_num_threads` says, on one where there is a single turn."""
-        if n_threads() == 1 or len(arguments[-1]) < 2:
+        """Run on as many threads as `n_threads` says, on one where there is a single turn."""
+        threads = n_threads()
+        if threads == 1 or len(arguments[-1]) < 2:
             return self._serial(*arguments)
         with _one_launch:
-            return self._parallel(*arguments)
+            before = numba.get_num_threads()
+            numba.set_num_threads(threads)
+            try:
+                return self._parallel(*arguments)
+            finally:
+                numba.set_num_threads(before)

@@ -220,7 +220,9 @@ def own_threads() -> tuple[int, int]:
     """Threads that torch and Numba use here."""
     import torch
 
-    return torch.get_num_threads(), _numba_threads()
+    from fluxan.kernels.jit import n_threads
+
+    return torch.get_num_threads(), n_threads()
 
 
 def set_threads(threads: tuple[int, int]) -> None:
@@ -228,18 +230,11 @@ def set_threads(threads: tuple[int, int]) -> None:
     import numba
     import torch
 
-    most = _numba_threads()
-    torch.set_num_threads(threads[0])
-    numba.set_num_threads(min(threads[1], most))
-
-
-def _numba_threads() -> int:
-    import numba
-
     from fluxan.kernels.jit import n_threads
 
-    # Numba launches as many as it was imported with, whatever is set later.
-    return min(n_threads(), vars(numba.config)["NUMBA_NUM_THREADS"])
+    most = n_threads()
+    torch.set_num_threads(threads[0])
+    numba.set_num_threads(min(threads[1], most))
 
 
 def choose_gpu(place: int, n_gpus: int) -> str:

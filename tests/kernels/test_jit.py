@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from fluxan.kernels import jit
 
 
@@ -55,3 +56,21 @@ def test_kernels_work_without_and_with_a_cache(tmp_path):
     assert compiled
     assert run(tmp_path / "cache") == 3.0
     assert sorted((tmp_path / "cache").rglob("*.nbc")) == sorted(compiled)  # nothing compiled again
+
+
+THREADS = """
+import torch
+from fluxan.kernels import jit
+
+print(jit.n_threads(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize(("omp", "numba", "expected"), [("1", None, "1 1"), ("1", "2", "2 1"), ("2", "1", "1 2")])
+def test_kernels_take_as_many_threads_as_they_are_told(omp, numba, expected):
+    environment = os.environ | {"OMP_NUM_THREADS": omp}
+    environment.pop("NUMBA_NUM_THREADS", None)
+    environment |= {} if numba is None else {"NUMBA_NUM_THREADS": numba}
+    command = [sys.executable, "-c", THREADS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected

@@ -114,8 +114,9 @@ def _dot(a, b):
 
 
 @serial
-def _prior(parameters, rows, centres, widths, sides, slope, precision):
+def _prior(parameters, terms, slope, precision):
     """Add Gaussian terms and one-sided walls to slope and precision; gives their log density."""
+    rows, centres, widths, sides = terms
     size = parameters.size
     value = 0.0
     for t in range(centres.size):
@@ -136,11 +137,12 @@ def _prior(parameters, rows, centres, widths, sides, slope, precision):
 
 
 @serial
-def evaluate(kinds, parameters, half, density, shape, rows, centres, widths, sides, work, slope, precision):
+def _evaluate(kinds, parameters, data, terms, work, slope, precision):
     """Log likelihood and log prior at ``parameters``, their slope and Fisher information with the prior's precision.
 
     ``work`` is (n_parameters + 2, n); of ``precision`` the lower triangle is filled.
     """
+    half, density, shape = data
     size = parameters.size
     model, weights, relative = work[0], work[1], work[2:]
     mode_spectrum(kinds, parameters, half, model, relative)
@@ -161,7 +163,7 @@ def evaluate(kinds, parameters, half, density, shape, rows, centres, widths, sid
             row[k] = relative[p, k] * weights[k]
         for q in range(p + 1):
             precision[p, q] = _dot(row, relative[q])
-    return likelihood, _prior(parameters, rows, centres, widths, sides, slope, precision)
+    return likelihood, _prior(parameters, terms, slope, precision)
 
 
 @serial
@@ -202,20 +204,16 @@ def _pulled(slope, information, gradient, off, strength, pulled_slope, pulled_in
 
 
 @serial
-def climb(
-    kinds, half, density, shape, rows, centres, widths, sides, target, strength, limits, parameters, values, precision
-):
+def climb(kinds, data, terms, target, strength, limits, parameters, values, gradients, precision):
     """Climb from each of B beginnings by damped Fisher scoring (Levenberg-Marquardt).
 
     Parameters
     ----------
     kinds : (n_modes,) int64
-    half : (2, n) float64
-        Sine and cosine of half the angle.
-    density, shape : (n,) float64
-        The pooled periodogram and its gamma shapes.
-    rows, centres, widths, sides
-        Terms of the prior, (n_terms, P) and (n_terms,).
+    data : half (2, n), density (n,), shape (n,) float64
+        Sine and cosine of half the angle, the pooled periodogram and its gamma shapes.
+    terms : rows (n_terms, P), centres, widths, sides (n_terms,) float64
+        Gaussian terms of the prior; those with a side are walls, which act on that side only.
     target : (B,) float64
         Log S(0) is pulled there with ``strength``, which may be 0.
     limits : largest step, iterations, tolerance
@@ -223,19 +221,19 @@ def climb(
         The beginnings; overwritten with the maxima.
     values : (B, 3) float64
         Log posterior, log likelihood and log S(0) there.
+    gradients : (B, P) float64
+        Derivatives of log S(0).
     precision : (B, P, P) float64
         Fisher information plus the prior's precision, without the pull.
     """
     size = parameters.shape[1]
-    work, factor, damped = np.empty((size + 2, density.size)), np.zeros((size, size)), np.zeros((size, size))
-    slope, gradient, step, trial = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
+    work, factor, damped = np.empty((size + 2, data[1].size)), np.zeros((size, size)), np.zeros((size, size))
+    slope, step, trial = np.zeros(size), np.zeros(size), np.zeros(size)
     new_slope, new_gradient, new_information = np.zeros(size), np.zeros(size), np.zeros((size, size))
     largest, iterations, tolerance = limits
     for b in range(len(parameters)):
-        here, information = parameters[b], precision[b]
-        likelihood, prior = evaluate(
-            kinds, here, half, density, shape, rows, centres, widths, sides, work, slope, information
-        )
+        here, gradient, information = parameters[b], gradients[b], precision[b]
+        likelihood, prior = _evaluate(kinds, here, data, terms, work, slope, information)
         zero = zero_limit(kinds, here, gradient)
         damping = 1e-2
         for _ in range(int(iterations)):
@@ -245,9 +243,7 @@ def climb(
             if cholesky_solve(damped, new_slope, damping, factor, step):
                 for p in range(size):
                     trial[p] = here[p] + min(max(step[p], -largest), largest)
-                new_likelihood, new_prior = evaluate(
-                    kinds, trial, half, density, shape, rows, centres, widths, sides, work, new_slope, new_information
-                )
+                new_likelihood, new_prior = _evaluate(kinds, trial, data, terms, work, new_slope, new_information)
                 new_zero = zero_limit(kinds, trial, new_gradient)
                 gain = new_likelihood + new_prior - likelihood - prior
                 gain += 0.5 * strength * (off**2 - (target[b] - new_zero) ** 2)

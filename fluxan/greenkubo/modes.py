@@ -174,52 +174,51 @@ def _half(angle: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.sin(0.5 * angle), np.cos(0.5 * angle)])
 
 
-class _Prior:
-    """Gaussian terms ½(c·θ − m)²/σ² and walls, which act on one side only; c is a row of ``rows``."""
-
-    def __init__(self, kinds: tuple[int, ...], band: Band) -> None:
-        terms: list[tuple[dict[int, float], float, float, int]] = []
-        corner_floor = _LOG_4 - 2 * (band.lowest + np.log(_SLOWEST_RELAXATION))
-        for kind, i in zip(kinds, starts(kinds), strict=True):
-            if kind == FLOOR:
-                terms.append(({i: 1.0}, band.level, _FLOOR_WIDTH, 0))
-                continue
-            # Variance v = A/√b and corner angle 2/√b, each to first order in 1/τ.
-            terms.append(({i: 1.0, i + 1: -0.5}, band.variance, _VARIANCE_WIDTH, 0))
-            terms.append(({i + 1: 1.0}, _LOG_4 - 2 * band.middle, 2 * _CORNER_WIDTH, 0))
-            if kind == RELAXATION:
-                terms.append(({i + 1: 1.0}, corner_floor, 2 * _WALL_WIDTH, 1))
-            else:
-                terms.append(({i + 2: 1.0}, band.middle, _CORNER_WIDTH, 0))
-                terms.append(({i + 2: 1.0}, band.lowest + np.log(_SLOWEST_OSCILLATION), _WALL_WIDTH, -1))
-                terms.append(({i + 2: 1.0, i + 1: 0.5}, np.log(2 * _LEAST_QUALITY), _WALL_WIDTH, -1))
-        size = sum(_N_PARAMETERS[kind] for kind in kinds)
-        self._rows = np.zeros((len(terms), size))
-        for row, (weights, *_) in zip(self._rows, terms, strict=True):
-            for index, weight in weights.items():
-                row[index] = weight
-        columns = np.array([term[1:] for term in terms]).T
-        self._centres, self._widths, self._sides = map(np.ascontiguousarray, columns)
-        self.norm = float(np.log(self._widths[self._sides == 0]).sum())
-
-    @property
-    def terms(self) -> tuple[NDArray[np.float64], ...]:
-        """Rows (n_terms, P), centres, widths and sides (n_terms,); side 0 is no wall."""
-        return self._rows, self._centres, self._widths, self._sides
+def _prior(kinds: tuple[int, ...], band: Band) -> tuple[NDArray[np.float64], ...]:
+    """Terms ½(c·θ − m)²/σ²: rows c (n_terms, P), centres m, widths σ, and sides; side 0 is no wall."""
+    terms: list[tuple[dict[int, float], float, float, int]] = []
+    corner_floor = _LOG_4 - 2 * (band.lowest + np.log(_SLOWEST_RELAXATION))
+    for kind, i in zip(kinds, starts(kinds), strict=True):
+        if kind == FLOOR:
+            terms.append(({i: 1.0}, band.level, _FLOOR_WIDTH, 0))
+            continue
+        # Variance v = A/√b and corner angle 2/√b, each to first order in 1/τ.
+        terms.append(({i: 1.0, i + 1: -0.5}, band.variance, _VARIANCE_WIDTH, 0))
+        terms.append(({i + 1: 1.0}, _LOG_4 - 2 * band.middle, 2 * _CORNER_WIDTH, 0))
+        if kind == RELAXATION:
+            terms.append(({i + 1: 1.0}, corner_floor, 2 * _WALL_WIDTH, 1))
+        else:
+            terms.append(({i + 2: 1.0}, band.middle, _CORNER_WIDTH, 0))
+            terms.append(({i + 2: 1.0}, band.lowest + np.log(_SLOWEST_OSCILLATION), _WALL_WIDTH, -1))
+            terms.append(({i + 2: 1.0, i + 1: 0.5}, np.log(2 * _LEAST_QUALITY), _WALL_WIDTH, -1))
+    rows = np.zeros((len(terms), sum(_N_PARAMETERS[kind] for kind in kinds)))
+    for row, (weights, *_) in zip(rows, terms, strict=True):
+        for index, weight in weights.items():
+            row[index] = weight
+    return rows, *(np.array(column, dtype=np.float64) for column in zip(*(term[1:] for term in terms), strict=True))
 
 
 def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band, *, pull: Pull | None = None) -> Fit:
     """Climb from ``parameters`` (B, P) to the posterior's maximum by damped Fisher scoring (Levenberg–Marquardt)."""
     from fluxan.kernels.modes import climb
 
-    prior = _Prior(kinds, band)
     found = np.array(parameters, dtype=np.float64, order="C")
     n_starts, size = found.shape
-    values, precision = np.empty((n_starts, 3)), np.zeros((n_starts, size, size))
+    values, gradients, precision = np.empty((n_starts, 3)), np.empty((n_starts, size)), np.zeros((n_starts, size, size))
     target, strength = (np.zeros(n_starts), 0.0) if pull is None else (pull.target, float(pull.strength))
-    limits = (_MAX_STEP, float(_MAX_ITERATIONS), _TOLERANCE)
-    numbers, half = np.array(kinds), _half(band.angle)
-    climb(numbers, half, band.density, band.shape, *prior.terms, target, strength, limits, found, values, precision)
-    density, derivatives = spectrum_of(kinds, found, np.zeros(1))
-    gradient = derivatives[..., 0] / density
-    return Fit(kinds, found, values[:, 0] - prior.norm, values[:, 1], precision, np.log(density[:, 0]), gradient)
+    terms = _prior(kinds, band)
+    climb(
+        np.array(kinds),
+        (_half(band.angle), band.density, band.shape),
+        terms,
+        target,
+        strength,
+        (_MAX_STEP, float(_MAX_ITERATIONS), _TOLERANCE),
+        found,
+        values,
+        gradients,
+        precision,
+    )
+    _, _, widths, sides = terms
+    norm = float(np.log(widths[sides == 0]).sum())
+    return Fit(kinds, found, values[:, 0] - norm, values[:, 1], precision, values[:, 2], gradients)

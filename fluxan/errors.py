@@ -11,6 +11,10 @@ class InputError(FluxanError, ValueError):
     """An argument, array or setting has a wrong shape, unit or value."""
 
 
+class ShortRunError(InputError):
+    """A run is too short for what was asked; the message says how long it should be."""
+
+
 class TrajectoryError(FluxanError, ValueError):
     """A trajectory's content is not usable: broken frame, no velocities, changing atoms."""
 

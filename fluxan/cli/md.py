@@ -150,13 +150,12 @@ class _Told:
 def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
     """Conductivity of a flux file that is being written; without one, why not."""
     import fluxan
-    from fluxan.errors import FluxanError, InputError
+    from fluxan.errors import FluxanError, ShortRunError
 
     try:
         return fluxan.green_kubo(path, compare=()), ""
-    except InputError as error:
-        reason = str(error)
-        return None, "too short yet for κ" if "samples" in reason or "short" in reason else reason
+    except ShortRunError:
+        return None, "too short yet for κ"
     except FluxanError as error:
         return None, str(error)
 

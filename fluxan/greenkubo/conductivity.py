@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxan.errors import InputError
+from fluxan.errors import InputError, ShortRunError
 from fluxan.fluxfiles.record import FluxRecord
 from fluxan.greenkubo.analysis import Analysis
 from fluxan.greenkubo.judgement import ENOUGH
@@ -87,7 +87,7 @@ def green_kubo(
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
         if series.n_samples < _FEWEST_SAMPLES:
-            raise InputError(
+            raise ShortRunError(
                 f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs "
                 f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times "
                 "its slowest correlation"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from fluxan.errors import InputError
+from fluxan.errors import ShortRunError
 from fluxan.greenkubo.estimate import Estimate, Spectrum
 from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, Fit, Pull, fit, spectrum_of, starts
 
@@ -78,11 +78,13 @@ def zero_frequency(frequencies: ArrayLike, density: ArrayLike, *, dof: ArrayLike
     Raises
     ------
     InputError
-        For arrays that are no spectrum, and for fewer than 12 frequencies.
+        For arrays that are no spectrum.
+    ShortRunError
+        For fewer than 12 frequencies.
     """
     pooled = Spectrum.of(frequencies, density, dof=dof, time_step=time_step).pooled(ratio=_BIN_RATIO, singles=_SINGLES)
     if pooled.frequencies.size < _FEWEST_BINS:
-        raise InputError(
+        raise ShortRunError(
             f"the zero-frequency limit needs a spectrum of {_FEWEST_BINS} frequencies or more, "
             f"got {np.size(frequencies)}; run longer, about 20 correlation times at least"
         )

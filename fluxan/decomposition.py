@@ -148,18 +148,18 @@ class Job:
 
     def attributes(self, chunk: Chunk) -> dict[str, object]:
         """Attributes known once the first chunk is done."""
-        import fluxan
-
-        return self.plan | {
-            "fluxan_version": fluxan.__version__,
-            "trajectory_sha256": self.trajectory.identity()["sha256"],
-            "route": chunk.route,
-            "self_check": chunk.self_check,
-            "time_step": self.time_step,
-            "time_unit": "ps" if self.trajectory.has_time else "frame",
-            "periodic": int(self.first.cell is not None),
-            "model": getattr(self.model, "describe", lambda: None)() or type(self.model).__name__,
-        }
+        return (
+            self.plan
+            | self.evaluator.description()
+            | {
+                "trajectory_sha256": self.trajectory.identity()["sha256"],
+                "route": chunk.route,
+                "self_check": chunk.self_check,
+                "time_step": self.time_step,
+                "time_unit": "ps" if self.trajectory.has_time else "frame",
+                "periodic": int(self.first.cell is not None),
+            }
+        )
 
     def chunks(self, sink: MemorySink | FileSink) -> Generator[Chunk]:
         """Chunk after chunk, beginning behind what the sink holds; a fault comes after the rows before it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     from fluxan.flux.evaluate import FluxEvaluator
-    from fluxan.system import Frame
+    from fluxan.system import Flux, Frame
 
 #: kT that the centre of mass may carry before it is called a drift; thermostats give it 3/2 on average.
 MOST_DRIFT = 20.0
@@ -98,8 +98,7 @@ class RowMaker:
             flux = self._evaluator.flux(frame, self._neighbors.graph(frame))
         except (InputError, ModelError) as error:
             raise type(error)(f"{self._name}, frame {index}: {error}") from error
-        volume = np.nan if frame.volume is None else frame.volume
-        return Row(flux, frame.time, volume, temperature, frame_sha256(frame))
+        return row_of(frame, flux, temperature)
 
     def _look_at(self, frame: Frame, temperature: float) -> None:
         """Find uneven spacing and a drift of the centre of mass."""
@@ -112,13 +111,25 @@ class RowMaker:
                 f"the first two are {self._time_step:g} ps apart; correlations need even spacing",
             )
         self.last_time = frame.time
-        drift = drift_energy(frame)
-        if drift > MOST_DRIFT * BOLTZMANN * temperature:
+        drift = excess_drift(frame, temperature)
+        if drift:
             self._say(
                 "drift",
                 f"the centre of mass moves, with {drift:.3g} eV at {frame.time:g} ps; "
                 "temperature and convection count this, take it out of the velocities",
             )
+
+
+def row_of(frame: Frame, flux: Flux, temperature: float) -> Row:
+    """The row of a frame, its flux and its temperature in K."""
+    volume = np.nan if frame.volume is None else frame.volume
+    return Row(flux, frame.time, volume, temperature, frame_sha256(frame))
+
+
+def excess_drift(frame: Frame, temperature: float) -> float:
+    """Kinetic energy of the centre of mass, eV, where it is a drift at this temperature in K; else 0."""
+    energy = drift_energy(frame)
+    return energy if energy > MOST_DRIFT * BOLTZMANN * temperature else 0.0
 
 
 def drift_energy(frame: Frame) -> float:

@@ -12,6 +12,7 @@ from fluxan.dataset import VARIABLES
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.potentials.base import Potential
 from fluxan.potentials.fingerprint import model_sha256
+from tests.message_passing import TwoHops
 from tests.systems import argon_krypton
 
 MODEL = "shipped:ar-kr"
@@ -213,18 +214,6 @@ def test_one_shot_iterator_of_frames(frames):
 def test_cluster_has_no_volume():
     cluster = [f.replace(cell=None, pbc=(False,) * 3) for f in argon_krypton(2)]
     assert np.isnan(decompose(cluster)["volume"].values).all()
-
-
-class TwoHops(Potential):
-    """Claims to be local, and passes messages."""
-
-    cutoff = 4.5
-
-    def forward(self, graph):
-        f = torch.exp(-graph.r_ij.norm(dim=1))
-        zeros = torch.zeros(graph.n_atoms, dtype=f.dtype)
-        once = zeros.index_add(0, graph.receivers, f)
-        return zeros.index_add(0, graph.receivers, f * once[graph.senders] ** 2)
 
 
 def test_a_first_frame_without_edges_proves_nothing(frames):

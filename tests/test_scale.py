@@ -24,7 +24,7 @@ from fluxan.scale import cluster, connection, sources
 from fluxan.scale.blocks import choose_gpu, own_threads
 from fluxan.scale.worker import own_gpu
 from fluxan.sinks import FileSink
-from tests.message_passing import ToyModel
+from tests.message_passing import ToyModel, TwoHops
 from tests.systems import argon_krypton
 from tests.test_architecture import ROOT, files_of, imported_modules
 
@@ -215,18 +215,6 @@ def test_uneven_spacing_at_a_border_of_blocks(client, frames, tmp_path):
     serial = said(tmp_path / "traj.nc")
     assert "1.01 ps after the one before" in serial[0]
     assert said(tmp_path / "traj.nc", client=client) == serial
-
-
-class TwoHops(Potential):
-    """Claims to be local, and passes messages."""
-
-    cutoff = 4.5
-
-    def forward(self, graph):
-        f = torch.exp(-graph.r_ij.norm(dim=1))
-        zeros = torch.zeros(graph.n_atoms, dtype=f.dtype)
-        once = zeros.index_add(0, graph.receivers, f)
-        return zeros.index_add(0, graph.receivers, f * once[graph.senders] ** 2)
 
 
 @pytest.mark.parametrize("n_empty", [0, 2, 9])

@@ -141,6 +141,13 @@ class FluxEvaluator:
             self_check=str(self.report),
         )
 
+    def description(self) -> dict[str, object]:
+        """Attributes that say what made a Dataset, for those who read it."""
+        import fluxan
+
+        described = getattr(self.model, "describe", lambda: None)()
+        return {"fluxan_version": fluxan.__version__, "model": described or type(self.model).__name__}
+
     def identity(self) -> dict[str, object]:
         """Attributes that say which model, groups and route these are."""
         return {

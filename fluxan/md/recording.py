@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.dataset import FluxFile, Row, check_output, open_flux, stack, to_xarray
+from fluxan.dataset import FluxFile, check_output, open_flux, stack, to_xarray
 from fluxan.decomposition import CHUNK_ATOMS, CHUNK_FRAMES
 from fluxan.errors import InputError, TrajectoryError
-from fluxan.rows import MOST_DRIFT, drift_energy, frame_sha256
-from fluxan.units import BOLTZMANN
+from fluxan.rows import excess_drift, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import xarray
 
     from fluxan.correlation import Correlator
+    from fluxan.dataset import Row
     from fluxan.flux.evaluate import FluxEvaluator
     from fluxan.system import Flux, Frame
 
@@ -117,8 +117,7 @@ class Recording:
         self.n_frames += 1
         if self._file is None and self.correlator is not None:
             return
-        volume = np.nan if frame.volume is None else frame.volume
-        self._rows.append(Row(flux, frame.time, volume, frame.temperature, frame_sha256(frame)))
+        self._rows.append(row_of(frame, flux, frame.temperature))
         late = len(self._rows) > 1 and time.monotonic() - self._flushed > PATIENCE
         if self.n_frames % self.chunk == 0 or (self._file is not None and late):
             self.flush()
@@ -177,15 +176,10 @@ class Recording:
 
     def _description(self) -> dict[str, object]:
         """Attributes known once there are frames."""
-        import fluxan
-
-        model = self._evaluator.model
         first = self._first
-        known: dict[str, object] = {
-            "fluxan_version": fluxan.__version__,
+        known = self._evaluator.description() | {
             "time_step": np.nan if self._time_step is None else self._time_step,
             "time_unit": self.time_unit,
-            "model": getattr(model, "describe", lambda: None)() or type(model).__name__,
         }
         if first is not None:
             known |= {"periodic": int(first.cell is not None), "n_atoms": first.n_atoms}
@@ -230,8 +224,8 @@ class Recording:
             )
 
     def _warn_of_drift(self, frame: Frame) -> None:
-        drift = drift_energy(frame)
-        if drift > MOST_DRIFT * BOLTZMANN * frame.temperature:
+        drift = excess_drift(frame, frame.temperature)
+        if drift:
             self._say(
                 "drift",
                 f"the centre of mass moves, with {drift:.3g} eV; temperature and convection count this, "

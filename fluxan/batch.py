@@ -46,6 +46,23 @@ class Outcome:
     problem: str = ""
     warnings: tuple[str, ...] = ()
 
+    def facts(self) -> dict[str, Any]:
+        """Everything in plain values, as the table and JSON have it; None for a number that is not there."""
+        return {
+            "name": self.task.name,
+            "group": self.task.group,
+            "trajectory": str(self.task.trajectory),
+            "model": self.task.model,
+            "frames": self.n_frames,
+            "kappa": _known(self.kappa),
+            "error": _known(self.error),
+            "unit": self.unit,
+            "by_carrier": self.by_carrier,
+            "failed": self.failed,
+            "problem": self.problem,
+            "warnings": list(self.warnings),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
@@ -67,6 +84,18 @@ class Replicas:
     error: float
     expected: float
     unit: str
+
+    def facts(self) -> dict[str, Any]:
+        """Everything in plain values; None for a number that is not there."""
+        return {
+            "group": self.group,
+            "model": self.model,
+            "runs": self.n_runs,
+            "kappa": self.kappa,
+            "error": _known(self.error),
+            "expected_error": self.expected,
+            "unit": self.unit,
+        }
 
 
 def run_batch(jobs: JobFile, *, client: object = None, progress: bool = True) -> Iterator[Outcome]:
@@ -149,31 +178,11 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
         It cannot be written.
     """
     labels = list(dict.fromkeys(label for outcome in outcomes for label in outcome.by_carrier))
+    rows = [_flat(outcome.facts(), labels) for outcome in outcomes]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    carried = [f"kappa_{label}" for label in labels]
-    writer.writerow(
-        [
-            "name",
-            "group",
-            "trajectory",
-            "model",
-            "frames",
-            "kappa",
-            "error",
-            "unit",
-            *carried,
-            "failed",
-            "problem",
-            "warnings",
-        ]
-    )
-    for outcome in outcomes:
-        task = outcome.task
-        row: list[Any] = [task.name, task.group, task.trajectory, task.model or "", outcome.n_frames]
-        row += [_plain(outcome.kappa), _plain(outcome.error), outcome.unit]
-        row += [_plain(outcome.by_carrier.get(label, np.nan)) for label in labels]
-        writer.writerow([*row, int(outcome.failed), outcome.problem, "; ".join(outcome.warnings)])
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     beside = path.with_name(f".{path.name}.tmp")
     try:
         beside.write_text(text.getvalue(), encoding="utf-8")
@@ -182,6 +191,13 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _plain(value: float) -> str:
-    """A number as it reads back; an empty field where there is none."""
-    return repr(float(value)) if np.isfinite(value) else ""
+def _flat(facts: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Facts of a run as a line of the table: a column for each carrier that any run has; nothing is an empty field."""
+    by_carrier = facts.pop("by_carrier")
+    carried = {f"kappa_{label}": by_carrier.get(label) for label in labels}
+    last = {name: facts.pop(name) for name in ("failed", "problem", "warnings")}
+    return facts | carried | last | {"failed": int(last["failed"]), "warnings": "; ".join(last["warnings"])}
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

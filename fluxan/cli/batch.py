@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,7 +39,8 @@ def batch(
             typer.echo(_line(outcome, width))
     together = replicas(outcomes)
     if json:
-        typer.echo(json_module.dumps(_facts(outcomes, together)))
+        facts = {"runs": [o.facts() for o in outcomes], "groups": [entry.facts() for entry in together]}
+        typer.echo(json_module.dumps(facts))
     else:
         for entry in together:
             typer.echo(_together(entry))
@@ -72,41 +72,3 @@ def _together(entry: Replicas) -> str:
         f"{head}κ = {value(entry.kappa, entry.error)} {entry.unit} from the scatter of {entry.n_runs} runs; "
         f"their own errors make it ± {entry.expected:.2g}"
     )
-
-
-def _facts(outcomes: list[Outcome], together: list[Replicas]) -> dict[str, Any]:
-    runs = [
-        {
-            "name": o.task.name,
-            "group": o.task.group,
-            "trajectory": str(o.task.trajectory),
-            "model": o.task.model,
-            "frames": o.n_frames,
-            "kappa": _number(o.kappa),
-            "error": _number(o.error),
-            "unit": o.unit,
-            "by_carrier": o.by_carrier,
-            "failed": o.failed,
-            "problem": o.problem,
-            "warnings": list(o.warnings),
-        }
-        for o in outcomes
-    ]
-    groups = [
-        {
-            "group": e.group,
-            "model": e.model,
-            "runs": e.n_runs,
-            "kappa": e.kappa,
-            "error": _number(e.error),
-            "expected_error": e.expected,
-            "unit": e.unit,
-        }
-        for e in together
-    ]
-    return {"runs": runs, "groups": groups}
-
-
-def _number(value: float) -> float | None:
-    """A number that JSON knows."""
-    return None if math.isnan(value) else value

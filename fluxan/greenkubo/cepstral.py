@@ -2,68 +2,80 @@
 
 L. Ercole, A. Marcolongo, S. Baroni, Sci. Rep. 7, 15835 (2017); for several components or Wishart-reduced spectra
 R. Bertossa, F. Grasselli, L. Ercole, S. Baroni, Phys. Rev. Lett. 122, 255901 (2019).
+
+With a cutoff given, this is theirs. Without one, coefficients are taken in the warped frequency u = asinh(f/f₀), linear
+below f₀ and logarithmic above, as the spectra of relaxations want it, for f₀ = ∞ the papers' own; and cutoff, f₀ and
+number of coefficients are averaged over with the weights of Akaike's criterion, the number then doubled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.fft import dct
+from scipy.linalg import solve_triangular
 from scipy.special import digamma, polygamma
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Estimate, Spectrum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 _FEWEST_FREQUENCIES: Final = 32
-_CUT_RATIO: Final = 1.15
-# Largest mean residual of log S over the lowest 4, 8, 16, ... frequencies, in its standard deviations, that a cutoff
-# may leave: a peak at zero frequency that the kept coefficients do not resolve shows there first.
-_LARGEST_RESIDUAL: Final = 2.2
-_WINDOWS: Final = 2 ** np.arange(2, 13)
-# The cutoff that minimises Akaike's criterion leaves a bias as large as the error; twice as many coefficients
-# make the bias small beside it, at √2 the error.
+# The order that minimises Akaike's criterion leaves a bias as large as the error; twice as many coefficients make the
+# bias small beside it.
 _CORRECTION: Final = 2.0
+# Bins keep all that a smooth spectrum tells, and few numbers: a neighbour is within 8 %.
+_BIN_RATIO: Final = 1.08
+_SINGLES: Final = 12
+_FEWEST_BINS: Final = 12
+_MOST_COEFFICIENTS: Final = 48
+# Few cutoffs and warps suffice: the average fills in what lies between them.
+_CUT_RATIO: Final = 1.8
+# f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to near the lowest.
+_LARGEST_WARP: Final = 4.0
+_WARP_RATIO: Final = 4.0
+_SMALLEST_WARP: Final = 1.5
+_WARP_COST: Final = 2.0  # of an e-fold of f₀, that of a coefficient
+# Orders that leave log S(0) less certain than this are of no use.
+_LARGEST_VARIANCE: Final = 1.0
+# Weight of the upper side in the error.
+_UPPER: Final = 0.75
 
 
 @dataclass(frozen=True)
 class Cepstrum:
-    """Cepstral coefficients of a spectrum up to one cutoff, with the order that Akaike's criterion takes.
+    """What one filter makes of log S at zero frequency, for every number of coefficients.
 
     Attributes
     ----------
     cutoff
         Highest frequency used, f*.
-    order
-        P*, the number of coefficients that minimises the criterion.
+    warp
+        f₀; infinite for the plain frequency.
+    criterion
+        (n,) Akaike's criterion of 1, 2, ... coefficients.
     log_zero
-        (n,) log S(0) from 1, 2, ... coefficients.
+        (n,) log S(0) from them.
     variance
         (n,) variance of ``log_zero``.
-    coefficients
-        (n + 2,) C_0, C_1, ...
-    single
-        Variance of one coefficient.
     """
 
     cutoff: float
-    order: int
+    warp: float
+    criterion: NDArray[np.float64]
     log_zero: NDArray[np.float64]
     variance: NDArray[np.float64]
-    coefficients: NDArray[np.float64]
-    single: float
 
-    def residual(self, log_density: NDArray[np.float64], index: int) -> float:
-        """Worst mean misfit of the lowest frequencies by ``index`` + 1 coefficients, in standard deviations."""
-        size = log_density.size
-        kept = np.where(np.arange(size + 1) <= index, self.coefficients, 0.0)
-        off = np.cumsum(log_density - dct(kept, type=1)[1:])
-        windows = _WINDOWS[size >= _WINDOWS]
-        return float(np.max(np.abs(off[windows - 1]) / np.sqrt(2 * size * self.single * windows)))
+    def multiplied(self, correction: float) -> NDArray[np.int64]:
+        """(n,) index of the order that is so many times each order, at most the last."""
+        orders = np.arange(1, self.criterion.size + 1)
+        return np.clip(np.ceil(orders * correction), 1, orders.size).astype(np.int64) - 1
 
 
 def cepstral(
@@ -88,15 +100,16 @@ def cepstral(
     time_step
         Sampling interval, in the inverse unit of ``frequencies``.
     cutoff
-        f*; by default the highest, of Nyquist and its fractions, at which the filtered spectrum leaves no residual
-        at the lowest frequencies.
+        f* of the papers' analysis, in plain frequency; by default cutoffs from Nyquist down are averaged over, and
+        warps of the frequency.
     correction
         Factor on Akaike's order; 1 gives the papers' choice, 2 restores the coverage of the error.
 
     Returns
     -------
     Estimate
-        S(0) and its standard error; ``details`` has ``cutoff`` and ``order``.
+        S(0) and its standard error; ``details`` has ``cutoff``, ``order`` (coefficients kept) and ``warp`` (f₀), those
+        of greatest weight.
 
     Raises
     ------
@@ -109,73 +122,148 @@ def cepstral(
         raise InputError(f"cepstral analysis needs {_FEWEST_FREQUENCIES} frequencies or more, got {f.size}; run longer")
     if np.abs(f / f[0] - np.arange(1, f.size + 1)).max() > 1e-3:
         raise InputError("cepstral analysis needs all Fourier frequencies, equally spaced from the first above zero")
-    best, index = _chosen(spectrum, _cut_sizes(f, cutoff), correction)
-    value = float(np.exp(best.log_zero[index]))
-    return Estimate(
-        value=value,
-        error=value * float(np.sqrt(best.variance[index])),
-        method="cepstral",
-        details={"cutoff": best.cutoff, "order": index + 1},
+    if cutoff is None:
+        return _averaged(list(_warped(spectrum)), correction)
+    return _best(_plain(spectrum, _size(f, cutoff)), correction)
+
+
+def _best(cepstrum: Cepstrum, correction: float) -> Estimate:
+    """The papers' estimate: the order that minimises the criterion, times a factor, with the variance of that."""
+    index = int(cepstrum.multiplied(correction)[np.argmin(cepstrum.criterion)])
+    value = float(np.exp(cepstrum.log_zero[index]))
+    error = value * float(np.sqrt(cepstrum.variance[index]))
+    return Estimate(value, error, "cepstral", _details(cepstrum, index + 1))
+
+
+def _averaged(cepstra: list[Cepstrum], correction: float) -> Estimate:
+    """Average log S(0) at the multiplied orders with Akaike's weights of the orders.
+
+    Its variance is the mean of two estimates. The papers', of the multiplied order, is steady and blind to a bias that
+    is left. That of Akaike's order, with the spread over filters and the square of what multiplying has changed, sees
+    the bias and scatters.
+    """
+    multiplied = [cepstrum.multiplied(correction) for cepstrum in cepstra]
+    pairs = list(zip(cepstra, multiplied, strict=True))
+    low, low_variance = np.concatenate([[c.log_zero, c.variance] for c in cepstra], axis=1)
+    high, high_variance = np.concatenate([[c.log_zero[index], c.variance[index]] for c, index in pairs], axis=1)
+    criterion = np.concatenate([cepstrum.criterion for cepstrum in cepstra])
+    criterion[high_variance > _LARGEST_VARIANCE] = np.inf
+    weights = np.exp(-0.5 * (criterion - criterion.min()))
+    weights /= weights.sum()
+    mean, mean_low = float(weights @ high), float(weights @ low)
+    blind = float(weights @ high_variance)
+    seeing = float(weights @ (low_variance + (low - mean_low) ** 2)) + (mean - mean_low) ** 2
+    heaviest, index = _owner(cepstra, int(np.argmax(weights)))
+    order = int(heaviest.multiplied(correction)[index]) + 1
+    value = float(np.exp(mean))
+    return Estimate(value, value * _width(np.sqrt(0.5 * (blind + seeing))), "cepstral", _details(heaviest, order))
+
+
+def _width(sd: float) -> float:
+    """Relative error of S(0): half the way to the ends of the interval of two ``sd`` of its logarithm.
+
+    Values that are too low have errors that are too small, so the upper side weighs more.
+    """
+    return 0.5 * float(_UPPER * np.expm1(2 * sd) - (1 - _UPPER) * np.expm1(-2 * sd))
+
+
+def _owner(cepstra: list[Cepstrum], index: int) -> tuple[Cepstrum, int]:
+    """Which cepstrum an index into all orders falls in, and where."""
+    ends = np.cumsum([cepstrum.criterion.size for cepstrum in cepstra])
+    which = int(np.searchsorted(ends, index, side="right"))
+    return cepstra[which], index - int(ends[which]) + cepstra[which].criterion.size
+
+
+def _details(cepstrum: Cepstrum, order: int) -> dict[str, float]:
+    return {"cutoff": cepstrum.cutoff, "order": order, "warp": cepstrum.warp}
+
+
+def _logarithm(
+    density: NDArray[np.float64], dof: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log S without the bias of a logarithm, ψ(ℓ) − log ℓ with ℓ = dof/2, and its variance, ψ'(ℓ)."""
+    shape = dof / 2
+    return np.log(density) - (digamma(shape) - np.log(shape)), polygamma(1, shape)
+
+
+def _size(f: NDArray[np.float64], cutoff: float) -> int:
+    """Frequencies up to a cutoff."""
+    size = int(np.searchsorted(f, cutoff, side="right"))
+    if size < _FEWEST_FREQUENCIES:
+        raise InputError(
+            f"a cutoff of {cutoff:g} leaves {size} frequencies; cepstral analysis needs {_FEWEST_FREQUENCIES} "
+            f"({f[_FEWEST_FREQUENCIES - 1]:g} or more)"
+        )
+    return size
+
+
+def _plain(spectrum: Spectrum, size: int) -> Cepstrum:
+    """Cepstral coefficients of the lowest ``size`` frequencies, as if the cutoff were Nyquist.
+
+    Of 2·size points the coefficients C_n have the variance σ² = ψ'(ℓ)/(2·size), C_0 twice that (PRL, eq. 8 and 9; for
+    ℓ = 1 Sci. Rep., eq. 11 to 16). Then log S(0) = C_0 + 2 Σ_{0<n<P} C_n with variance σ²(4P − 2), and P* minimises
+    Σ_{n≥P} C_n²/σ² + 2P. The zero frequency, which the mean of the flux spoils, takes the value of the first.
+    """
+    log_density, variance = _logarithm(spectrum.density[:size], spectrum.dof[:size])
+    coefficients = dct(np.concatenate([log_density[:1], log_density]), type=1) / (2 * size)
+    single = float(variance[0]) / (2 * size)
+    orders = np.arange(1, size)
+    standard = coefficients[1:size] ** 2 / single
+    return Cepstrum(
+        cutoff=float(spectrum.frequencies[size - 1]),
+        warp=np.inf,
+        criterion=np.cumsum(standard[::-1])[::-1] + 2.0 * orders,
+        log_zero=coefficients[0] + 2 * np.concatenate([[0.0], np.cumsum(coefficients[1 : size - 1])]),
+        variance=single * (4.0 * orders - 2.0).astype(np.float64),
     )
 
 
-def _chosen(spectrum: Spectrum, sizes: list[int], correction: float) -> tuple[Cepstrum, int]:
-    """Cepstrum of the highest cutoff that passes, else of the one that fails least, and the index of its order."""
-    least = np.inf
-    for size in sizes:
-        cepstrum = _cepstrum(spectrum, size)
-        index = min(round(cepstrum.order * correction), cepstrum.log_zero.size) - 1
-        residual = cepstrum.residual(_log_density(spectrum, size), index)
-        if residual < least:
-            least, best = residual, (cepstrum, index)
-        if residual < _LARGEST_RESIDUAL:
-            break
-    return best
+def _warped(spectrum: Spectrum) -> Iterator[Cepstrum]:
+    """Cepstra of every cutoff and warp, whose criteria compare.
 
-
-def _log_density(spectrum: Spectrum, size: int) -> NDArray[np.float64]:
-    """Log S of the lowest frequencies without the bias of a logarithm, ψ(ℓ) − log ℓ with ℓ = dof/2."""
-    shape = float(spectrum.dof[0]) / 2
-    return np.log(spectrum.density[:size]) - (digamma(shape) - np.log(shape))
-
-
-def _cut_sizes(f: NDArray[np.float64], cutoff: float | None) -> list[int]:
-    """Numbers of frequencies kept: those below ``cutoff``, or all and every fraction down to the fewest."""
-    if cutoff is not None:
-        size = int(np.searchsorted(f, cutoff, side="right"))
-        if size < _FEWEST_FREQUENCIES:
-            raise InputError(
-                f"a cutoff of {cutoff:g} leaves {size} frequencies; cepstral analysis needs {_FEWEST_FREQUENCIES} "
-                f"({f[_FEWEST_FREQUENCIES - 1]:g} or more)"
-            )
-        return [size]
-    sizes = []
-    size = f.size
-    while size >= _FEWEST_FREQUENCIES:
-        sizes.append(size)
-        size = int(size / _CUT_RATIO)
-    return sizes
-
-
-def _cepstrum(spectrum: Spectrum, size: int) -> Cepstrum:
-    """Cepstral coefficients of the lowest ``size`` frequencies, as if the cutoff were Nyquist.
-
-    With ℓ = dof/2, log S_k − (ψ(ℓ) − log ℓ) is unbiased with variance ψ'(ℓ), and of 2·size points the coefficients
-    C_n have variance ψ'(ℓ)/(2·size), C_0 twice that (PRL, eq. 8 and 9; for ℓ = 1 Sci. Rep., eq. 11 to 16). Then
-    log S(0) = C_0 + 2 Σ_{0<n<P} C_n with variance ψ'(ℓ)(4P − 2)/(2·size), and P* minimises
-    Σ_{n≥P} C_n²/σ_n² + 2P. The zero frequency, which the mean of the flux spoils, takes the value of the first.
+    Bins above a cutoff count as one free coefficient each, and so does every e-fold of f₀, since the coefficients kept
+    then resolve so much more at zero.
     """
-    log_density = _log_density(spectrum, size)
-    coefficients = dct(np.concatenate([log_density[:1], log_density]), type=1) / (2 * size)
-    single = float(polygamma(1, spectrum.dof[0] / 2)) / (2 * size)
-    orders = np.arange(1, size, dtype=np.int64)
-    standard = coefficients[1:size] ** 2 / single
-    criterion = np.cumsum(standard[::-1])[::-1] + 2 * orders
-    return Cepstrum(
-        cutoff=float(spectrum.frequencies[size - 1]),
-        order=int(orders[np.argmin(criterion)]),
-        log_zero=coefficients[0] + 2 * np.concatenate([[0.0], np.cumsum(coefficients[1 : size - 1])]),
-        variance=single * (4.0 * orders - 2.0).astype(np.float64),
-        coefficients=coefficients,
-        single=single,
+    # Integers fall into the same bins in every unit.
+    unit = float(spectrum.frequencies[0])
+    integers = np.arange(1.0, spectrum.frequencies.size + 1)
+    bins = replace(spectrum, frequencies=integers).pooled(ratio=_BIN_RATIO, singles=_SINGLES)
+    f, total = bins.frequencies, bins.frequencies.size
+    log_density, variance = _logarithm(bins.density, bins.dof)
+    weight = 1 / np.sqrt(variance)
+    largest = _LARGEST_WARP * float(f[-1])
+    size = total
+    while size >= _FEWEST_BINS:
+        top = float(integers[-1] if size == total else 0.5 * (f[size - 1] + f[size]))
+        warp = largest
+        while warp > _SMALLEST_WARP * f[0]:
+            # Between these f₀ and the largest the frequency is as good as linear.
+            if warp == largest or warp < 2 * top:
+                u = np.arcsinh(f[:size] / warp) / np.arcsinh(top / warp)
+                cost = 2 * (total - size) + _WARP_COST * np.log(largest / warp)
+                yield Cepstrum(top * unit, warp * unit, *_fitted(u, log_density[:size], weight[:size], cost))
+            warp /= _WARP_RATIO
+        size = min(size - 1, int(np.searchsorted(f, f[size - 1] / _CUT_RATIO)))
+
+
+def _fitted(
+    u: NDArray[np.float64], log_density: NDArray[np.float64], weight: NDArray[np.float64], cost: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Criterion, log S(0) and its variance from 1, 2, ... cosines in u, 0 to 1, by weighted least squares.
+
+    All orders come from one QR decomposition: the sum of squares left falls by the square of each coefficient in the
+    orthogonal basis, and since every cosine is 1 at zero, log S(0) is the sum of the coefficients, 1ᵀR⁻¹Qᵀy.
+    """
+    n = min(_MOST_COEFFICIENTS, u.size - 2)
+    basis, triangle = np.linalg.qr(np.cos(np.pi * np.outer(u, np.arange(n))) * weight[:, None])
+    # Bins do not tell cosines apart that are finer than they are.
+    told = np.abs(np.diagonal(triangle)) > 1e-6 * abs(triangle[0, 0])
+    n = n if told.all() else int(np.argmin(told))
+    coefficients = (weight * log_density) @ basis[:, :n]
+    at_zero = solve_triangular(triangle[:n, :n], np.ones(n), trans="T", check_finite=False)
+    left = np.sum((weight * log_density) ** 2) - np.cumsum(coefficients**2)
+    return (
+        left + 2.0 * np.arange(1, n + 1) + cost,
+        np.cumsum(at_zero * coefficients),
+        np.cumsum(at_zero**2),
     )

@@ -7,13 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from fluxan.cli.options import Components, FluxFile, Json, Method, with_flux_options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fluxan.greenkubo import Conductivity
     from fluxan.report.study import Study
+
+#: Options that mean something for a saved correlator.
+_OF_STATES = ("temperature", "volume", "dt", "units")
 
 
 @with_flux_options
@@ -32,27 +38,48 @@ def kappa(
     Example: fluxan kappa flux.nc
 
     Example: fluxan kappa log.lammps --temperature 94 --volume 12000
+
+    Example: fluxan kappa correlation.nc --temperature 94 --volume 12000 (a saved Correlator)
     """
     if flux.name == "hac.out" and "form" not in reader:
         print_correlation(flux, json=json)
         return
+    names = [name for name in compare.split(",") if name not in {"", "none"}]
+    result, form = _found(flux, reader, method=method, compare=names, components=components)
+    if json:
+        typer.echo(json_module.dumps(facts(result, form)))
+    else:
+        print_result(result)
+    if plot is not None:
+        save_figure(result.plot(), plot)
+
+
+def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conductivity, str]:
+    """A file's conductivity, and what kind of file it is."""
+    from fluxan.correlation.state import is_state_file
+    from fluxan.errors import InputError
+    from fluxan.greenkubo import green_kubo
     from fluxan.report.study import study_file
 
-    names = [name for name in compare.split(",") if name not in {"", "none"}]
-    found = study_file(flux, method=method, compare=names, components=components, reader=reader)
-    if json:
-        typer.echo(json_module.dumps(facts(found)))
-    else:
-        print_conductivity(found)
-    if plot is not None:
-        save_figure(found.result.plot(), plot)
+    if not (path.is_file() and is_state_file(path)):
+        study = study_file(path, reader=reader, **settings)
+        return study.result, study.record.format
+    for name in reader:
+        if name not in _OF_STATES:
+            raise InputError(f"{path} is a saved correlator: --{name} says nothing of it")
+    return green_kubo(path, **reader, **settings), "fluxan correlator"
 
 
 def print_conductivity(study: Study) -> None:
+    """Print a flux's result for people."""
+    print_result(study.result)
+
+
+def print_result(result: Conductivity) -> None:
     """Print a result for people; what speaks against it goes to standard error."""
     from fluxan.report.verdicts import temperature, unit, value
 
-    result, run = study.result, study.result.diagnostics
+    run = result.diagnostics
     reduced = result.unit == "reduced"
     kind = ", at zero flux of mass" if result.components == "multi" else ""
     typer.echo(f"κ = {value(result.kappa, result.error)}{unit(result)}")
@@ -85,15 +112,15 @@ def print_parts(result: Conductivity) -> None:
     typer.echo(f"{'sum':<14}" + "".join(f"{value(v, e):>20}" for v, e in sums))
 
 
-def facts(study: Study) -> dict[str, Any]:
-    """A result in plain values."""
-    result, run = study.result, study.result.diagnostics
+def facts(result: Conductivity, form: str) -> dict[str, Any]:
+    """A result in plain values; None for an element of the tensor that is not known."""
+    run = result.diagnostics
     names = ("kappa", "error", "unit", "method", "components", "temperature", "temperature_error", "volume")
     plain = {name: getattr(result, name) for name in names}
     plain |= {"kappa_single": result.kappa_single, "error_single": result.error_single}
     plain["estimates"] = {name: {"kappa": e.value, "error": e.error} for name, e in result.estimates.items()}
     arrays = ("tensor", "tensor_error", "by_carrier", "by_carrier_error", "matrix", "matrix_error")
-    plain |= {"labels": list(result.labels)} | {name: getattr(result, name).tolist() for name in arrays}
+    plain |= {"labels": list(result.labels)} | {name: _plain(getattr(result, name)) for name in arrays}
     plain["diagnostics"] = {
         "length": run.length,
         "slowest": run.slowest,
@@ -102,7 +129,11 @@ def facts(study: Study) -> dict[str, Any]:
         "temperature_drift": run.temperature_drift,
         "energy_drift": run.energy_drift,
     }
-    return plain | {"notes": list(result.notes), "warnings": list(result.warnings), "format": study.record.format}
+    return plain | {"notes": list(result.notes), "warnings": list(result.warnings), "format": form}
+
+
+def _plain(values: NDArray[np.float64]) -> list[Any]:
+    return [_plain(row) if row.ndim else float(row) if np.isfinite(row) else None for row in values]
 
 
 def print_correlation(path: Path, *, json: bool) -> None:

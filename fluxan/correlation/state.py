@@ -21,6 +21,8 @@ SCHEMA = "fluxan correlator 1"
 #: The checksum's attribute; of the whole file with zeros in its place, so that a damaged header is never parsed.
 _MARK = b"sha256:"
 _BLANK = b"0" * 64
+#: Bytes at the beginning of a file that name its schema.
+_HEAD = 1 << 16
 
 
 def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, object]) -> None:
@@ -75,6 +77,17 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, objec
         raise FileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def is_state_file(path: str | Path) -> bool:
+    """Whether a file is a correlator's, of any version."""
+    with Path(path).open("rb") as file:
+        return _schema(file.read(_HEAD)) is not None
+
+
+def _schema(content: bytes) -> str | None:
+    found = re.search(rb"fluxan correlator \d+", content) if content.startswith(b"CDF\x05") else None
+    return found.group().decode() if found else None
+
+
 def _seal(path: Path) -> None:
     """Put the checksum into a complete file and see that it reaches the disk."""
     content = path.read_bytes()
@@ -89,8 +102,7 @@ def _seal(path: Path) -> None:
 def _verify(path: Path) -> None:
     """See that a file is one of ours and whole, before it is parsed."""
     content = path.read_bytes()
-    found = re.search(rb"fluxan correlator \d+", content) if content.startswith(b"CDF\x05") else None
-    schema = found.group().decode() if found else "none"
+    schema = _schema(content) or "none"
     if schema != SCHEMA:
         raise FileError(f"{path} is not a correlator of this version of fluxan: schema {schema!r}, expected {SCHEMA!r}")
     before, _, after = content.partition(_MARK)

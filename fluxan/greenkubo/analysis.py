@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +28,7 @@ _POOL: Final = 1.06
 _ROUND_OFF: Final = 1e-6
 
 
-class Analysis:
+class Analysis(ABC):
     """One flux on its way to a conductivity."""
 
     def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
@@ -35,20 +36,7 @@ class Analysis:
         self.state = state
         self.method = method
         self.compare = compare
-        self.amplitudes = amplitudes(series)
-        total = self.amplitudes.total
-        if not (np.abs(total) > 0).any(axis=1).all():
-            raise InputError("the total flux does not fluctuate at all; is it a flux of a system that moves?")
-        # Velocities that could not carry a millionth of the flux at k_B T each are round-off of a momentum of zero.
-        noise = float((_ROUND_OFF * np.linalg.norm(total) / state.thermal_energy) ** 2)
-        self.combinations = multicomponent.independent_fluxes(self.amplitudes.species, noise=noise)
-        self.diffusion = self._diffusion()
-
-    def _diffusion(self) -> float | None:
-        if not self.combinations.shape[1]:
-            return None
-        fluxes = np.einsum("fax,ak->fkx", self.amplitudes.species, self.combinations)
-        return multicomponent.diffusion(fluxes)
+        self.diffusion: float | None = None
 
     def conductivity(self, components: str) -> Conductivity:
         """The result for "auto", "single" or "multi" components.
@@ -58,46 +46,29 @@ class Analysis:
         InputError
             Several components are asked for and their velocities are not known, or the run is too short.
         """
-        known = bool(self.combinations.shape[1])
-        if components == "multi" and not known:
-            raise InputError(
-                "components='multi' needs the fluxes of two species or more: a Dataset split by element, or velocity="
-            )
-        diffusing = multicomponent.diffuses(self.diffusion)
-        single = self._single()
-        limit = Limit.of(single, self.method, self.compare)
-        if components == "single" or not (diffusing or components == "multi"):
-            divided = self._shares(self.amplitudes.frequencies, self.amplitudes.flux, limit)
-            return self._result(limit, limit, single, divided, components="single")
-        ordinates, projected = self._multi(limit.band)
-        at_rest = Limit.of(ordinates, self.method, self.compare)
-        divided = self._shares(projected.fine_frequencies, projected.flux, at_rest)
-        return self._result(at_rest, limit, ordinates, divided, components="multi")
+        ordinates = self._ordinates()
+        limit = Limit.of(ordinates, self.method, self.compare)
+        if components == "multi" or (components == "auto" and multicomponent.diffuses(self.diffusion)):
+            return self._at_rest(limit)
+        return self._result(limit, limit, ordinates, self._divided(limit), components="single")
 
-    def _shares(self, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], limit: Limit) -> Shares:
-        return shares(frequencies, flux, band=limit.band, by_owner=self.series.by_owner)
+    @abstractmethod
+    def _ordinates(self) -> Ordinates:
+        """What estimators see of the flux."""
 
-    def _single(self) -> Ordinates:
-        a = self.amplitudes
-        density = np.einsum("fx,fx->f", a.total.conj(), a.total).real / 3
-        spectrum = Spectrum.of(a.frequencies, density, dof=6.0, time_step=a.time_step)
-        return self._ordinates(spectrum, spectrum, a.samples[:, : self.series.n_channels].sum(axis=1))
+    @abstractmethod
+    def _divided(self, limit: Limit) -> Shares:
+        """Shares of its parts."""
 
-    def _multi(self, band: float) -> tuple[Ordinates, multicomponent.Projected]:
-        a, n = self.amplitudes, self.series.n_channels
-        fluxes = np.einsum("fax,ak->fkx", a.species, self.combinations)
-        fine, even = (multicomponent.project(a, fluxes, multiples=multiples) for multiples in (False, True))
-        spectrum, spaced = (
-            Spectrum.of(p.frequencies, p.density, dof=p.dof, time_step=a.time_step) for p in (fine, even)
+    def _at_rest(self, limit: Limit) -> Conductivity:
+        """The result at zero flux of mass; `limit` is that without regard to it."""
+        raise InputError(
+            "components='multi' needs the fluxes of two species or more: a Dataset split by element, or velocity="
         )
-        weights = multicomponent.prediction(a, self.combinations, band=band)
-        predicted = np.einsum("tax,a->tx", a.samples[:, n:], weights)
-        return self._ordinates(spectrum, spaced, a.samples[:, :n].sum(axis=1) - predicted), fine
 
-    def _ordinates(self, spectrum: Spectrum, even: Spectrum, samples: NDArray[np.float64]) -> Ordinates:
-        lags = min(_MOST_LAGS, len(samples) // 4)
-        lag = self.amplitudes.thinning * self.series.time_step
-        return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples))
+    def _require_motion(self, power: NDArray[np.float64]) -> None:
+        if not (power > 0).all():
+            raise InputError("the total flux does not fluctuate at all; is it a flux of a system that moves?")
 
     def _result(
         self, limit: Limit, single: Limit, ordinates: Ordinates, parts: Shares, *, components: str
@@ -153,3 +124,57 @@ class Analysis:
         integral = lag * (np.cumsum(c) - 0.5 * (c + c[0])) * 2 * self.state.factor
         kappa = limit.estimates[self.method].value * self.state.factor
         return correlation, Curve(times, integral, kappa * np.sqrt(2 * (2 * times + lag) / (3 * n * lag)))
+
+
+class Sampled(Analysis):
+    """A flux whose samples are known."""
+
+    def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
+        super().__init__(series, state, method=method, compare=compare)
+        self.amplitudes = amplitudes(series)
+        total = self.amplitudes.total
+        self._require_motion(np.abs(total).max(axis=1))
+        # Velocities that could not carry a millionth of the flux at k_B T each are round-off of a momentum of zero.
+        noise = float((_ROUND_OFF * np.linalg.norm(total) / state.thermal_energy) ** 2)
+        self.combinations = multicomponent.independent_fluxes(self.amplitudes.species, noise=noise)
+        if self.combinations.shape[1]:
+            self.diffusion = multicomponent.diffusion(self._fluxes())
+
+    def _fluxes(self) -> NDArray[np.complex128]:
+        return np.einsum("fax,ak->fkx", self.amplitudes.species, self.combinations)
+
+    def _ordinates(self) -> Ordinates:
+        a = self.amplitudes
+        density = np.einsum("fx,fx->f", a.total.conj(), a.total).real / 3
+        spectrum = Spectrum.of(a.frequencies, density, dof=6.0, time_step=a.time_step)
+        return self._of(spectrum, spectrum, a.samples[:, : self.series.n_channels].sum(axis=1))
+
+    def _divided(self, limit: Limit) -> Shares:
+        return self._shares(self.amplitudes.frequencies, self.amplitudes.flux, limit)
+
+    def _shares(self, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], limit: Limit) -> Shares:
+        return shares(frequencies, flux, band=limit.band, by_owner=self.series.by_owner)
+
+    def _at_rest(self, limit: Limit) -> Conductivity:
+        if not self.combinations.shape[1]:
+            return super()._at_rest(limit)
+        ordinates, projected = self._multi(limit.band)
+        at_rest = Limit.of(ordinates, self.method, self.compare)
+        divided = self._shares(projected.fine_frequencies, projected.flux, at_rest)
+        return self._result(at_rest, limit, ordinates, divided, components="multi")
+
+    def _multi(self, band: float) -> tuple[Ordinates, multicomponent.Projected]:
+        a, n = self.amplitudes, self.series.n_channels
+        fluxes = self._fluxes()
+        fine, even = (multicomponent.project(a, fluxes, multiples=multiples) for multiples in (False, True))
+        spectrum, spaced = (
+            Spectrum.of(p.frequencies, p.density, dof=p.dof, time_step=a.time_step) for p in (fine, even)
+        )
+        weights = multicomponent.prediction(a, self.combinations, band=band)
+        predicted = np.einsum("tax,a->tx", a.samples[:, n:], weights)
+        return self._of(spectrum, spaced, a.samples[:, :n].sum(axis=1) - predicted), fine
+
+    def _of(self, spectrum: Spectrum, even: Spectrum, samples: NDArray[np.float64]) -> Ordinates:
+        lags = min(_MOST_LAGS, len(samples) // 4)
+        lag = self.amplitudes.thinning * self.series.time_step
+        return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples))

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fluxan.correlation import Correlator
+from fluxan.correlation.state import is_state_file
 from fluxan.errors import InputError, ShortRunError
 from fluxan.fluxfiles.record import FluxRecord
-from fluxan.greenkubo.analysis import Analysis
+from fluxan.greenkubo.accumulated import Accumulated
+from fluxan.greenkubo.analysis import Analysis, Sampled
 from fluxan.greenkubo.judgement import ENOUGH
 from fluxan.greenkubo.limit import METHODS
 from fluxan.greenkubo.series import FluxSeries
@@ -35,7 +38,7 @@ _FEWEST_SAMPLES: Final = 64
 
 
 def green_kubo(
-    flux: xarray.Dataset | str | Path | FluxRecord | NDArray[np.float64],
+    flux: xarray.Dataset | str | Path | FluxRecord | Correlator | NDArray[np.float64],
     *,
     temperature: float | None = None,
     method: str = "default",
@@ -51,13 +54,15 @@ def green_kubo(
 
     Parameters
     ----------
-    flux : Dataset of `fluxan.decompose`, path of a flux file, what `fluxan.fluxfiles.read_flux` read, or array
+    flux : Dataset of `fluxan.decompose`, path of a file, what `fluxan.fluxfiles.read_flux` read, Correlator, or array
         An array is (n, 3), or (n, n_channels, 3) where channels add up to the total, and needs `dt`, `volume` and
-        `temperature`. Volume-extensive: with units="metal" in eV Å/ps.
+        `temperature`. Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path of one that
+        was saved, has x, y, z of each such channel, at least pairs="same-xyz", and needs `volume` and `temperature`;
+        its lags (`max_lag`) should span the slowest motion three times.
     temperature : K; the mean of the Dataset's by default
     method : "default", "cepstral", "stacie" or "running"
     compare : further methods, for `.estimates`; "stacie" needs its package and some seconds
-    dt : time between samples, ps
+    dt : time between samples, ps; a Dataset's or a Correlator's own by default
     volume : Å³; the mean of the Dataset's by default
     units : "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
         κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
@@ -96,7 +101,11 @@ def green_kubo(
             temperature = source.temperature if temperature is None and series.temperature is None else temperature
         unit = source.units if isinstance(source, FluxRecord) else units or "metal"
         state = State.of(series, temperature=temperature, volume=volume, units=unit)
-        return Analysis(series, state, method=method, compare=tuple(compare)).conductivity(components)
+        if isinstance(source, Correlator):
+            found: Analysis = Accumulated(source, series, state, method=method, compare=tuple(compare))
+        else:
+            found = Sampled(series, state, method=method, compare=tuple(compare))
+        return found.conductivity(components)
 
 
 def _check_choices(*, method: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
@@ -118,6 +127,8 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | No
 
     if not isinstance(flux, (str, Path)):
         return flux
+    if Path(flux).is_file() and is_state_file(flux):
+        return Correlator.load(flux)
     if Path(flux).is_file() and not is_flux_file(flux):
         return read_flux(flux, dt=dt, units=units)
     return stack.enter_context(open_flux(flux))
@@ -126,12 +137,15 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | No
 def _series(flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None) -> FluxSeries:
     from fluxan.dataset import require_flux
 
-    if not isinstance(flux, (np.ndarray, list, tuple, FluxRecord)):
-        if velocity is not None:
-            raise InputError("velocity= goes with an array; a Dataset holds its own")
+    sampled = isinstance(flux, (np.ndarray, list, tuple, FluxRecord))
+    if velocity is not None and not sampled:
+        raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")
+    if not sampled and not isinstance(flux, Correlator):
         return FluxSeries.of_dataset(require_flux(flux), dt=dt, remove=remove)
     if remove is not None:
         raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, see with_mean_virial")
+    if isinstance(flux, Correlator):
+        return FluxSeries.of_correlator(flux, dt=dt)
     if isinstance(flux, FluxRecord):
         return FluxSeries.of_record(flux, dt=dt, velocity=velocity)
     return FluxSeries.of_array(flux, dt=dt, velocity=velocity)

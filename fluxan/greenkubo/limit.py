@@ -38,7 +38,7 @@ class Ordinates:
     spectrum
         For the default estimator: from the lowest frequency of the run on.
     even
-        Equally spaced frequencies that are multiples of the first.
+        Equally spaced frequencies that are multiples of the first; none where there is no periodogram.
     correlation
         (n,) autocovariance at multiples of `lag`, averaged over components.
     lag
@@ -48,7 +48,7 @@ class Ordinates:
     """
 
     spectrum: Spectrum
-    even: Spectrum
+    even: Spectrum | None
     correlation: NDArray[np.float64]
     lag: float
     length: int
@@ -111,9 +111,14 @@ def _estimate(name: str, ordinates: Ordinates) -> Estimate:
         return zero_frequency(s.frequencies, s.density, dof=s.dof, time_step=s.time_step)
     if name == "running":
         return running_integral(ordinates.correlation, length=ordinates.length, time_step=ordinates.lag)
-    s = ordinates.even
+    even = ordinates.even
+    if even is None:
+        raise InputError(
+            f"{name!r} needs a periodogram: that of the flux itself, or of a correlator of scheme='linear' with a full "
+            "segment"
+        )
     estimator = cepstral if name == "cepstral" else stacie
-    return estimator(s.frequencies, s.density, dof=float(s.dof[0]), time_step=s.time_step)
+    return estimator(even.frequencies, even.density, dof=float(even.dof[0]), time_step=even.time_step)
 
 
 def autocovariance(samples: NDArray[np.float64], n_lags: int) -> NDArray[np.float64]:

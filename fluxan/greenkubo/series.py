@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fluxan.correlation.layout import wanted_pairs
 from fluxan.correlation.samples import flux_samples, time_step
 from fluxan.errors import InputError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
+    from fluxan.correlation import Correlator
     from fluxan.fluxfiles.record import FluxRecord
 
 #: Samples per block are this many numbers, 16 MiB.
@@ -158,6 +160,35 @@ class FluxSeries:
             volume=None if record.volume is None else np.array([record.volume]),
             temperature=record.observables.get("temperature"),
         )
+
+    @classmethod
+    def of_correlator(cls, correlator: Correlator, *, dt: float | None) -> FluxSeries:
+        """Take what a correlator knows of the samples that it has seen; they themselves cannot be read.
+
+        Raises
+        ------
+        InputError
+            Its channels are no vectors, or it lacks products that the total needs.
+        """
+        layout = correlator.layout
+        if layout.n_channels % 3:
+            raise InputError(
+                f"the correlator has {layout.n_channels} channels, expected x, y, z of each part of a flux"
+            )
+        missing = sorted(set(wanted_pairs("same-xyz", layout.n_channels)) - set(layout.pairs))
+        if missing:
+            raise InputError(
+                f"the correlator lacks the products of channels {missing[0][0]} and {missing[0][1]}, which the total "
+                "flux needs: make it with pairs='same-xyz' or 'all'"
+            )
+
+        def read(_start: int, _stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            raise InputError("a correlator does not keep the samples that it has seen")
+
+        n = layout.n_channels // 3
+        labels = ("total",) if n == 1 else tuple(str(channel) for channel in range(n))
+        time_step = layout.time_step if dt is None else float(dt)
+        return cls(read, correlator.n_samples, time_step, labels, by_owner=False, n_species=0)
 
 
 def _channels(block: xarray.Dataset) -> NDArray[np.float64]:

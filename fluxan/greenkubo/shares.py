@@ -66,6 +66,8 @@ class Shares:
 def shares(frequencies: NDArray[np.float64], flux: NDArray[np.complex128], *, band: float, by_owner: bool) -> Shares:
     """Divide the total of `flux`, amplitudes (n, n_channels, 3), by frequencies up to `band` at most.
 
+    Amplitudes (n, k, n_channels, 3) are k at each frequency, whose squares are averaged.
+
     The band grows from the lowest frequencies by factors of two while the channels' shares stay within what smaller
     bands allow (O. V. Lepski, Theory Probab. Appl. 35, 454 (1990)), and is the same for all parts.
     """
@@ -95,7 +97,7 @@ class _Ordinates:
     def of(cls, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], n: int) -> _Ordinates:
         group = -(-n // _MOST_GROUPS)
         n = n // group * group
-        grouped = flux[:n].reshape(-1, group, *flux.shape[1:])
+        grouped = flux[:n].reshape(n // group, -1, *flux.shape[-2:])
         total = grouped.sum(axis=2)
         squares = (frequencies[:n] ** 2).reshape(-1, group).mean(axis=1) / frequencies[n - 1] ** 2
         return cls(grouped, _Moments(squares, np.einsum("gkx,gkx->g", total.conj(), total).real))

@@ -1,0 +1,184 @@
+"""The spectrum of a flux near f = 0 from covariances of its block means, all that a correlator keeps.
+
+Means over blocks of w samples have the same S(0) as the samples, so any w will do whose lags 0 … p − 1 outlast the
+slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] sees the periodogram I through its Fourier sums with
+1/S alone, which for a few modes need the first covariances only. Hence any I with these covariances serves, and the
+autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; to it belong the degrees of
+freedom of all block means. Low frequencies alone are used, where what averaging took can be put back and aliases are
+below 2 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.greenkubo.estimate import Spectrum
+from fluxan.greenkubo.zero_frequency import zero_frequency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fluxan.correlation import Correlator
+
+#: Lags of a level that are used, and without which a level is none.
+_LAGS: Final = 32
+#: Most frequencies, Nyquist included, at which a spectrum is looked at, and the share used of those of block means.
+_FREQUENCIES: Final = 512
+_USED: Final = 0.5
+#: Fewest block means of a level whose spectrum is looked at, and of one that a flux is divided by.
+_FEWEST: Final = 128
+_FEWEST_DIVIDED: Final = 32
+#: Decay times of the slowest motion that lags must span.
+SPAN: Final = 3.0
+#: White noise over the variance, which keeps smooth fluxes' covariances regular.
+_NOISE: Final = 1e-9
+#: Square of the mean over that of a flux whose mean is zero, at which it is not: by chance once in 2000 runs.
+_OFFSET: Final = 6.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """Covariances of means over blocks.
+
+    Attributes
+    ----------
+    width
+        Samples per block.
+    sampling
+        Time between samples, ps.
+    n_blocks
+        How many there are.
+    values
+        (n_lags, n, 3, n, 3) ⟨a(0) b(k)⟩ of channels, biased: divided by the number of blocks, not of products, so
+        that no spectrum of them is negative.
+    """
+
+    width: int
+    sampling: float
+    n_blocks: int
+    values: NDArray[np.float64]
+
+    @property
+    def time_step(self) -> float:
+        """Length of a block, ps."""
+        return self.width * self.sampling
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Of the sum of channels, averaged over components, (n_lags,)."""
+        return np.einsum("kaxbx->k", self.values) / 3
+
+    @property
+    def span(self) -> float:
+        """Longest lag, ps."""
+        return (len(self.values) - 1) * self.time_step
+
+    def spectrum(self) -> Spectrum:
+        """Spectrum of maximal entropy of the total, at frequencies that are multiples of the first."""
+        from scipy.linalg import solve_toeplitz
+
+        total = self.total
+        total[0] *= 1 + _NOISE
+        weights = solve_toeplitz(total[:-1], total[1:])
+        size = 2 * min(self.n_blocks // 2, _FREQUENCIES)
+        last = size // 2 - 1 if self.width == 1 else int(_USED * size / 2)
+        response = np.fft.rfft(np.concatenate([[1.0], -weights]), size)[1 : last + 1]
+        frequencies = np.arange(1, last + 1) / size
+        averaging = np.sinc(frequencies) / np.sinc(frequencies / self.width)
+        density = self.time_step * (total[0] - weights @ total[1:]) / np.abs(response * averaging) ** 2
+        dof = 6.0 * self.n_blocks / size
+        return Spectrum.of(frequencies / self.time_step, density, dof=dof, time_step=self.sampling)
+
+    def amplitudes(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+        """Frequencies (m,) from near zero to near Nyquist, and amplitudes (m, 3 n, n, 3) of channels there.
+
+        Their squares, summed over the second axis, are cross-spectral densities with Parzen's window, whose bandwidth
+        is the distance of the frequencies.
+        """
+        n_lags, n = self.values.shape[:2]
+        size = max(n_lags // 4, 8)
+        frequencies = (np.arange(size) + 0.5) / (2 * size * self.time_step)
+        values, vectors = np.linalg.eigh(self.windowed(frequencies).reshape(size, 3 * n, 3 * n))
+        scaled = vectors.conj() * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        return frequencies, scaled.transpose(0, 2, 1).reshape(size, 3 * n, n, 3)
+
+    def windowed(self, frequencies: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """Cross-spectral densities S_ab = Σ_k C_ab(k) exp(-2πi f k), (m, n, 3, n, 3), smooth and positive.
+
+        Lags are weighed with Parzen's window; pairs that were not asked for count as zero.
+        """
+        from scipy.signal.windows import parzen
+
+        n_lags = len(self.values)
+        window = parzen(2 * n_lags - 1)[n_lags - 1 :] * self.time_step
+        window[0] /= 2
+        phases = np.exp(-2j * np.pi * self.time_step * np.outer(frequencies, np.arange(n_lags))) * window
+        half = np.tensordot(phases, np.nan_to_num(self.values), axes=1)
+        return half + half.conj().transpose(0, 3, 4, 1, 2)
+
+
+def levels(correlator: Correlator, time_step: float) -> list[Level]:
+    """Levels of block means that double from one to the next; the linear scheme's are made of its correlation."""
+    found = _levels(correlator, time_step, remove_mean=True)
+    coarse = _long_enough(found, _FEWEST)[-1]
+    mean = correlator.mean().reshape(-1, 3).sum(axis=0)
+    scatter = np.einsum("axbx->", coarse.windowed(np.zeros(1))[0].real) / (coarse.n_blocks * coarse.time_step)
+    # A flux whose mean is zero tells more than one whose mean is taken out, and most are.
+    return found if mean @ mean > _OFFSET * scatter else _levels(correlator, time_step, remove_mean=False)
+
+
+def _levels(correlator: Correlator, time_step: float, *, remove_mean: bool) -> list[Level]:
+    n = correlator.n_channels // 3
+    if correlator.layout.scheme == "multitau":
+        return [
+            Level(
+                level.width,
+                time_step,
+                level.n_blocks,
+                (level.values * (level.counts / level.counts[0])[:, None, None]).reshape(-1, n, 3, n, 3),
+            )
+            for level in correlator.level_covariances(remove_mean=remove_mean)
+        ]
+    correlation = correlator.correlation(remove_mean=remove_mean)
+    values = correlation.values * (correlation.counts / correlation.counts[0])[:, None, None]
+    found: list[Level] = []
+    for doubled in range(correlator.n_samples.bit_length()):
+        if doubled:
+            values = _coarser(values)
+        if found and len(values) < _LAGS:
+            break
+        n_blocks = correlator.n_samples >> doubled
+        found.append(Level(2**doubled, time_step, n_blocks, values[:_LAGS].reshape(-1, n, 3, n, 3)))
+    return found
+
+
+def _coarser(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariances of means of neighbours, (n_lags, n_channels, n_channels), at half as many lags."""
+    around = np.concatenate([values[1:2].transpose(0, 2, 1), values])
+    stop = 2 * (len(values) // 2)
+    return (around[:stop:2] + 2 * around[1 : stop + 1 : 2] + around[2 : stop + 2 : 2]) / 4
+
+
+def resolved(found: list[Level]) -> tuple[Level, float]:
+    """The finest level whose lags span the slowest motion that it and coarser ones show; that motion's decay time."""
+    slowest, chosen = 0.0, None
+    for level in reversed(_long_enough(found, _FEWEST)):
+        s = level.spectrum()
+        shown = zero_frequency(s.frequencies, s.density, dof=s.dof, time_step=s.time_step).details["slowest"]
+        if chosen is not None and level.span < SPAN * max(slowest, shown):
+            break
+        slowest, chosen = max(slowest, shown), level
+    return chosen or found[0], slowest
+
+
+def divided(found: list[Level], band: float) -> Level:
+    """The finest level whose frequencies lie in a band, THz, or the coarsest there is."""
+    enough = _long_enough(found, _FEWEST_DIVIDED)
+    return next((level for level in enough if 0.5 / level.time_step <= band), enough[-1])
+
+
+def _long_enough(found: list[Level], n_blocks: int) -> list[Level]:
+    return [level for level in found if level.n_blocks >= n_blocks] or found[:1]

@@ -37,10 +37,11 @@ _FEWEST_BINS: Final = 12
 _MOST_COEFFICIENTS: Final = 48
 # Few cutoffs and warps suffice: the average fills in what lies between them.
 _CUT_RATIO: Final = 1.8
-# f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to near the lowest.
+# f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to as many frequencies that
+# an accident of the lowest few is not taken for a peak.
 _LARGEST_WARP: Final = 4.0
 _WARP_RATIO: Final = 4.0
-_SMALLEST_WARP: Final = 1.5
+_SMALLEST_WARP: Final = 15.0
 _WARP_COST: Final = 2.0  # of an e-fold of f₀, that of a coefficient
 # Orders that leave log S(0) less certain than this are of no use.
 _LARGEST_VARIANCE: Final = 1.0

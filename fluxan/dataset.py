@@ -110,6 +110,10 @@ def open_flux(path: str | Path) -> xarray.Dataset:
         dataset.close()
         raise FileError(f"{path} is not a flux file of this version of fluxan: schema {found!r}, expected {SCHEMA!r}")
     complete = int(dataset["complete_frames"])
+    # What a file has lost of its end reads as zeros, which no hash is.
+    if complete and not int(dataset["frame_sha256"][complete - 1]):
+        dataset.close()
+        raise FileError(f"{path} is cut short: not all of its {complete} frames are there; use a whole copy")
     return dataset.drop_vars("complete_frames").isel(time=slice(0, complete))
 
 

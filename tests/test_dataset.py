@@ -84,6 +84,18 @@ def test_resuming_another_job_is_refused(tmp_path):
         other.resume()
 
 
+@pytest.mark.parametrize("lost", [100, 1000, 3000])
+def test_a_file_that_lost_its_end_is_refused(tmp_path, lost):
+    """netCDF would read zeros there."""
+    path = tmp_path / "flux.nc"
+    file = begun(path)
+    file.write(columns(40))
+    file.close()
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(FileError, match=r"^[^\n]*flux\.nc is cut short: not all of its 40 frames are there[^\n]*$"):
+        open_flux(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"CDF\x05", b"not netcdf at all", b"\x89HDF\r\n\x1a\n"])
 def test_what_is_no_flux_file_is_named(tmp_path, content):
     path = tmp_path / "flux.nc"

@@ -54,7 +54,7 @@ def flux_samples(flux: xarray.Dataset | str | Path | np.ndarray, *, dt: float | 
         raise InputError(f"dt is {dt!r}, expected a positive time in ps")
     if isinstance(flux, np.ndarray | list | tuple):
         values = np.asarray(flux)
-        if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or values.shape[-1] != 3:
+        if values.dtype.kind not in "fiu" or values.ndim not in (2, 3) or values.shape[-1] != 3 or not values.size:
             raise InputError(f"flux has the shape {values.shape}, expected real numbers (n, 3) or (n, n_channels, 3)")
         if dt is None:
             raise InputError("a flux given as an array needs its time step: dt= in ps")
@@ -84,31 +84,29 @@ def _split(dataset: xarray.Dataset, by: str) -> tuple[np.ndarray, tuple[str, ...
 
 
 def time_step(dataset: xarray.Dataset, dt: float | None) -> float:
-    """Time between frames of a Dataset, ps; `dt` where it is given.
+    """Time between frames of a Dataset, ps; `dt` where it is given, which excuses no gap.
 
     Raises
     ------
     InputError
-        Times are not equidistant, count frames, or are fewer than two.
+        Times are not equidistant, or there is no `dt` and they count frames or are fewer than two.
     """
-    if dt is not None:
-        return float(dt)
-    if dataset.attrs.get("time_unit") == "frame":
+    if dt is None and dataset.attrs.get("time_unit") == "frame":
         raise InputError("this flux counts frames, it does not know its time: give the time between frames, dt= in ps")
     times = dataset["time"].values
-    if len(times) < 2:
+    if len(times) < 2 and dt is None:
         raise InputError(f"{len(times)} frames have no time step: give more frames")
     steps = np.diff(times)
-    step = float(np.median(steps))
+    step = float(np.median(steps)) if len(steps) else 0.0
     # Times are stored in single precision by some programs.
-    wrong = np.abs(steps - step) > 1e-3 * abs(step) + 4 * np.finfo(np.float32).eps * np.abs(times).max()
-    if step <= 0 or wrong.any():
+    wrong = np.abs(steps - step) > 1e-3 * abs(step) + 4 * np.finfo(np.float32).eps * np.abs(times).max(initial=0.0)
+    if wrong.any() or (step <= 0 and dt is None):
         at = int(np.argmax(wrong))
         raise InputError(
             f"times are not equidistant: {steps[at]:g} ps between frames {at} and {at + 1}, {step:g} ps elsewhere; "
             "use a part without gaps"
         )
-    return step
+    return step if dt is None else float(dt)
 
 
 def _checked(samples: FluxSamples) -> FluxSamples:

@@ -182,6 +182,8 @@ GAP = dataset().assign_coords(time=np.r_[np.arange(40), np.arange(41, 65)] * DT)
         (vectors(50), {"dt": DT, "sides": "both"}, "sides is 'both'"),
         (vectors(50), {"dt": DT, "bandwidth": 40.0}, "bandwidth is 40.0 THz, expected more than 0 and less than 25"),
         (dataset(), {"by": "atom"}, "by is 'atom', expected one of total, carrier, owner-carrier"),
+        (np.zeros((0, 3)), {"dt": DT}, r"shape \(0, 3\)"),
+        (GAP, {"dt": DT}, "not equidistant: 0.04"),
         (GAP, {}, "not equidistant: 0.04 ps between frames 39 and 40, 0.02 ps elsewhere"),
         (dataset().assign_attrs(time_unit="frame"), {}, "counts frames"),
         (3.0, {}, "expected a flux Dataset or the path of a flux file, got float"),

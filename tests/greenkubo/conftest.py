@@ -36,7 +36,7 @@ def dataset() -> xarray.Dataset:
         "volume": np.full(n, 1000.0),
         "temperature": 300 + 5 * rng.standard_normal(n),
         "potential_energy": rng.standard_normal(n),
-        "frame_sha256": np.zeros(n, dtype=np.int64),
+        "frame_sha256": np.arange(1, n + 1),
         "time": 0.001 * np.arange(n),
     }
     return to_xarray(columns, ["Ag", "I"], {"time_unit": "ps", "schema": "fluxan flux 1"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluxan.correlation.state import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 
 from .gpumd import compute_layout
@@ -117,14 +118,14 @@ def detect(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         raise FileError(f"{path} is empty")
+    if path.name == "hac.out" or is_state_file(path):
+        raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith((b"CDF", b"\x89HDF")):
         return "fluxan"
     if b"\0" in head:
         raise FileError(f"{path} is a binary file of no kind that holds a flux")
-    if path.name == "hac.out":
-        raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
     if head.startswith(b"LAMMPS (") or b"\nPer MPI rank memory" in head or head.lstrip().startswith(b"Step "):
         return "lammps-log"
     second = head.split(b"\n", 2)[1:2]

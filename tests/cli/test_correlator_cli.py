@@ -56,3 +56,10 @@ def test_one_clear_line(run, saved, damage, options, message):
     assert not out
     assert len(err.splitlines()) == 1
     assert message in err
+
+
+@pytest.mark.parametrize("command", ["spectrum", "report"])
+def test_other_commands_say_what_takes_it(run, saved, command):
+    status, out, err = run(command, saved)
+    assert (status != 0, out) == (True, "")
+    assert err == f"fluxan: error: {saved} is a correlation function, not a flux; fluxan kappa {saved} takes it\n"

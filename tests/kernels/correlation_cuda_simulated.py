@@ -63,3 +63,17 @@ def test_multitau(n, start, cuts):
     for name in ("head", "products", "sums", "counts", "seen", "reference", "block", "block_chunks"):
         np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), **CLOSE, err_msg=name)
     assert mine.seen[0] == n
+
+
+def test_any_split_gives_the_same_bits():
+    samples, plan = RNG.standard_normal((75, 2)) + 3, tiled(wanted_pairs([(0, 1), (1, 1)], 2))
+    settings = {"n_levels": 3, "n_channels": 2, "n_lags": 8, "n_pairs": 2, "chunk": 16, "n_blocks": 4, "start": 0}
+    states = []
+    for cuts in ([], [1, 17, 40, 70]):
+        levels = cuda.to_device(empty_levels(**settings))
+        for part in np.split(samples, cuts):
+            cuda.multitau_extend(device.to_device(np.ascontiguousarray(part)), plan, levels)
+        cuda.multitau_finish(plan, levels)
+        states.append(cuda.to_host(levels))
+    for name in ("head", "products", "sums", "counts", "seen", "reference", "block", "block_chunks"):
+        np.testing.assert_array_equal(*(getattr(state, name) for state in states), err_msg=name)

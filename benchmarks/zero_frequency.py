@@ -50,7 +50,7 @@ def _cepstral(samples: np.ndarray) -> Callable[[], Estimate]:
 
 def _cepstral_papers(samples: np.ndarray) -> Callable[[], Estimate]:
     f, density, dof = periodogram(samples)
-    return lambda: cepstral(f, density, dof=dof, correction=1)
+    return lambda: cepstral(f, density, dof=dof, cutoff=f[-1], correction=1)
 
 
 def _stacie(samples: np.ndarray) -> Callable[[], Estimate]:
@@ -69,7 +69,7 @@ def _running(samples: np.ndarray) -> Callable[[], Estimate]:
 METHODS = {
     "modes": _modes,
     "cepstral": _cepstral,
-    "cepstral, papers' order": _cepstral_papers,
+    "cepstral, papers": _cepstral_papers,
     "stacie": _stacie,
     "running": _running,
 }

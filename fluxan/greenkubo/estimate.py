@@ -104,7 +104,8 @@ class Spectrum:
         starts = [0]
         while starts[-1] < f.size:
             first = starts[-1]
-            beyond = first + 1 if first < singles else int(np.searchsorted(f, f[first] * ratio))
+            # Just below the ratio: a frequency on it falls to one side in any unit.
+            beyond = first + 1 if first < singles else int(np.searchsorted(f, f[first] * ratio * (1 - 1e-9)))
             starts.append(max(beyond, first + 1))
         edges = np.array(starts[:-1])
         dof = np.add.reduceat(self.dof, edges)

@@ -103,52 +103,40 @@ class Band:
 
 @dataclass(frozen=True)
 class Fit:
-    """Modes at the maximum of their posterior, for a batch of B starting points or constraints.
+    """Modes at the maximum of their posterior.
 
     Attributes
     ----------
     kinds
         (C,) kind of each mode.
     parameters
-        (B, P) parameters, mode after mode.
+        (P,) parameters, mode after mode.
     log_posterior
-        (B,) log likelihood plus log prior.
+        Log likelihood plus log prior.
     log_likelihood
-        (B,) log likelihood.
+        Log likelihood.
     precision
-        (B, P, P) Fisher information plus the prior's precision.
-    log_zero
-        (B,) log S(0).
-    gradient
-        (B, P) derivative of log S(0).
+        (P, P) Fisher information plus the prior's precision.
     """
 
     kinds: tuple[int, ...]
     parameters: NDArray[np.float64]
-    log_posterior: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
+    log_posterior: float
+    log_likelihood: float
     precision: NDArray[np.float64]
-    log_zero: NDArray[np.float64]
-    gradient: NDArray[np.float64]
 
     @property
-    def variance(self) -> NDArray[np.float64]:
-        """(B,) variance of log S(0)."""
-        step = np.linalg.solve(self.precision, self.gradient[..., None])[..., 0]
-        return np.einsum("bp,bp->b", self.gradient, step)
+    def log_evidence(self) -> float:
+        """Laplace approximation; factors of 2π cancel those of the prior."""
+        return self.log_posterior - 0.5 * float(np.linalg.slogdet(self.precision)[1])
 
-    @property
-    def log_evidence(self) -> NDArray[np.float64]:
-        """(B,) Laplace approximation; factors of 2π cancel those of the prior."""
-        return self.log_posterior - 0.5 * np.linalg.slogdet(self.precision)[1]
-
-
-@dataclass(frozen=True)
-class Pull:
-    """A quadratic pull of log S(0) towards targets, which walks along the profile of the posterior."""
-
-    target: NDArray[np.float64]
-    strength: float
+    def modes(self, *kinds: int) -> NDArray[np.float64]:
+        """Modes of these kinds, (n, 3): log A, log b, log ω₀, zero where the kind has none."""
+        found = np.zeros((sum(kind in kinds for kind in self.kinds), 3))
+        chosen = [(start, kind) for start, kind in zip(starts(self.kinds), self.kinds, strict=True) if kind in kinds]
+        for row, (start, kind) in zip(found, chosen, strict=True):
+            row[: _N_PARAMETERS[kind]] = self.parameters[start : start + _N_PARAMETERS[kind]]
+        return found
 
 
 def starts(kinds: tuple[int, ...]) -> list[int]:
@@ -159,14 +147,11 @@ def starts(kinds: tuple[int, ...]) -> list[int]:
 def spectrum_of(
     kinds: tuple[int, ...], parameters: NDArray[np.float64], angle: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectral density (B, n) and its derivatives (B, P, n) by the parameters (B, P)."""
+    """Spectral density (n,) and its derivatives (P, n) by the parameters (P,)."""
     from fluxan.kernels.modes import mode_spectrum
 
-    derivatives = np.empty((*parameters.shape, angle.size))
-    density = np.empty((parameters.shape[0], angle.size))
-    numbers, half = np.array(kinds), _half(angle)
-    for row, out, slopes in zip(np.ascontiguousarray(parameters), density, derivatives, strict=True):
-        mode_spectrum(numbers, row, half, out, slopes)
+    density, derivatives = np.empty(angle.size), np.empty((parameters.size, angle.size))
+    mode_spectrum(np.array(kinds), np.ascontiguousarray(parameters), _half(angle), density, derivatives)
     return density, derivatives
 
 
@@ -198,27 +183,20 @@ def _prior(kinds: tuple[int, ...], band: Band) -> tuple[NDArray[np.float64], ...
     return rows, *(np.array(column, dtype=np.float64) for column in zip(*(term[1:] for term in terms), strict=True))
 
 
-def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band, *, pull: Pull | None = None) -> Fit:
-    """Climb from ``parameters`` (B, P) to the posterior's maximum by damped Fisher scoring (Levenberg–Marquardt)."""
+def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band) -> Fit:
+    """Climb from ``parameters`` (P,) to the posterior's maximum by damped Fisher scoring (Levenberg–Marquardt)."""
     from fluxan.kernels.modes import climb
 
-    found = np.array(parameters, dtype=np.float64, order="C")
-    n_starts, size = found.shape
-    values, gradients, precision = np.empty((n_starts, 3)), np.empty((n_starts, size)), np.zeros((n_starts, size, size))
-    target, strength = (np.zeros(n_starts), 0.0) if pull is None else (pull.target, float(pull.strength))
-    terms = _prior(kinds, band)
-    climb(
+    found = np.array(parameters, dtype=np.float64)
+    precision = np.zeros((found.size, found.size))
+    rows, centres, widths, sides = _prior(kinds, band)
+    log_likelihood, log_prior = climb(
         np.array(kinds),
         (_half(band.angle), band.density, band.shape),
-        terms,
-        target,
-        strength,
+        (rows, centres, widths, sides),
         (_MAX_STEP, float(_MAX_ITERATIONS), _TOLERANCE),
         found,
-        values,
-        gradients,
         precision,
     )
-    _, _, widths, sides = terms
     norm = float(np.log(widths[sides == 0]).sum())
-    return Fit(kinds, found, values[:, 0] - norm, values[:, 1], precision, values[:, 2], gradients)
+    return Fit(kinds, found, log_likelihood + log_prior - norm, log_likelihood, precision)

@@ -57,9 +57,9 @@ def test_units_scale_through() -> None:
     f, s, dof = _drawn(SERIES["F"], 100_000, 8)
     plain = zero_frequency(f, s, dof=dof)
     scaled = zero_frequency(f * 250.0, s * 1e-9, dof=dof, time_step=0.004)
-    assert scaled.value == pytest.approx(1e-9 * plain.value, rel=1e-6)
-    assert scaled.error == pytest.approx(1e-9 * plain.error, rel=1e-5)
-    assert scaled.details["slowest"] == pytest.approx(0.004 * plain.details["slowest"], rel=1e-4)
+    assert scaled.value == pytest.approx(1e-9 * plain.value, rel=1e-12)
+    assert scaled.error == pytest.approx(1e-9 * plain.error, rel=1e-12)
+    assert scaled.details["slowest"] == pytest.approx(0.004 * plain.details["slowest"], rel=1e-12)
 
 
 def test_longer_runs_give_smaller_errors() -> None:
@@ -122,25 +122,28 @@ def test_modes_are_the_exact_spectra_of_the_series() -> None:
     p = np.exp(-1 / tau)
     log_a, log_b = np.log(v * (1 - p * p) / (1 - p) ** 2), np.log(4 * p / (1 - p) ** 2)
     kinds = (FLOOR, RELAXATION, OSCILLATION)
-    parameters = np.array([[np.log(0.3), log_a, log_b, log_a, log_b, np.log(2 * np.pi / period)]])
+    parameters = np.array([np.log(0.3), log_a, log_b, log_a, log_b, np.log(2 * np.pi / period)])
     f = np.linspace(0.001, 0.499, 40)
     exact = Series(((0.3, 0), (v, tau)), ((v, tau, period),)).spectrum(f)
     density, derivatives = spectrum_of(kinds, parameters, 2 * np.pi * f)
-    np.testing.assert_allclose(density[0], exact, rtol=1e-12)
+    np.testing.assert_allclose(density, exact, rtol=1e-12)
     for i in range(6):
         step = 1e-6 * np.eye(6)[i]
-        up, down = (spectrum_of(kinds, parameters + sign * step, 2 * np.pi * f)[0][0] for sign in (1, -1))
-        np.testing.assert_allclose(derivatives[0, i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
+        up, down = (spectrum_of(kinds, parameters + sign * step, 2 * np.pi * f)[0] for sign in (1, -1))
+        np.testing.assert_allclose(derivatives[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
 
 
 def test_a_fit_of_the_exact_spectrum_returns_its_mode() -> None:
     series = SERIES["one mode"]
     f = np.arange(1, 50_000) / 100_000
     pooled = Spectrum.of(f, series.spectrum(f), dof=6.0).pooled(ratio=1.02, singles=20)
-    found = fit((FLOOR, RELAXATION), np.array([[-8.0, 3.0, 5.0]]), Band.of(pooled))
-    # The prior's pull is small beside the error.
-    assert np.exp(found.log_zero[0]) / 2 == pytest.approx(series.integral, rel=0.2 * series.bound(100_000))
-    assert np.sqrt(found.variance[0]) == pytest.approx(series.bound(100_000), rel=0.1)
+    found = fit((FLOOR, RELAXATION), np.array([-8.0, 3.0, 5.0]), Band.of(pooled))
+    # The prior's pull is small beside the error. S(0) is the floor's height and the relaxation's.
+    height = np.exp(found.parameters[:2])
+    gradient = np.append(height / height.sum(), 0.0)
+    bound = series.bound(100_000)
+    assert height.sum() / 2 == pytest.approx(series.integral, rel=0.2 * bound)
+    assert np.sqrt(gradient @ np.linalg.solve(found.precision, gradient)) == pytest.approx(bound, rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,0 +1,112 @@
+"""Draws from the posterior of a spectrum made of modes: what a run leaves open about S(0).
+
+The floor and the oscillations are those of a fit, and their parameters vary; relaxations come and go
+(`fluxan.kernels.walk`). A relaxation's variance is log-normal about that of the fit's floor and relaxations, so that a
+resonance, however strong, does not set the scale of what relaxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.modes import Band, Fit
+    from fluxan.kernels.walk import Prior, Walk
+
+#: Sweeps, and how many at the beginning do not count. The others are worth a hundred independent draws: S(0) is known
+#: to a tenth of its standard deviation, less than two seeds of MD differ by.
+_SWEEPS: Final = 2500
+_FORGOTTEN: Final = 300
+_SEED: Final = 2026
+#: Log odds of 0, 1, 2, ... relaxations. These, the width of their variances and the odds against slow ones were set
+#: on series of benchmarks/zero_frequency.py, other seeds than the benchmark's.
+_ODDS: Final = np.array([0.0, 0.0, -1.0, -0.5, -1.5, -2.5, -3.5, -4.5, -5.5])
+_VARIANCE: Final = -1.2
+_VARIANCE_WIDTH: Final = 1.6
+#: Corner of the slowest relaxation in multiples of the lowest frequency (a run must see 16 τ of it), and below which a
+#: relaxation is so badly resolved (126 τ) that an accident of the lowest frequencies looks like it once in many runs.
+_SLOWEST: Final = 2.5
+_RESOLVED: Final = 20.0
+_SLOW_ODDS: Final = -6.0
+_HIGHEST_CORNER: Final = 1.2
+_WALL: Final = 0.35
+_FLOOR_WIDTH: Final = 4.0
+_OSCILLATION_WIDTH: Final = 3.0
+_SLOWEST_OSCILLATION: Final = 60.0
+_LEAST_QUALITY: Final = 1.3
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws along a walk: (n,) S(0) and (n,) number of relaxations."""
+
+    zero: NDArray[np.float64]
+    relaxations: NDArray[np.int64]
+
+
+def draw(found: Fit, band: Band) -> Draws:
+    """Walk from the modes of a fit; the same spectrum gives the same draws."""
+    from fluxan.kernels.walk import wander
+
+    fixed = np.concatenate([found.modes(FLOOR), found.modes(OSCILLATION)])
+    relaxations = found.modes(RELAXATION)[: _ODDS.size - 1]
+    log_zero, numbers = np.empty(_SWEEPS), np.empty(_SWEEPS, dtype=np.int64)
+    walk = walk_of(fixed, relaxations, band, _ODDS)
+    wander(walk, len(fixed), len(relaxations), np.random.default_rng(_SEED), log_zero, numbers)
+    return Draws(np.exp(log_zero[_FORGOTTEN:]), numbers[_FORGOTTEN:])
+
+
+def walk_of(
+    fixed: NDArray[np.float64], relaxations: NDArray[np.float64], band: Band, odds: NDArray[np.float64]
+) -> Walk:
+    """Begin a walk at the floor and oscillations (m, 3) and relaxations (k, 3); `odds` says how many there may be."""
+    from fluxan.kernels.walk import Walk
+
+    bins, slots = band.angle.size, len(fixed) + odds.size - 1
+    modes = np.zeros((slots + 2, 3))
+    modes[: len(fixed) + len(relaxations)] = np.concatenate([fixed, relaxations])
+    kinds = np.full(slots, RELAXATION)
+    kinds[: len(fixed)] = OSCILLATION
+    kinds[0] = FLOOR
+    half = 0.5 * band.angle
+    return Walk(
+        kinds=kinds,
+        modes=modes,
+        spectra=np.empty((slots + 4, bins)),
+        data=np.stack([np.sin(half), np.cos(half), np.log(band.angle), band.density, band.shape]),
+        # A step of the centre goes by the width of the resonance.
+        reach=2 * np.exp(-0.5 * modes[:, 1] - modes[:, 2]),
+        odds=odds,
+        likelihood=np.empty(1),
+        prior=_prior(fixed[0, 0], relaxations, band),
+    )
+
+
+def _prior(level: float, relaxations: NDArray[np.float64], band: Band) -> Prior:
+    from fluxan.kernels.walk import Prior
+
+    height, sharpness = np.exp(relaxations[:, :2].T)
+    variance = np.exp(level) * band.angle[-1] / np.pi + float((height / np.sqrt(1 + sharpness)).sum())
+    lowest = band.lowest + np.log(_SLOWEST)
+    return Prior(
+        level=band.level,
+        level_width=_FLOOR_WIDTH,
+        variance=float(np.log(variance)) + _VARIANCE,
+        variance_width=_VARIANCE_WIDTH,
+        lowest=lowest,
+        highest=max(min(_HIGHEST_CORNER, float(np.log(band.angle[-1]))), lowest + 1.0),
+        wall=_WALL,
+        resolved=band.lowest + np.log(_RESOLVED),
+        slow_odds=_SLOW_ODDS,
+        middle=band.middle,
+        middle_width=_OSCILLATION_WIDTH,
+        slowest=band.lowest + np.log(_SLOWEST_OSCILLATION),
+        least_quality=np.log(_LEAST_QUALITY),
+    )

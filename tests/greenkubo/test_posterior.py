@@ -1,0 +1,87 @@
+"""The walk through numbers of modes: its stationary distribution against sums over grids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fluxan.kernels.walk import Prior, wander
+
+from fluxan.greenkubo import posterior
+from fluxan.greenkubo.estimate import Spectrum
+from fluxan.greenkubo.modes import FLOOR, RELAXATION, Band, fit
+from tests.series import SERIES
+
+LOG_4 = np.log(4.0)
+
+
+def _band(bins: int, *, seed: int | None = None) -> Band:
+    """Some bins of series "one mode", drawn at random or, without a seed, such that they tell nothing."""
+    f = np.linspace(0.0005, 0.2, bins)
+    exact = SERIES["one mode"].spectrum(f)
+    if seed is None:
+        return replace(Band.of(Spectrum.of(f, exact, dof=6.0)), shape=np.zeros(bins))
+    return Band.of(Spectrum.of(f, exact * np.random.default_rng(seed).gamma(3, size=bins) / 3, dof=6.0))
+
+
+def _wandered(band: Band, odds: np.ndarray, sweeps: int, seed: int, **prior: float) -> tuple[np.ndarray, ...]:
+    walk = posterior.walk_of(np.array([[band.level, 0.0, 0.0]]), np.zeros((0, 3)), band, odds)
+    log_zero, numbers = np.empty(sweeps), np.empty(sweeps, dtype=np.int64)
+    walk = walk._replace(prior=walk.prior._replace(**prior))
+    wander(walk, 1, 0, np.random.default_rng(seed), log_zero, numbers)
+    return log_zero, numbers, walk.prior
+
+
+def _corner_density(prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+    """Points and masses of the prior of a relaxation's corner, whose total is not 1: walls and odds change it."""
+    corner = np.linspace(prior.lowest - 2, prior.highest + 2, 4001)
+    off = np.minimum(corner - prior.lowest, 0) + np.maximum(corner - prior.highest, 0)
+    density = np.exp(-0.5 * (off / prior.wall) ** 2 + np.where(corner < prior.resolved, prior.slow_odds, 0.0))
+    return corner, density * (corner[1] - corner[0]) / (prior.highest - prior.lowest)
+
+
+def test_without_data_the_number_of_relaxations_follows_its_prior() -> None:
+    """Births, deaths, splits and merges balance: each number has the odds given, times its corners' mass."""
+    odds = np.array([0.0, 0.5, 1.0, 0.7, 0.2])
+    _, numbers, prior = _wandered(_band(8), odds, 60_000, 3, slow_odds=-1.0)
+    mass = _corner_density(prior)[1].sum()
+    expected = np.exp(odds) * mass ** np.arange(5)
+    got = np.bincount(numbers, minlength=5) / numbers.size
+    np.testing.assert_allclose(got, expected / expected.sum(), atol=0.02)
+
+
+def test_posterior_of_one_relaxation_is_the_integral_over_its_parameters() -> None:
+    band = _band(40, seed=5)
+    log_zero, _, prior = _wandered(band, np.array([-1e3, 0.0]), 30_000, 4, slow_odds=-1.0)
+    corner, mass = _corner_density(prior)
+    corner, mass = corner[::20], mass[::20]
+    height, floor = np.meshgrid(np.linspace(-2, 7, 120), band.level + np.linspace(-12, 3, 80), indexing="ij")
+    weight, value = np.empty((corner.size, *height.shape)), np.exp(height) + np.exp(floor)
+    for k, (c, m) in enumerate(zip(corner, mass, strict=True)):
+        sharpness = np.exp(LOG_4 - 2 * c)
+        shape = 1 / (1 + sharpness * np.sin(0.5 * band.angle) ** 2)
+        model = np.exp(floor)[..., None] + np.exp(height)[..., None] * shape
+        likelihood = -(band.shape * (np.log(model) + band.density / model)).sum(-1)
+        variance = (height - 0.5 * np.log(sharpness) - prior.variance) / prior.variance_width
+        level = (floor - prior.level) / prior.level_width
+        weight[k] = np.log(m) + likelihood - 0.5 * (variance**2 + level**2)
+    weight = np.exp(weight - weight.max()).sum(0)
+    mean = (weight * np.log(value)).sum() / weight.sum()
+    width = np.sqrt((weight * (np.log(value) - mean) ** 2).sum() / weight.sum())
+    assert log_zero[500:].mean() == pytest.approx(mean, abs=0.06 * width)
+    assert log_zero[500:].std() == pytest.approx(width, rel=0.06)
+
+
+def test_two_walks_agree_within_a_fraction_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws are enough: what another seed changes is small beside the posterior's width."""
+    f = np.arange(1, 20_000) / 40_000
+    density = SERIES["C"].spectrum(f) * np.random.default_rng(1).gamma(3, size=f.size) / 3
+    band = Band.of(Spectrum.of(f, density, dof=6.0).pooled(ratio=1.06, singles=12))
+    found = fit((FLOOR, RELAXATION, RELAXATION), np.array([-5.0, 2.3, 4.6, 4.5, 11.0]), band)
+    means = []
+    for seed in range(6):
+        monkeypatch.setattr(posterior, "_SEED", seed)
+        draws = posterior.draw(found, band)
+        means.append(np.log(draws.zero).mean())
+    assert np.std(means) < 0.25 * np.log(draws.zero).std()

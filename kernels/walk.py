@@ -33,6 +33,7 @@ _CHANGES = 3
 _RENEWAL = 100
 # Log of a ratio of priors and proposals that no likelihood will mend.
 _HOPELESS = 30.0
+_NO_MOVE = (-math.inf, -1, -1, 0)
 
 
 class Prior(NamedTuple):
@@ -180,14 +181,18 @@ def _log_likelihood(total, density, shape):
 
 
 @serial
-def _accepts(walk, first, second, n_new, log_ratio, rng):
-    """Try the total without two slots (−1 for none) and with the first ``n_new`` proposals; True where it is taken.
+def _decide(walk, end, move, rng):
+    """Take a move or leave it; gives the number of slots in use behind it.
 
-    ``log_ratio`` is that of priors and proposals.
+    A move is a log ratio of priors and proposals, two slots whose modes leave (−1 for none, the first one first), and
+    the number of new modes, which stand in the last rows but those of the totals.
     """
+    log_ratio, first, second, n_new = move
+    if log_ratio == -math.inf:
+        return end
     threshold = math.log(rng.random()) - log_ratio
     if threshold > _HOPELESS:
-        return False
+        return end
     trial = walk.spectra[TRIAL]
     _copy(walk.spectra[TOTAL], trial)
     if first >= 0:
@@ -195,33 +200,44 @@ def _accepts(walk, first, second, n_new, log_ratio, rng):
     if second >= 0:
         _add(-1.0, walk.spectra[second], trial)
     for k in range(n_new):
-        _spread(RELAXATION if first < 0 else walk.kinds[first], walk.modes[k - 2], walk.data, walk.spectra[FIRST + k])
+        kind = RELAXATION if first < 0 else walk.kinds[first]
+        _spread(kind, walk.modes[k - 2], walk.data, walk.spectra[FIRST + k])
         _add(1.0, walk.spectra[FIRST + k], trial)
     likelihood = _log_likelihood(trial, walk.data[DENSITY], walk.data[SHAPE])
     # Written so that NaN, of a total that rounding made negative, is refused.
     if not likelihood - walk.likelihood[0] > threshold:
-        return False
+        return end
     _copy(trial, walk.spectra[TOTAL])
     walk.likelihood[0] = likelihood
-    return True
+    return _apply(walk, end, first, second, n_new)
 
 
 @serial
-def _put(walk, slot, proposal):
-    _copy(walk.modes[proposal - 2], walk.modes[slot])
-    _copy(walk.spectra[FIRST + proposal], walk.spectra[slot])
-
-
-@serial
-def _remove(walk, slot, last):
-    """Remove a relaxation; the last one takes its slot."""
-    _copy(walk.modes[last], walk.modes[slot])
-    _copy(walk.spectra[last], walk.spectra[slot])
+def _apply(walk, end, first, second, n_new):
+    """Put new modes where others leave, then at the end; the last mode fills what stays empty."""
+    for k, slot in enumerate((first, second)):
+        if k < n_new:
+            place = slot if slot >= 0 else end
+            _copy(walk.modes[k - 2], walk.modes[place])
+            _copy(walk.spectra[FIRST + k], walk.spectra[place])
+            end += slot < 0
+        elif slot >= 0:
+            end -= 1
+            _copy(walk.modes[end], walk.modes[slot])
+            _copy(walk.spectra[end], walk.spectra[slot])
+    return end
 
 
 @serial
 def _step(rng):
     return rng.standard_normal() * math.exp(_SHORTEST_STEP * rng.random())
+
+
+@serial
+def _pair(first, count, rng):
+    i = int(count * rng.random())
+    j = (i + 1 + int((count - 1) * rng.random())) % count
+    return first + i, first + j
 
 
 @serial
@@ -239,18 +255,18 @@ def _vary(walk, slot, rng):
         if kind == OSCILLATION and direction == 3:
             mode[2] += step * walk.reach[slot]
             if mode[2] > _LOG_PI:
-                return
+                return _NO_MOVE
         else:
             mode[0] += 0.0 if direction == 1 else step
             mode[1] += 0.0 if direction == 0 else step if direction == 3 else 2.0 * step
     log_ratio = _log_prior(kind, mode, walk.prior) - _log_prior(kind, walk.modes[slot], walk.prior)
-    if _accepts(walk, slot, -1, 1, log_ratio, rng):
-        _put(walk, slot, 0)
+    return log_ratio, slot, -1, 1
 
 
 @serial
-def _exchange(walk, i, j, rng):
+def _exchange(walk, first, count, rng):
     """Let one relaxation give to another so that the sum of their heights, variances or tails stays."""
+    i, j = _pair(first, count, rng)
     one, other = walk.modes[-2], walk.modes[-1]
     _copy(walk.modes[i], one)
     _copy(walk.modes[j], other)
@@ -259,16 +275,14 @@ def _exchange(walk, i, j, rng):
     step = _step(rng)
     rest = theirs - mine * (math.exp(step) - 1.0)
     if rest <= 0.0:
-        return
+        return _NO_MOVE
     one[0] += step
     other[0] += math.log(rest / theirs)
     # The other's logarithm moves theirs/rest times as far as its amount.
     log_ratio = math.log(theirs / rest)
     for mode, slot in ((one, i), (other, j)):
         log_ratio += _log_prior(RELAXATION, mode, walk.prior) - _log_prior(RELAXATION, walk.modes[slot], walk.prior)
-    if _accepts(walk, i, j, 2, log_ratio, rng):
-        _put(walk, i, 0)
-        _put(walk, j, 1)
+    return log_ratio, i, j, 2
 
 
 @serial
@@ -297,17 +311,14 @@ def _bin(log_angle, corner):
 
 
 @serial
-def _birth(walk, first, count, rng):
+def _birth(walk, count, rng):
     prior, mode = walk.prior, walk.modes[-2]
     span = prior.highest - prior.lowest + 2.0 * prior.wall
     corner = prior.lowest - prior.wall + span * rng.random()
     mode[0] = math.log(walk.spectra[TOTAL][_bin(walk.data[LOG_ANGLE], corner)]) + _BIRTH_WIDTH * rng.standard_normal()
     mode[1], mode[2] = _LOG_4 - 2.0 * corner, 0.0
     log_ratio = _log_prior(RELAXATION, mode, prior) - _birth_density(walk, mode, walk.spectra[TOTAL])
-    if _accepts(walk, -1, -1, 1, log_ratio + walk.odds[count + 1] - walk.odds[count], rng):
-        _put(walk, first + count, 0)
-        return count + 1
-    return count
+    return log_ratio + walk.odds[count + 1] - walk.odds[count], -1, -1, 1
 
 
 @serial
@@ -318,10 +329,7 @@ def _death(walk, first, count, rng):
     _add(-1.0, walk.spectra[slot], without)
     log_ratio = _birth_density(walk, walk.modes[slot], without)
     log_ratio += walk.odds[count - 1] - walk.odds[count] - _log_prior(RELAXATION, walk.modes[slot], walk.prior)
-    if _accepts(walk, slot, -1, 0, log_ratio, rng):
-        _remove(walk, slot, first + count - 1)
-        return count - 1
-    return count
+    return log_ratio, slot, -1, 0
 
 
 @serial
@@ -345,22 +353,16 @@ def _split(walk, first, count, rng):
     whole, sharp, blunt = walk.modes[slot], walk.modes[-2], walk.modes[-1]
     part, distance = rng.random(), abs(rng.standard_normal()) * _SPLIT_WIDTH
     if part == 0.0:
-        return count
+        return _NO_MOVE
     sharp[0], sharp[1], sharp[2] = whole[0] + math.log(part), whole[1] + (1.0 - part) * distance, 0.0
     blunt[0], blunt[1], blunt[2] = whole[0] + math.log(1.0 - part), whole[1] - part * distance, 0.0
     log_ratio = _split_ratio(walk, whole, sharp, blunt) + walk.odds[count + 1] - walk.odds[count]
-    if _accepts(walk, slot, -1, 2, log_ratio, rng):
-        _put(walk, slot, 0)
-        _put(walk, first + count, 1)
-        return count + 1
-    return count
+    return log_ratio, slot, -1, 2
 
 
 @serial
 def _merge(walk, first, count, rng):
-    i = int(count * rng.random())
-    j = (i + 1 + int((count - 1) * rng.random())) % count
-    i, j = first + i, first + j
+    i, j = _pair(first, count, rng)
     if walk.modes[i, 1] < walk.modes[j, 1]:
         i, j = j, i
     sharp, blunt, whole = walk.modes[i], walk.modes[j], walk.modes[-2]
@@ -368,11 +370,7 @@ def _merge(walk, first, count, rng):
     whole[0] = sharp[0] - math.log(part)
     whole[1], whole[2] = part * sharp[1] + (1.0 - part) * blunt[1], 0.0
     log_ratio = walk.odds[count - 1] - walk.odds[count] - _split_ratio(walk, whole, sharp, blunt)
-    if _accepts(walk, i, j, 1, log_ratio, rng):
-        _put(walk, i, 0)
-        _remove(walk, j, first + count - 1)
-        return count - 1
-    return count
+    return log_ratio, i, j, 1
 
 
 @serial
@@ -380,14 +378,14 @@ def _change_number(walk, first, count, rng):
     most = walk.kinds.size - first
     move = int(4 * rng.random())
     if move == 0 and count < most:
-        return _birth(walk, first, count, rng)
+        return _birth(walk, count, rng)
     if move == 1 and count > 0:
         return _death(walk, first, count, rng)
     if move == 2 and 0 < count < most:
         return _split(walk, first, count, rng)
     if move == 3 and count > 1:
         return _merge(walk, first, count, rng)
-    return count
+    return _NO_MOVE
 
 
 @serial
@@ -416,16 +414,20 @@ def wander(walk, first, count, rng, log_zero, numbers):
     numbers : (sweeps,) int64, output
         Number of relaxations.
     """
+    end = first + count
     for sweep in range(log_zero.size):
         if sweep % _RENEWAL == 0:
-            _renew(walk, first + count)
-        for slot in range(first + count):
-            _vary(walk, slot, rng)
-        for _ in range(count - 1):
-            i = int(count * rng.random())
-            j = (i + 1 + int((count - 1) * rng.random())) % count
-            _exchange(walk, first + i, first + j, rng)
-        for _ in range(_CHANGES):
-            count = _change_number(walk, first, count, rng)
-        log_zero[sweep] = _log_zero(walk, first + count)
-        numbers[sweep] = count
+            _renew(walk, end)
+        # Each mode, as many exchanges as there are neighbours, and changes of number; first those that keep it.
+        n_varied = end
+        n_kept = n_varied + max(end - first - 1, 0)
+        for turn in range(n_kept + _CHANGES):
+            if turn < n_varied:
+                move = _vary(walk, turn, rng)
+            elif turn < n_kept:
+                move = _exchange(walk, first, end - first, rng)
+            else:
+                move = _change_number(walk, first, end - first, rng)
+            end = _decide(walk, end, move, rng)
+        log_zero[sweep] = _log_zero(walk, end)
+        numbers[sweep] = end - first

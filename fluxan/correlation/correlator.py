@@ -39,7 +39,8 @@ class Correlator:
     Parameters
     ----------
     n_channels : channels per sample
-    max_lag : longest lag, in samples
+    max_lag : longest lag, in samples; for a conductivity (`fluxan.green_kubo` takes correlators) three times the decay
+        time of the slowest motion, or more
     scheme : "linear" gives every lag up to `max_lag`, by Fourier transforms; "multitau" every lag at first and then
         ever coarser ones, between means over blocks (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)), for lags
         over decades

@@ -77,6 +77,10 @@ class Accumulated(Analysis):
     ) -> Conductivity:
         result = super()._result(limit, single, ordinates, parts, components=components)
         notes, warnings = [*result.notes], [*result.warnings]
+        if self.series.n_channels > 1:
+            notes.append(
+                "a correlator keeps no fluxes of species: where they diffuse, κ at zero flux of mass needs the flux itself"
+            )
         if not self.unlike:
             notes.append(
                 "the correlator holds no products of unlike components: the tensor is known along its diagonal alone; "

@@ -97,6 +97,7 @@ def test_parts_add_up_and_are_right(scheme):
     np.testing.assert_allclose(result.tensor, result.tensor.T, rtol=0, atol=1e-12 * result.kappa)
     exact = np.array([0.3, 0.7]) * result.kappa
     assert (np.abs(result.by_carrier - exact) < 4 * result.by_carrier_error).all()
+    assert any("no fluxes of species" in note for note in result.notes)
     whole = fluxan.green_kubo(flux, dt=1.0, **STATE)
     assert (np.abs(result.matrix - whole.matrix) < 2 * np.hypot(result.matrix_error, whole.matrix_error)).all()
 

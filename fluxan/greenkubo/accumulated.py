@@ -79,7 +79,7 @@ class Accumulated(Analysis):
         notes, warnings = [*result.notes], [*result.warnings]
         if self.series.n_channels > 1:
             notes.append(
-                "a correlator keeps no fluxes of species: where they diffuse, κ at zero flux of mass needs the whole flux"
+                "a correlator keeps no fluxes of species: where they diffuse, κ at zero flux of mass needs the flux"
             )
         if not self.unlike:
             notes.append(

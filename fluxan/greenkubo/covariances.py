@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from fluxan.correlation import Correlator
 
-#: Lags of a level that are used, and without which a level is none.
+#: Fewest lags of a level of the linear scheme; half the most that are used, so that none of the longest is lost.
 _LAGS: Final = 32
-#: Most frequencies, Nyquist included, at which a spectrum is looked at, and the share used of those of block means.
-_FREQUENCIES: Final = 512
+#: Frequencies up to Nyquist for each lag: the lowest must lie so low that motions which lags span count as resolved.
+_FREQUENCIES: Final = 32
+#: Share of them that is used of block means.
 _USED: Final = 0.5
 #: Fewest block means of a level whose spectrum is looked at, and of one that a flux is divided by.
 _FEWEST: Final = 128
@@ -83,7 +84,7 @@ class Level:
         total = self.total
         total[0] *= 1 + _NOISE
         weights = solve_toeplitz(total[:-1], total[1:])
-        size = 2 * min(self.n_blocks // 2, _FREQUENCIES)
+        size = 2 * min(self.n_blocks // 2, _FREQUENCIES * total.size)
         last = size // 2 - 1 if self.width == 1 else int(_USED * size / 2)
         response = np.fft.rfft(np.concatenate([[1.0], -weights]), size)[1 : last + 1]
         frequencies = np.arange(1, last + 1) / size
@@ -151,7 +152,7 @@ def _levels(correlator: Correlator, time_step: float, *, remove_mean: bool) -> l
         if found and len(values) < _LAGS:
             break
         n_blocks = correlator.n_samples >> doubled
-        found.append(Level(2**doubled, time_step, n_blocks, values[:_LAGS].reshape(-1, n, 3, n, 3)))
+        found.append(Level(2**doubled, time_step, n_blocks, values[: 2 * _LAGS].reshape(-1, n, 3, n, 3)))
     return found
 
 

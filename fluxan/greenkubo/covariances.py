@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.greenkubo.estimate import Spectrum
-from fluxan.greenkubo.zero_frequency import zero_frequency
+from fluxan.greenkubo.zero_frequency import slowest_motion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,8 +167,7 @@ def resolved(found: list[Level]) -> tuple[Level, float]:
     """The finest level whose lags span the slowest motion that it and coarser ones show; that motion's decay time."""
     slowest, chosen = 0.0, None
     for level in reversed(_long_enough(found, _FEWEST)):
-        s = level.spectrum()
-        shown = zero_frequency(s.frequencies, s.density, dof=s.dof, time_step=s.time_step).details["slowest"]
+        shown = slowest_motion(level.spectrum())
         if chosen is not None and level.span < SPAN * max(slowest, shown):
             break
         slowest, chosen = max(slowest, shown), level

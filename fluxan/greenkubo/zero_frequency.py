@@ -72,16 +72,26 @@ def zero_frequency(frequencies: ArrayLike, density: ArrayLike, *, dof: ArrayLike
     ShortRunError
         For fewer than 12 frequencies.
     """
-    pooled = Spectrum.of(frequencies, density, dof=dof, time_step=time_step).pooled(ratio=_BIN_RATIO, singles=_SINGLES)
-    if pooled.frequencies.size < _FEWEST_BINS:
-        raise ShortRunError(
-            f"the zero-frequency limit needs a spectrum of {_FEWEST_BINS} frequencies or more, "
-            f"got {np.size(frequencies)}; run longer, about 20 correlation times at least"
-        )
-    plain, unit = _without_units(pooled)
+    plain, unit = _pooled(Spectrum.of(frequencies, density, dof=dof, time_step=time_step))
     best = _best(plain)
     draws = draw(best.fit, best.band)
     return Estimate(*_summary(draws.zero), "modes", _details(best, draws, time_step)).scaled(unit)
+
+
+def slowest_motion(spectrum: Spectrum) -> float:
+    """Decay time of the slowest mode that describes a spectrum, zero for white noise; quicker than S(0)."""
+    return _slowest(_best(_pooled(spectrum)[0])) * spectrum.time_step
+
+
+def _pooled(spectrum: Spectrum) -> tuple[Spectrum, float]:
+    """Bins of a spectrum without its units."""
+    pooled = spectrum.pooled(ratio=_BIN_RATIO, singles=_SINGLES)
+    if pooled.frequencies.size < _FEWEST_BINS:
+        raise ShortRunError(
+            f"the zero-frequency limit needs a spectrum of {_FEWEST_BINS} frequencies or more, "
+            f"got {spectrum.frequencies.size}; run longer, about 20 correlation times at least"
+        )
+    return _without_units(pooled)
 
 
 def _without_units(spectrum: Spectrum) -> tuple[Spectrum, float]:
@@ -195,11 +205,16 @@ def _summary(zero: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _details(best: _Model, draws: Draws, time_step: float) -> dict[str, float]:
-    sharpness = best.fit.modes(RELAXATION, OSCILLATION)[:, 1]
     return {
         "modes": float(draws.relaxations.mean() + len(best.fit.modes(OSCILLATION))),
         "cut": float(best.band.angle[-1] / (2 * np.pi * time_step)),
-        "slowest": float(0.5 * np.exp(0.5 * sharpness.max()) * time_step) if sharpness.size else 0.0,
+        "slowest": _slowest(best) * time_step,
         "deviance": best.deviance,
         "bins": float(best.band.angle.size),
     }
+
+
+def _slowest(model: _Model) -> float:
+    """Decay time of the slowest mode, in samples; zero where there is none."""
+    sharpness = model.fit.modes(RELAXATION, OSCILLATION)[:, 1]
+    return float(0.5 * np.exp(0.5 * sharpness.max())) if sharpness.size else 0.0

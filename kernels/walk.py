@@ -25,8 +25,6 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 # Widths of proposals: of a newborn's height about the spectrum at its corner, of the distance between two halves.
 _BIRTH_WIDTH = 1.5
 _SPLIT_WIDTH = 2.0
-# Steps are e^u long, u uniform down to this: no one length suits modes known well and badly.
-_SHORTEST_STEP = -4.0
 _OSCILLATION_STEP = 0.3
 # Changes of number that are tried per sweep; sweeps after which the total is added up anew.
 _CHANGES = 3
@@ -89,6 +87,9 @@ class Walk(NamedTuple):
         (relaxations + 1,) log odds of each number of them.
     likelihood
         (1,) log likelihood of the total.
+    shortest
+        Log of the shortest step: steps are e^u long, u uniform from here to 0, since no one length suits modes known
+        well and badly.
     prior
         Prior of the parameters.
     """
@@ -100,6 +101,7 @@ class Walk(NamedTuple):
     reach: NDArray[np.float64]
     odds: NDArray[np.float64]
     likelihood: NDArray[np.float64]
+    shortest: float
     prior: Prior
 
 
@@ -229,8 +231,8 @@ def _apply(walk, end, first, second, n_new):
 
 
 @serial
-def _step(rng):
-    return rng.standard_normal() * math.exp(_SHORTEST_STEP * rng.random())
+def _step(walk, rng):
+    return rng.standard_normal() * math.exp(walk.shortest * rng.random())
 
 
 @serial
@@ -245,7 +247,7 @@ def _vary(walk, slot, rng):
     """Change the height, the corner, or both so that the height over the corner or the tail stays."""
     kind, mode = walk.kinds[slot], walk.modes[-2]
     _copy(walk.modes[slot], mode)
-    step = _step(rng)
+    step = _step(walk, rng)
     if kind == FLOOR:
         mode[0] += step
     else:
@@ -272,7 +274,7 @@ def _exchange(walk, first, count, rng):
     _copy(walk.modes[j], other)
     power = 0.5 * int(3 * rng.random())
     mine, theirs = math.exp(one[0] - power * one[1]), math.exp(other[0] - power * other[1])
-    step = _step(rng)
+    step = _step(walk, rng)
     rest = theirs - mine * (math.exp(step) - 1.0)
     if rest <= 0.0:
         return _NO_MOVE

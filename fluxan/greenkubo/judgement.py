@@ -24,6 +24,8 @@ _TEMPERATURE_DRIFT: Final = 0.01
 _ENERGY_DRIFT: Final = 1.0
 #: Frequencies below a corner that show it for what it is.
 _SEEN: Final = 20
+#: Share of κ along an axis at which nothing flows there.
+_STILL: Final = 1e-9
 #: Error over value at which a result is hardly one.
 _VAGUE: Final = 0.3
 
@@ -72,6 +74,12 @@ def warnings(result: Conductivity, series: FluxSeries) -> Iterator[str]:
         yield f"the error is {result.error / abs(result.kappa):.0%} of κ; {longer:.0f} times this run would give 10 %"
     if run.diffusing and result.components == "single":
         yield "species diffuse, but their fluxes were not taken out: κ depends on the zero of their energies"
+    still = [axis for axis, value in zip("xyz", np.diag(result.tensor), strict=True) if value <= _STILL * result.kappa]
+    if still:
+        yield (
+            f"the flux has no part along {' and '.join(still)}, yet κ is the mean over x, y and z: where heat flows it "
+            f"is {3 / (3 - len(still)):.3g} times that"
+        )
     yield from _drifts(series)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Samples per block are this many numbers, 16 MiB.
 _BLOCK: Final = 2**21
+_NEEDED: Final = ("kinetic", "convective", "velocity", "volume", "temperature", "potential_energy")
 #: The variable of a Dataset that holds Σ_j ⟨W_j⟩ v_j; see `fluxan.greenkubo.gauge`.
 MEAN_VIRIAL: Final = "mean_virial"
 
@@ -100,6 +101,12 @@ class FluxSeries:
         """
         if remove is not None:
             return _without_mean_virial(cls.of_dataset(dataset, dt=dt, remove=None), dataset)
+        missing = [name for name in _NEEDED if name not in dataset]
+        if missing:
+            raise InputError(
+                f"the Dataset lacks {', '.join(missing)}, which every flux of fluxan.decompose has; give it whole, or "
+                "J as an array with dt, volume and temperature"
+            )
 
         def read(start: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             block = dataset.isel(time=slice(start, stop))

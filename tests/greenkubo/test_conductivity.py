@@ -251,6 +251,20 @@ def test_a_short_run_is_told_how_long_to_be():
     assert enough.diagnostics.slowest == pytest.approx(60, rel=0.7)
 
 
+def test_an_axis_without_heat_is_said():
+    """A layer: the mean over three axes is not what flows within it."""
+    layer = sample("one mode") * [1.0, 1.0, 0.0]
+    result = fluxan.green_kubo(layer, **LJ)
+    assert any("no part along z" in warning and "1.5 times" in warning for warning in result.warnings)
+    assert result.kappa == pytest.approx(2 / 3 * SERIES["one mode"].integral, abs=4 * result.error)
+
+
+@pytest.mark.parametrize("name", ["velocity", "volume", "kinetic"])
+def test_a_dataset_without_a_variable_says_which(dataset, name):
+    with pytest.raises(InputError, match=f"lacks {name}"):
+        fluxan.green_kubo(dataset.drop_vars(name))
+
+
 def test_disagreement_is_said():
     estimates = {"default": Estimate(1.0, 0.05, "modes"), "cepstral": Estimate(1.4, 0.1, "cepstral")}
     found = Limit(estimates, {}, 1.0).disagreements("default")

@@ -1,7 +1,7 @@
 """Estimators of the zero-frequency limit on series whose answer is known: error, bias, coverage, time.
 
 ``python -m benchmarks.zero_frequency [--realisations N] [--lengths 100000 1000000] [--methods modes ...]
-[--json FILE]``
+[--json FILE]``, and ``--table FILE ...`` for what such files hold, as docs/conductivity.md shows it.
 
 Each row is one series and one estimator: the root mean square error over the Whittle–Cramér–Rao bound (of the true
 model with all its parameters unknown), the bias in standard deviations of the estimates, how often the error bar of one
@@ -135,6 +135,24 @@ def _row(name: str, length: int, method: str, values: np.ndarray, exact: float, 
     }
 
 
+def table(files: list[Path], methods: list[str]) -> str:
+    """Markdown of stored rows: a line per series and length; of each method rmse over bound, bias and coverages."""
+    rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
+    found = {(row["series"], row["samples"], row["method"]): row for row in rows if "rmse_percent" in row}
+    lines = [f"| series | samples | {' | '.join(methods)} |", "| --- " * (len(methods) + 2) + "|"]
+    for series, samples in dict.fromkeys((row["series"], row["samples"]) for row in rows):
+        cells = [_cell(found.get((series, samples, method))) for method in methods]
+        lines.append(f"| {series} | {samples:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, float] | None) -> str:
+    if row is None:
+        return ""
+    ratio = f"{row['rmse_over_bound']:.2f}" if np.isfinite(row["rmse_over_bound"]) else "–"
+    return f"{ratio}, {row['bias_over_sd']:+.2f}, {row['coverage_1']:.0f}, {row['coverage_2']:.0f}"
+
+
 def main() -> None:
     """Print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -144,7 +162,11 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--table", type=Path, nargs="+", help="stored files to show; nothing is measured")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(arguments.table, arguments.methods))
+        return
     rows = []
     print(f"{'series':16s} {'samples':>8s} {'method':24s}  rmse/%  /bound  bias/σ    1σ    2σ      ms  failed")
     for name in arguments.series:

@@ -88,8 +88,8 @@ class Walk(NamedTuple):
     likelihood
         (1,) log likelihood of the total.
     shortest
-        Log of the shortest step: steps are e^u long, u uniform from here to 0, since no one length suits modes known
-        well and badly.
+        (3,) log of the shortest step of each kind: steps are e^u long, u uniform from there to 0, since no one length
+        suits modes known well and badly.
     prior
         Prior of the parameters.
     """
@@ -101,7 +101,7 @@ class Walk(NamedTuple):
     reach: NDArray[np.float64]
     odds: NDArray[np.float64]
     likelihood: NDArray[np.float64]
-    shortest: float
+    shortest: NDArray[np.float64]
     prior: Prior
 
 
@@ -231,8 +231,8 @@ def _apply(walk, end, first, second, n_new):
 
 
 @serial
-def _step(walk, rng):
-    return rng.standard_normal() * math.exp(walk.shortest * rng.random())
+def _step(walk, kind, rng):
+    return rng.standard_normal() * math.exp(walk.shortest[kind] * rng.random())
 
 
 @serial
@@ -247,7 +247,7 @@ def _vary(walk, slot, rng):
     """Change the height, the corner, or both so that the height over the corner or the tail stays."""
     kind, mode = walk.kinds[slot], walk.modes[-2]
     _copy(walk.modes[slot], mode)
-    step = _step(walk, rng)
+    step = _step(walk, kind, rng)
     if kind == FLOOR:
         mode[0] += step
     else:
@@ -274,7 +274,7 @@ def _exchange(walk, first, count, rng):
     _copy(walk.modes[j], other)
     power = 0.5 * int(3 * rng.random())
     mine, theirs = math.exp(one[0] - power * one[1]), math.exp(other[0] - power * other[1])
-    step = _step(walk, rng)
+    step = _step(walk, RELAXATION, rng)
     rest = theirs - mine * (math.exp(step) - 1.0)
     if rest <= 0.0:
         return _NO_MOVE

@@ -37,7 +37,6 @@ _RESOLVED: Final = 20.0
 _SLOW_ODDS: Final = -6.0
 _HIGHEST_CORNER: Final = 1.2
 _WALL: Final = 0.35
-_SHORTEST_STEP: Final = -4.0
 _FLOOR_WIDTH: Final = 4.0
 _OSCILLATION_WIDTH: Final = 3.0
 _SLOWEST_OSCILLATION: Final = 60.0
@@ -86,10 +85,17 @@ def walk_of(
         reach=2 * np.exp(-0.5 * modes[:, 1] - modes[:, 2]),
         odds=odds,
         likelihood=np.empty(1),
-        # What all bins together tell of one factor.
-        shortest=min(-0.5 * float(np.log(band.shape.sum() + 1)), _SHORTEST_STEP),
+        shortest=_shortest_steps(band),
         prior=_prior(fixed[0, 0], relaxations, band),
     )
+
+
+def _shortest_steps(band: Band) -> NDArray[np.float64]:
+    """What all bins tell of one factor, and those below a corner in the middle, by kind."""
+    steps = np.empty(3)
+    steps[[FLOOR, OSCILLATION]] = -0.5 * np.log(band.shape.sum() + 1)
+    steps[RELAXATION] = -0.5 * np.log(band.shape[np.log(band.angle) <= band.middle].sum() + 1)
+    return steps
 
 
 def _prior(level: float, relaxations: NDArray[np.float64], band: Band) -> Prior:

@@ -73,15 +73,16 @@ def test_posterior_of_one_relaxation_is_the_integral_over_its_parameters() -> No
     assert log_zero[500:].std() == pytest.approx(width, rel=0.06)
 
 
-def test_two_walks_agree_within_a_fraction_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws are enough: what another seed changes is small beside the posterior's width."""
-    f = np.arange(1, 20_000) / 40_000
+def test_walks_of_other_seeds_agree_within_a_fraction_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws are enough: what the seed changes, a sixth of the posterior's width, adds 1 % to the scatter of S(0)."""
+    f = np.arange(1, 50_000) / 100_000
     density = SERIES["C"].spectrum(f) * np.random.default_rng(1).gamma(3, size=f.size) / 3
     band = Band.of(Spectrum.of(f, density, dof=6.0).pooled(ratio=1.06, singles=12))
     found = fit((FLOOR, RELAXATION, RELAXATION), np.array([-5.0, 2.3, 4.6, 4.5, 11.0]), band)
-    means = []
-    for seed in range(6):
+    means, widths = [], []
+    for seed in range(12):
         monkeypatch.setattr(posterior, "_SEED", seed)
-        draws = posterior.draw(found, band)
-        means.append(np.log(draws.zero).mean())
-    assert np.std(means) < 0.25 * np.log(draws.zero).std()
+        log_zero = np.log(posterior.draw(found, band).zero)
+        means.append(log_zero.mean())
+        widths.append(log_zero.std())
+    assert np.std(means) < 0.25 * np.mean(widths)

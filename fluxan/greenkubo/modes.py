@@ -198,5 +198,8 @@ def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band) -> 
         found,
         precision,
     )
+    for kind, start in zip(kinds, starts(kinds), strict=True):
+        if kind == OSCILLATION and found[start + 2] > np.log(np.pi):  # the same mode from the other side of Nyquist
+            found[start + 2] = np.log(max(2 * np.pi - np.exp(found[start + 2]), 0.5 * np.pi))
     norm = float(np.log(widths[sides == 0]).sum())
     return Fit(kinds, found, log_likelihood + log_prior - norm, log_likelihood, precision)

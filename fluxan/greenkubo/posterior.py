@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.modes import Band, Fit
     from fluxan.kernels.walk import Prior, Walk
 
-#: Sweeps, and how many at the beginning do not count. The others are worth a hundred independent draws: S(0) is known
-#: to a tenth of its standard deviation, less than two seeds of MD differ by.
+#: Sweeps of a stretch, and how many at the beginning do not count. Neighbouring draws are alike, so that the others are
+#: worth some fifty: S(0) is known to a seventh of its standard deviation or so. Two slow motions that are well measured
+#: mix slower: where the halves of a walk lie further apart than this share of its width, stretches are added.
 _SWEEPS: Final = 2500
 _FORGOTTEN: Final = 300
+_MOST_STRETCHES: Final = 4
+_APART: Final = 0.5
 _SEED: Final = 2026
 #: Log odds of 0, 1, 2, ... relaxations. These, the width of their variances and the odds against slow ones were set
 #: on series of benchmarks/zero_frequency.py, other seeds than the benchmark's.
@@ -57,10 +60,21 @@ def draw(found: Fit, band: Band) -> Draws:
 
     fixed = np.concatenate([found.modes(FLOOR), found.modes(OSCILLATION)])
     relaxations = found.modes(RELAXATION)[: _ODDS.size - 1]
-    log_zero, numbers = np.empty(_SWEEPS), np.empty(_SWEEPS, dtype=np.int64)
-    walk = walk_of(fixed, relaxations, band, _ODDS)
-    wander(walk, len(fixed), len(relaxations), np.random.default_rng(_SEED), log_zero, numbers)
-    return Draws(np.exp(log_zero[_FORGOTTEN:]), numbers[_FORGOTTEN:])
+    walk, count, rng = walk_of(fixed, relaxations, band, _ODDS), len(relaxations), np.random.default_rng(_SEED)
+    log_zero, numbers = np.empty((_MOST_STRETCHES, _SWEEPS)), np.empty((_MOST_STRETCHES, _SWEEPS), dtype=np.int64)
+    for stretch in range(_MOST_STRETCHES):
+        wander(walk, len(fixed), count, rng, log_zero[stretch], numbers[stretch])
+        count = int(numbers[stretch, -1])
+        so_far = log_zero[: stretch + 1].ravel()[_FORGOTTEN:]
+        if _settled(so_far):
+            break
+    return Draws(np.exp(so_far), numbers[: stretch + 1].ravel()[_FORGOTTEN:])
+
+
+def _settled(draws: NDArray[np.float64]) -> bool:
+    """Whether the two halves of a walk agree."""
+    middle = draws.size // 2
+    return bool(abs(draws[:middle].mean() - draws[middle:].mean()) < _APART * draws.std())
 
 
 def walk_of(

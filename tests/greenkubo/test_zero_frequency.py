@@ -8,7 +8,7 @@ import pytest
 from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Spectrum
 from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, fit, spectrum_of
-from fluxan.greenkubo.zero_frequency import zero_frequency
+from fluxan.greenkubo.zero_frequency import _summary, zero_frequency
 from tests.series import SERIES, Series, periodogram
 
 REALISATIONS = 20
@@ -83,6 +83,27 @@ def test_resonances_beyond_the_modes_are_cut_off() -> None:
     assert estimate.error < 0.2 * estimate.value
 
 
+@pytest.mark.parametrize("quality", [15, 94])
+def test_a_line_sharper_than_bins_leaves_the_limit_alone(quality: float) -> None:
+    """An optical phonon over a flat spectrum: its tail is a part of S(0), its smeared peak is not."""
+    period = 2 / 0.6
+    series = Series(((1.0, 0),), ((20.0, quality * period / np.pi, period),))
+    off = []
+    for seed in range(12):
+        f = np.arange(1, 50_000) / 100_000
+        density = series.spectrum(f) * np.random.default_rng([seed, 5]).gamma(3, size=f.size) / 3
+        estimate = zero_frequency(f, density, dof=6.0)
+        off.append((estimate.value / 2 - series.integral) / (estimate.error / 2))
+    assert abs(np.mean(off)) < 1
+    assert np.count_nonzero(np.abs(off) < 2) >= 9
+
+
+def test_error_stays_positive_where_a_few_draws_lie_far_off() -> None:
+    value, error = _summary(np.concatenate([np.linspace(0.9, 1.1, 2150), np.full(45, 1e6)]))
+    assert 0.9 < value < 1.2
+    assert 0.01 < error < 0.1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -93,6 +114,10 @@ def test_resonances_beyond_the_modes_are_cut_off() -> None:
         ({"density": np.ones(29)}, "density"),
         ({"dof": 0.0}, "dof"),
         ({"time_step": -1.0}, "time step"),
+        ({"time_step": "a"}, "must be numbers"),
+        ({"density": ["a"] * 30}, "must be numbers"),
+        ({"dof": 1e300}, "check dof"),
+        ({"frequencies": np.arange(1, 31) * 1e-200}, "unit of frequencies"),
     ],
 )
 def test_bad_spectra_are_refused(change: dict[str, object], message: str) -> None:
@@ -114,6 +139,20 @@ def test_pooling_keeps_the_mean_and_the_degrees_of_freedom() -> None:
     assert pooled.density @ pooled.dof == pytest.approx(6 * spectrum.density.sum())
     np.testing.assert_array_equal(pooled.frequencies[:5], spectrum.frequencies[:5])
     assert pooled.frequencies.size < 80
+
+
+def test_bins_are_split_on_lines_and_nowhere_else() -> None:
+    rng = np.random.default_rng(3)
+    f = np.arange(1, 20_001) / 40_001
+    flat = rng.gamma(3, size=f.size) / 3
+    line = 1 + 100 / (1 + ((f - 0.2) / 0.001) ** 2)
+    bins = [Spectrum.of(f, s, dof=6.0).pooled(ratio=1.06, singles=12, lines=1.15) for s in (flat, flat * line)]
+    plain = Spectrum.of(f, flat, dof=6.0).pooled(ratio=1.06, singles=12)
+    assert bins[0].frequencies.size == plain.frequencies.size
+    assert bins[1].frequencies.size > plain.frequencies.size + 10
+    extra = np.setdiff1d(bins[1].frequencies, plain.frequencies)
+    assert np.all(np.abs(extra - 0.2) < 0.04)
+    assert bins[1].dof.sum() == pytest.approx(6 * f.size)
 
 
 def test_modes_are_the_exact_spectra_of_the_series() -> None:

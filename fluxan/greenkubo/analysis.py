@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _MOST_LAGS: Final = 20_000
 _POOL: Final = 1.06
 _ROUND_OFF: Final = 1e-6
+#: Frequencies that tell how far the mean of a flux may be from zero, and how many times as far it is by chance once in
+#: 10,000 runs.
+_LOWEST: Final = 8
+_OFFSET: Final = 3.0
 
 
 class Analysis(ABC):
@@ -132,6 +136,7 @@ class Sampled(Analysis):
     def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
         super().__init__(series, state, method=method, compare=compare)
         self.amplitudes = amplitudes(series)
+        self.offset = 0.0
         total = self.amplitudes.total
         self._require_motion(np.abs(total).max(axis=1))
         # Velocities that could not carry a millionth of the flux at k_B T each are round-off of a momentum of zero.
@@ -177,4 +182,21 @@ class Sampled(Analysis):
     def _of(self, spectrum: Spectrum, even: Spectrum, samples: NDArray[np.float64]) -> Ordinates:
         lags = min(_MOST_LAGS, len(samples) // 4)
         lag = self.amplitudes.thinning * self.series.time_step
+        mean = samples.mean(axis=0)
+        scatter = 3 * float(spectrum.density[:_LOWEST].mean()) / (len(samples) * lag)
+        self.offset = float(np.sqrt(mean @ mean / scatter))
+        if self.offset > _OFFSET:
+            samples = samples - mean
         return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples))
+
+    def _result(
+        self, limit: Limit, single: Limit, ordinates: Ordinates, parts: Shares, *, components: str
+    ) -> Conductivity:
+        result = super()._result(limit, single, ordinates, parts, components=components)
+        if self.offset <= _OFFSET:
+            return result
+        said = (
+            f"the flux has a mean, {self.offset:.3g} times what chance would give: is the centre of mass at rest, and "
+            "nothing driven? It was taken out"
+        )
+        return replace(result, warnings=(*result.warnings, said))

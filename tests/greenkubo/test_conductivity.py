@@ -251,6 +251,16 @@ def test_a_short_run_is_told_how_long_to_be():
     assert enough.diagnostics.slowest == pytest.approx(60, rel=0.7)
 
 
+def test_a_flux_with_a_mean_is_told_so_and_judged_without_it():
+    still = sample("one mode")
+    quiet, driven = (fluxan.green_kubo(flux, **LJ) for flux in (still, still + np.array([0.0, 2.0, 0.0])))
+    assert not any("mean" in warning for warning in quiet.warnings)
+    assert any("the flux has a mean" in warning for warning in driven.warnings)
+    assert driven.kappa == pytest.approx(quiet.kappa, rel=1e-6)
+    assert driven.diagnostics.slowest == pytest.approx(quiet.diagnostics.slowest, rel=0.02)
+    assert driven.estimates["running"].value == pytest.approx(quiet.estimates["running"].value, rel=0.1)
+
+
 def test_an_axis_without_heat_is_said():
     """A layer: the mean over three axes is not what flows within it."""
     layer = sample("one mode") * [1.0, 1.0, 0.0]
@@ -276,7 +286,8 @@ def test_disagreement_is_said():
 
 def test_a_method_that_fails_is_not_missed():
     """The running integral of a flux that keeps its sign over all lags has no first dip."""
-    flux = 1 + 0.01 * np.random.default_rng(1).standard_normal((300, 3))
+    swing = np.cos(np.pi * (np.arange(300) + 0.5) / 300)[:, None]
+    flux = swing + 0.01 * np.random.default_rng(1).standard_normal((300, 3))
     result = fluxan.green_kubo(flux, **LJ)
     assert "running" not in result.estimates
     assert any(note.startswith("running gave no estimate: the correlation stays positive") for note in result.notes)

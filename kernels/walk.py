@@ -29,7 +29,7 @@ _OSCILLATION_STEP = 0.3
 # Changes of number that are tried per sweep; sweeps after which the total is added up anew.
 _CHANGES = 3
 _RENEWAL = 100
-# Log of a ratio of priors and proposals that no likelihood will mend.
+# Log of a ratio of priors and proposals that the likelihood will not mend: the walk begins at its maximum.
 _HOPELESS = 30.0
 _NO_MOVE = (-math.inf, -1, -1, 0)
 
@@ -244,7 +244,7 @@ def _pair(first, count, rng):
 
 @serial
 def _vary(walk, slot, rng):
-    """Change the height, the corner, or both so that the height over the corner or the tail stays."""
+    """Change the height, the corner, or both so that the variance or the tail stays."""
     kind, mode = walk.kinds[slot], walk.modes[-2]
     _copy(walk.modes[slot], mode)
     step = _step(walk, kind, rng)
@@ -339,7 +339,7 @@ def _split_ratio(walk, whole, sharp, blunt):
     """Log ratio of a split's prior and proposal, but for the odds of the number.
 
     The whole has their heights' sum and their mean sharpness, weighed with the heights; the part of the height is
-    proposed uniform, the distance half normal. Two halves are one unordered pair: a factor of 2.
+    proposed uniform, the distance half normal, whose factor of 2 cancels that of two halves being one pair.
     """
     prior = walk.prior
     part = 1.0 / (1.0 + math.exp(blunt[0] - sharp[0]))

@@ -4,8 +4,8 @@ Means over blocks of w samples have the same S(0) as the samples, so any w will 
 slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] sees the periodogram I through its Fourier sums with
 1/S alone, which for a few modes need the first covariances only. Hence any I with these covariances serves, and the
 autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; to it belong the degrees of
-freedom of all block means. Low frequencies alone are used, where what averaging took can be put back and aliases are
-below 2 %.
+freedom of all block means. Low frequencies alone are used, where what averaging took can be put back. Aliases are not
+taken off: where the spectrum is flat beyond, the highest used frequency comes out up to 23 % too high.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Accumulated(Analysis):
         total = np.einsum("kaxbx->k", correlation.values.reshape(-1, n, 3, n, 3)) / 3
         lags = np.arange(min(int(correlation.lags[-1]) + 1, _MOST_LAGS))
         return Ordinates(
-            self.level.spectrum(),
+            self.level.spectrum(self.levels[0]),
             self._segments(),
             np.interp(lags, correlation.lags, total),
             self.series.time_step,

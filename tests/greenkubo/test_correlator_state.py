@@ -206,13 +206,36 @@ def test_levels_of_the_linear_scheme():
 def test_spectrum_of_a_level():
     """Against the exact spectrum, at frequencies of block means that averaging changes by a fifth."""
     series = SERIES["one mode"]
-    level = levels(seen(sample("one mode", 400_000)), 0.5)[3]
+    found = levels(seen(sample("one mode", 400_000)), 0.5)
+    level = found[3]
     assert (level.width, level.time_step) == (8, 4.0)
-    spectrum = level.spectrum()
+    spectrum = level.spectrum(found[0])
     exact = 0.5 * series.spectrum(0.5 * spectrum.frequencies)
     assert spectrum.frequencies[-1] == pytest.approx(0.25 / 4.0)
     assert abs(np.log(spectrum.density / exact).mean()) < 0.01
     assert np.abs(np.log(spectrum.density / exact)).max() < 0.2
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_spectrum_of_means_of_white_noise_is_flat(k):
+    """Averaging changes nothing of it: what is put back is what aliases have too much."""
+    found = levels(seen(sample("white", 400_000)), 1.0)
+    spectrum = found[k].spectrum(found[0])
+    lower, upper = np.array_split(np.log(spectrum.density), 2)
+    assert abs(upper.mean() - lower.mean()) < 0.03
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_white_noise_scatters_as_the_flux_does(scheme):
+    states, fluxes = [], []
+    for k in range(16):
+        samples = sample("white", 20_000, seed=k)
+        result = fluxan.green_kubo(seen(samples, scheme, max_lag=1000), compare=(), **STATE)
+        states.append((result.kappa - 0.5, result.error))
+        fluxes.append(fluxan.green_kubo(samples, dt=1.0, compare=(), **STATE).kappa - 0.5)
+    off, error = np.transpose(states)
+    assert np.median(np.abs(off)) < 2 * np.median(np.abs(fluxes))
+    assert np.count_nonzero(np.abs(off) < 2 * error) >= 12
 
 
 def test_what_is_refused(tmp_path):

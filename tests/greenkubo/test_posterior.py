@@ -51,6 +51,48 @@ def test_without_data_the_number_of_relaxations_follows_its_prior() -> None:
     np.testing.assert_allclose(got, expected / expected.sum(), atol=0.02)
 
 
+@pytest.mark.parametrize("odds", [[-1e3, -1e3, 0.0], [0.0, 0.5, 1.0, 0.7]])
+def test_without_data_modes_follow_their_prior(odds: list[float]) -> None:
+    """S(0) of the walk against sums of modes drawn at once: exchanges at a fixed number too."""
+    log_zero, numbers, prior = _wandered(_band(8), np.array(odds), 60_000, 5, slow_odds=-1.0)
+    rng, size = np.random.default_rng(6), 200_000
+    corner, mass = _corner_density(prior)
+    drawn = np.exp(rng.normal(prior.level, prior.level_width, size))
+    count = rng.choice(numbers, size)
+    for k in range(len(odds) - 1):
+        variance = rng.normal(prior.variance, prior.variance_width, size)
+        sharpness = LOG_4 - 2 * rng.choice(corner, size, p=mass / mass.sum())
+        drawn += np.where(count > k, np.exp(variance + 0.5 * sharpness), 0.0)
+    expected = np.log(drawn)
+    assert log_zero.mean() == pytest.approx(expected.mean(), abs=0.05 * expected.std())
+    assert log_zero.std() == pytest.approx(expected.std(), rel=0.05)
+
+
+def test_without_data_an_oscillation_follows_its_prior() -> None:
+    band = _band(8)
+    begin = np.array([[band.level, 0.0, 0.0], [band.variance, LOG_4 + 1.0 - 2 * band.middle, band.middle]])
+    walk = posterior.walk_of(begin, np.zeros((0, 3)), band, np.zeros(1))
+    prior, rng = walk.prior, np.random.default_rng(8)
+    modes = np.empty((12_000, 3))
+    for row in modes:
+        wander(walk, 2, 0, rng, np.empty(10), np.empty(10, dtype=np.int64))
+        row[:] = walk.modes[1]
+    # Corner and centre on a grid; the variance does not depend on them.
+    corner, centre = np.meshgrid(np.linspace(-12, 6, 901), np.linspace(-8, np.log(np.pi), 901), indexing="ij")
+    log_mass = -0.5 * ((corner - prior.middle) ** 2 + (centre - prior.middle) ** 2) / prior.middle_width**2
+    for wall in (centre - corner - prior.least_quality, centre - prior.slowest):
+        log_mass -= 0.5 * (np.minimum(wall, 0) / prior.wall) ** 2
+    mass = np.exp(log_mass)
+    for got, axis in ((0.5 * (LOG_4 - modes[:, 1]), corner), (modes[:, 2], centre)):
+        mean = (mass * axis).sum() / mass.sum()
+        width = np.sqrt((mass * (axis - mean) ** 2).sum() / mass.sum())
+        assert got.mean() == pytest.approx(mean, abs=0.15 * width)
+        assert got.std() == pytest.approx(width, rel=0.15)
+    variance = modes[:, 0] - 0.5 * modes[:, 1]
+    assert variance.mean() == pytest.approx(prior.variance, abs=0.15 * prior.variance_width)
+    assert variance.std() == pytest.approx(prior.variance_width, rel=0.15)
+
+
 def test_posterior_of_one_relaxation_is_the_integral_over_its_parameters() -> None:
     band = _band(40, seed=5)
     log_zero, _, prior = _wandered(band, np.array([-1e3, 0.0]), 30_000, 4, slow_odds=-1.0)

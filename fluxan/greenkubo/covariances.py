@@ -32,8 +32,9 @@ _USED: Final = 0.5
 #: Fewest block means of a level whose spectrum is looked at, and of one that a flux is divided by.
 _FEWEST: Final = 128
 _FEWEST_DIVIDED: Final = 32
-#: Decay times of the slowest motion that lags must span.
+#: Decay times of the slowest motion that lags must span, and that those of a level should where a coarser one does.
 SPAN: Final = 3.0
+_AMPLE: Final = 6.0
 #: Aliases on either side that are taken off (what is left of white noise is 1 %), on a grid of frequencies.
 _ALIASES: Final = 8
 _GRID: Final = 8192
@@ -187,11 +188,11 @@ def _coarser(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def resolved(found: list[Level]) -> tuple[Level, float]:
-    """The finest level whose lags span the slowest motion that it and coarser ones show; that motion's decay time."""
+    """The finest level whose lags amply span the slowest motion it or coarser ones show; that one's decay time."""
     slowest, chosen = 0.0, None
     for level in reversed(_long_enough(found, _FEWEST)):
         shown = slowest_motion(level.spectrum(found[0]))
-        if chosen is not None and level.span < SPAN * max(slowest, shown):
+        if chosen is not None and level.span < _AMPLE * max(slowest, shown):
             break
         slowest, chosen = max(slowest, shown), level
     return chosen or found[0], slowest

@@ -105,8 +105,8 @@ class Walk(NamedTuple):
     prior: Prior
 
 
-# Rows of spectra and of data.
-FIRST, SECOND, TOTAL, TRIAL = -4, -3, -2, -1
+# Rows of spectra (FIRST that of the first of two proposals) and of data.
+FIRST, TOTAL, TRIAL = -4, -2, -1
 SINE, COSINE, LOG_ANGLE, DENSITY, SHAPE = 0, 1, 2, 3, 4
 
 

@@ -29,7 +29,7 @@ def demo(
     Example: fluxan demo
     """
     import fluxan
-    from fluxan.cli.kappa import print_conductivity
+    from fluxan.cli.kappa import print_result
     from fluxan.cli.tables import print_contributions
     from fluxan.report.flux import plot_flux
     from fluxan.report.page import write_report
@@ -49,7 +49,7 @@ def demo(
     page = folder / "report.html"
     found = study_file(output, compare=("cepstral", "running"))
     write_report(found, page)
-    print_conductivity(found)
+    print_result(found.result)
     typer.echo(f"\nwrote {page}: open it in a browser")
     typer.echo(f"next: fluxan kappa {output}")
     typer.echo("      fluxan decompose YOUR_TRAJECTORY --model YOUR_MODEL --output flux.nc   (fluxan decompose --help)")

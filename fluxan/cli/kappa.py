@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fluxan.greenkubo import Conductivity
-    from fluxan.report.study import Study
 
 #: Options that mean something for a saved correlator.
 _OF_STATES = ("temperature", "volume", "dt", "units")
@@ -68,11 +67,6 @@ def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conduct
         if name not in _OF_STATES:
             raise InputError(f"{path} is a saved correlator: --{name} says nothing of it")
     return green_kubo(path, **reader, **settings), "fluxan correlator"
-
-
-def print_conductivity(study: Study) -> None:
-    """Print a flux's result for people."""
-    print_result(study.result)
 
 
 def print_result(result: Conductivity) -> None:

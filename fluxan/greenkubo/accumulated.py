@@ -9,7 +9,7 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.analysis import Analysis
-from fluxan.greenkubo.covariances import SPAN, divided, levels, resolved
+from fluxan.greenkubo.covariances import SPAN, divided, levels, resolved, summed
 from fluxan.greenkubo.estimate import Spectrum
 from fluxan.greenkubo.limit import Limit, Ordinates
 from fluxan.greenkubo.shares import Share, Shares, shares
@@ -39,7 +39,7 @@ class Accumulated(Analysis):
 
     def _ordinates(self) -> Ordinates:
         correlation, n = self.correlator.correlation(), self.series.n_channels
-        total = np.einsum("kaxbx->k", correlation.values.reshape(-1, n, 3, n, 3)) / 3
+        total = summed(correlation.values.reshape(-1, n, 3, n, 3))
         lags = np.arange(min(int(correlation.lags[-1]) + 1, _MOST_LAGS))
         return Ordinates(
             self.level.spectrum(self.levels[0]),
@@ -59,7 +59,7 @@ class Accumulated(Analysis):
             return None
         n, dt = self.series.n_channels, self.series.time_step
         kept = slice(1, (found.length - 1) // 2 + 1)
-        power = np.einsum("faxbx->f", found.density[kept].reshape(-1, n, 3, n, 3)).real / 3
+        power = summed(found.density[kept].reshape(-1, n, 3, n, 3)).real
         ratio = dt / found.time_step
         dof = 6.0 * found.n_segments
         return Spectrum.of(found.frequencies[kept] / ratio, power * ratio, dof=dof, time_step=dt)

@@ -103,7 +103,7 @@ class Analysis(ABC):
         return replace(
             result,
             notes=(*notes(result), *(f"{name} gave no estimate: {reason}" for name, reason in limit.failed.items())),
-            warnings=(*limit.disagreements(self.method), *warnings(result, self.series)),
+            warnings=(*limit.disagreements(self.method), *warnings(result, self.series, ordinates.offset)),
         )
 
     def _kappa(self, limit: Limit) -> tuple[float, float]:
@@ -136,7 +136,6 @@ class Sampled(Analysis):
     def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
         super().__init__(series, state, method=method, compare=compare)
         self.amplitudes = amplitudes(series)
-        self.offset = 0.0
         total = self.amplitudes.total
         self._require_motion(np.abs(total).max(axis=1))
         # Velocities that could not carry a millionth of the flux at k_B T each are round-off of a momentum of zero.
@@ -184,19 +183,9 @@ class Sampled(Analysis):
         lag = self.amplitudes.thinning * self.series.time_step
         mean = samples.mean(axis=0)
         scatter = 3 * float(spectrum.density[:_LOWEST].mean()) / (len(samples) * lag)
-        self.offset = float(np.sqrt(mean @ mean / scatter))
-        if self.offset > _OFFSET:
+        offset = float(np.sqrt(mean @ mean / scatter))
+        if offset > _OFFSET:
             samples = samples - mean
-        return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples))
-
-    def _result(
-        self, limit: Limit, single: Limit, ordinates: Ordinates, parts: Shares, *, components: str
-    ) -> Conductivity:
-        result = super()._result(limit, single, ordinates, parts, components=components)
-        if self.offset <= _OFFSET:
-            return result
-        said = (
-            f"the flux has a mean, {self.offset:.3g} times what chance would give: is the centre of mass at rest, and "
-            "nothing driven? It was taken out"
-        )
-        return replace(result, warnings=(*result.warnings, said))
+        else:
+            offset = 0.0
+        return Ordinates(spectrum, even, autocovariance(samples, lags), lag, len(samples), offset)

@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import digamma, polygamma
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.estimate import Estimate, Spectrum
+from fluxan.greenkubo.estimate import Estimate, Spectrum, one_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ def _width(sd: float) -> float:
 
     Values that are too low have errors that are too small, so the upper side weighs more.
     """
-    return 0.5 * float(_UPPER * np.expm1(2 * sd) - (1 - _UPPER) * np.expm1(-2 * sd))
+    return one_error(-float(np.expm1(-2 * sd)), float(np.expm1(2 * sd)), upper=_UPPER)
 
 
 def _owner(cepstra: list[Cepstrum], index: int) -> tuple[Cepstrum, int]:

@@ -11,7 +11,7 @@ off: of a flat spectrum these are up to 19 % there, which the spectrum of the sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Level:
     @property
     def total(self) -> NDArray[np.float64]:
         """Of the sum of channels, averaged over components, (n_lags,)."""
-        return np.einsum("kaxbx->k", self.values) / 3
+        return summed(self.values)
 
     @property
     def span(self) -> float:
@@ -143,6 +143,11 @@ class Level:
         phases = np.exp(-2j * np.pi * self.time_step * np.outer(frequencies, np.arange(n_lags))) * window
         half = np.tensordot(phases, np.nan_to_num(self.values), axes=1)
         return half + half.conj().transpose(0, 3, 4, 1, 2)
+
+
+def summed(values: NDArray[Any]) -> NDArray[Any]:
+    """Of the sum of channels, averaged over components, (m,), from products (m, n, 3, n, 3) of channels."""
+    return np.einsum("kaxbx->k", values) / 3
 
 
 def levels(correlator: Correlator, time_step: float) -> list[Level]:

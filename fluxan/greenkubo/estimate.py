@@ -48,6 +48,11 @@ class Estimate:
         return Estimate(self.value * factor, self.error * abs(factor), self.method, self.details)
 
 
+def one_error(below: float, above: float, *, upper: float) -> float:
+    """One error for both sides: half the distances to the ends of a 2σ interval, `upper` weighs the one above."""
+    return 0.5 * (upper * above + (1 - upper) * below)
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """A power spectrum as the estimators take it: independent averages of periodogram ordinates.

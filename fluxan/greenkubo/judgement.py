@@ -61,8 +61,8 @@ def notes(result: Conductivity) -> Iterator[str]:
         yield f"{why}: κ is that at zero flux of mass; {other}"
 
 
-def warnings(result: Conductivity, series: FluxSeries) -> Iterator[str]:
-    """What the user should know before believing the result."""
+def warnings(result: Conductivity, series: FluxSeries, offset: float) -> Iterator[str]:
+    """What the user should know before believing the result; `offset` as `Ordinates` has it."""
     run = result.diagnostics
     if run.length_over_slowest < ENOUGH:
         yield (
@@ -81,6 +81,11 @@ def warnings(result: Conductivity, series: FluxSeries) -> Iterator[str]:
             f"is {3 / (3 - len(still)):.3g} times that"
         )
     yield from _drifts(series)
+    if offset:
+        yield (
+            f"the flux has a mean, {offset:.3g} times what chance would give: is the centre of mass at rest, and "
+            "nothing driven? It was taken out"
+        )
 
 
 def _drifts(series: FluxSeries) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Ordinates:
         Distance of the correlation's points, ps.
     length
         Samples, `lag` apart, that the correlation was averaged over.
+    offset
+        How many times farther the mean lay from zero than it would by chance, where it was taken out; else zero.
     """
 
     spectrum: Spectrum
@@ -52,6 +54,7 @@ class Ordinates:
     correlation: NDArray[np.float64]
     lag: float
     length: int
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)

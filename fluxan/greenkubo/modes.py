@@ -13,6 +13,7 @@ log b and log ω₀. The periodogram of a Gaussian series is gamma distributed a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,15 +33,15 @@ _N_PARAMETERS: Final = {FLOOR: 1, RELAXATION: 2, OSCILLATION: 3}
 _LOG_4: Final = np.log(4.0)
 
 # Widths of the prior, in natural logarithms: wide where data speak, yet they decide what a mode must earn to be kept.
-_FLOOR_WIDTH: Final = 4.0
+FLOOR_WIDTH: Final = 4.0
 _VARIANCE_WIDTH: Final = 2.5
-_CORNER_WIDTH: Final = 3.0
+CORNER_WIDTH: Final = 3.0
 # Walls, one-sided: a run must see 2 corner frequencies of a relaxation above its lowest one (a run of 12 τ), 60 periods
 # of an oscillation; an oscillation must oscillate (ω₀τ > 1.3), or it takes a noisy dip of the lowest bins for one.
 _SLOWEST_RELAXATION: Final = 2.0
-_SLOWEST_OSCILLATION: Final = 60.0
-_LEAST_QUALITY: Final = 1.3
-_WALL_WIDTH: Final = 0.35
+SLOWEST_OSCILLATION: Final = 60.0
+LEAST_QUALITY: Final = 1.3
+WALL_WIDTH: Final = 0.35
 
 _MAX_STEP: Final = 2.0
 _MAX_ITERATIONS: Final = 30
@@ -89,6 +90,11 @@ class Band:
             variance=float(np.log(0.3 * (spectrum.density @ spread) / np.pi)),
             lowest=float(np.log(angle[0])),
         )
+
+    @cached_property
+    def half(self) -> NDArray[np.float64]:
+        """(2, n) sine and cosine of half the angle."""
+        return half_angle(self.angle)
 
     @property
     def saturated(self) -> float:
@@ -145,17 +151,18 @@ def starts(kinds: tuple[int, ...]) -> list[int]:
 
 
 def spectrum_of(
-    kinds: tuple[int, ...], parameters: NDArray[np.float64], angle: NDArray[np.float64]
+    kinds: tuple[int, ...], parameters: NDArray[np.float64], half: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectral density (n,) and its derivatives (P, n) by the parameters (P,)."""
+    """Spectral density (n,) and its derivatives (P, n) by the parameters (P,), from what `half_angle` gives (2, n)."""
     from fluxan.kernels.modes import mode_spectrum
 
-    density, derivatives = np.empty(angle.size), np.empty((parameters.size, angle.size))
-    mode_spectrum(np.array(kinds), np.ascontiguousarray(parameters), _half(angle), density, derivatives)
+    density, derivatives = np.empty(half.shape[1]), np.empty((parameters.size, half.shape[1]))
+    mode_spectrum(np.array(kinds), np.ascontiguousarray(parameters), half, density, derivatives)
     return density, derivatives
 
 
-def _half(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+def half_angle(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sine and cosine (2, n) of half the angles (n,)."""
     return np.stack([np.sin(0.5 * angle), np.cos(0.5 * angle)])
 
 
@@ -165,17 +172,17 @@ def _prior(kinds: tuple[int, ...], band: Band) -> tuple[NDArray[np.float64], ...
     corner_floor = _LOG_4 - 2 * (band.lowest + np.log(_SLOWEST_RELAXATION))
     for kind, i in zip(kinds, starts(kinds), strict=True):
         if kind == FLOOR:
-            terms.append(({i: 1.0}, band.level, _FLOOR_WIDTH, 0))
+            terms.append(({i: 1.0}, band.level, FLOOR_WIDTH, 0))
             continue
         # Variance v = A/√b and corner angle 2/√b, each to first order in 1/τ.
         terms.append(({i: 1.0, i + 1: -0.5}, band.variance, _VARIANCE_WIDTH, 0))
-        terms.append(({i + 1: 1.0}, _LOG_4 - 2 * band.middle, 2 * _CORNER_WIDTH, 0))
+        terms.append(({i + 1: 1.0}, _LOG_4 - 2 * band.middle, 2 * CORNER_WIDTH, 0))
         if kind == RELAXATION:
-            terms.append(({i + 1: 1.0}, corner_floor, 2 * _WALL_WIDTH, 1))
+            terms.append(({i + 1: 1.0}, corner_floor, 2 * WALL_WIDTH, 1))
         else:
-            terms.append(({i + 2: 1.0}, band.middle, _CORNER_WIDTH, 0))
-            terms.append(({i + 2: 1.0}, band.lowest + np.log(_SLOWEST_OSCILLATION), _WALL_WIDTH, -1))
-            terms.append(({i + 2: 1.0, i + 1: 0.5}, np.log(2 * _LEAST_QUALITY), _WALL_WIDTH, -1))
+            terms.append(({i + 2: 1.0}, band.middle, CORNER_WIDTH, 0))
+            terms.append(({i + 2: 1.0}, band.lowest + np.log(SLOWEST_OSCILLATION), WALL_WIDTH, -1))
+            terms.append(({i + 2: 1.0, i + 1: 0.5}, np.log(2 * LEAST_QUALITY), WALL_WIDTH, -1))
     rows = np.zeros((len(terms), sum(_N_PARAMETERS[kind] for kind in kinds)))
     for row, (weights, *_) in zip(rows, terms, strict=True):
         for index, weight in weights.items():
@@ -192,7 +199,7 @@ def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band) -> 
     rows, centres, widths, sides = _prior(kinds, band)
     log_likelihood, log_prior = climb(
         np.array(kinds),
-        (_half(band.angle), band.density, band.shape),
+        (band.half, band.density, band.shape),
         (rows, centres, widths, sides),
         (_MAX_STEP, float(_MAX_ITERATIONS), _TOLERANCE),
         found,

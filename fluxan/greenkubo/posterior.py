@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION
+from fluxan.greenkubo.modes import (
+    CORNER_WIDTH,
+    FLOOR,
+    FLOOR_WIDTH,
+    LEAST_QUALITY,
+    OSCILLATION,
+    RELAXATION,
+    SLOWEST_OSCILLATION,
+    WALL_WIDTH,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +48,6 @@ _SLOWEST: Final = 2.5
 _RESOLVED: Final = 20.0
 _SLOW_ODDS: Final = -6.0
 _HIGHEST_CORNER: Final = 1.2
-_WALL: Final = 0.35
-_FLOOR_WIDTH: Final = 4.0
-_OSCILLATION_WIDTH: Final = 3.0
-_SLOWEST_OSCILLATION: Final = 60.0
-_LEAST_QUALITY: Final = 1.3
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,11 @@ def walk_of(
     kinds = np.full(slots, RELAXATION)
     kinds[: len(fixed)] = OSCILLATION
     kinds[0] = FLOOR
-    half = 0.5 * band.angle
     return Walk(
         kinds=kinds,
         modes=modes,
         spectra=np.empty((slots + 4, bins)),
-        data=np.stack([np.sin(half), np.cos(half), np.log(band.angle), band.density, band.shape]),
+        data=np.stack([*band.half, np.log(band.angle), band.density, band.shape]),
         # A step of the centre goes by the width of the resonance.
         reach=2 * np.exp(-0.5 * modes[:, 1] - modes[:, 2]),
         odds=odds,
@@ -120,16 +123,16 @@ def _prior(level: float, relaxations: NDArray[np.float64], band: Band) -> Prior:
     lowest = band.lowest + np.log(_SLOWEST)
     return Prior(
         level=band.level,
-        level_width=_FLOOR_WIDTH,
+        level_width=FLOOR_WIDTH,
         variance=float(np.log(variance)) + _VARIANCE,
         variance_width=_VARIANCE_WIDTH,
         lowest=lowest,
         highest=max(min(_HIGHEST_CORNER, float(np.log(band.angle[-1]))), lowest + 1.0),
-        wall=_WALL,
+        wall=WALL_WIDTH,
         resolved=band.lowest + np.log(_RESOLVED),
         slow_odds=_SLOW_ODDS,
         middle=band.middle,
-        middle_width=_OSCILLATION_WIDTH,
-        slowest=band.lowest + np.log(_SLOWEST_OSCILLATION),
-        least_quality=np.log(_LEAST_QUALITY),
+        middle_width=CORNER_WIDTH,
+        slowest=band.lowest + np.log(SLOWEST_OSCILLATION),
+        least_quality=np.log(LEAST_QUALITY),
     )

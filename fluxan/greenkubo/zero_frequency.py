@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.errors import ShortRunError
-from fluxan.greenkubo.estimate import Estimate, Spectrum
+from fluxan.greenkubo.estimate import Estimate, Spectrum, one_error
 from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, Fit, fit, spectrum_of
 from fluxan.greenkubo.posterior import draw
 
@@ -170,7 +170,7 @@ class _Candidates:
             ]
         )
         self._modes = [((RELAXATION,), p) for p in slow] + [((OSCILLATION,), p) for p in resonant]
-        self._shapes = np.stack([spectrum_of(kind, p, band.angle)[0] for kind, p in self._modes])
+        self._shapes = np.stack([spectrum_of(kind, p, band.half)[0] for kind, p in self._modes])
         self._n_relaxations = len(slow)
 
     def additions(self, current: Fit) -> list[tuple[tuple[int, ...], NDArray[np.float64]]]:
@@ -179,7 +179,7 @@ class _Candidates:
         The score test is that of an infinitesimal amplitude, the parameters already there giving way.
         """
         band = self._band
-        density, derivatives = spectrum_of(current.kinds, current.parameters, band.angle)
+        density, derivatives = spectrum_of(current.kinds, current.parameters, band.half)
         weight = band.shape / density
         slope = self._shapes @ (weight * (band.density / density - 1))
         cross = (derivatives / density * weight) @ self._shapes.T
@@ -207,7 +207,7 @@ def _summary(zero: NDArray[np.float64]) -> tuple[float, float]:
     """
     low, middle, high = np.quantile(zero, [0.0228, 0.5, 0.9772])
     value = min(0.5 * float(zero.mean() + middle), float(high))  # a few draws far off may lift the mean above it
-    return value, float(0.5 * (_UPPER * (high - value) + (1 - _UPPER) * (value - low)))
+    return value, float(one_error(value - low, high - value, upper=_UPPER))
 
 
 def _details(best: _Model, draws: Draws, time_step: float) -> dict[str, float]:

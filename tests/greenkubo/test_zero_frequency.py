@@ -7,7 +7,7 @@ import pytest
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Spectrum
-from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, fit, spectrum_of
+from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, fit, half_angle, spectrum_of
 from fluxan.greenkubo.zero_frequency import _summary, zero_frequency
 from tests.series import SERIES, Series, periodogram
 
@@ -164,11 +164,11 @@ def test_modes_are_the_exact_spectra_of_the_series() -> None:
     parameters = np.array([np.log(0.3), log_a, log_b, log_a, log_b, np.log(2 * np.pi / period)])
     f = np.linspace(0.001, 0.499, 40)
     exact = Series(((0.3, 0), (v, tau)), ((v, tau, period),)).spectrum(f)
-    density, derivatives = spectrum_of(kinds, parameters, 2 * np.pi * f)
+    density, derivatives = spectrum_of(kinds, parameters, half_angle(2 * np.pi * f))
     np.testing.assert_allclose(density, exact, rtol=1e-12)
     for i in range(6):
         step = 1e-6 * np.eye(6)[i]
-        up, down = (spectrum_of(kinds, parameters + sign * step, 2 * np.pi * f)[0] for sign in (1, -1))
+        up, down = (spectrum_of(kinds, parameters + sign * step, half_angle(2 * np.pi * f))[0] for sign in (1, -1))
         np.testing.assert_allclose(derivatives[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
 
 

@@ -19,6 +19,8 @@ _CLEAR: Final = 8.0
 #: Degrees of freedom and cycles per sample beyond which numbers are not those of a spectrum but of a wrong unit.
 _MOST_DOF: Final = 1e15
 _LOWEST_CYCLES: Final = 1e-15
+#: Half the degrees of freedom of a run of 10⁵ samples of three components: up to there a free bin costs one nat.
+_FREE_SHAPE: Final = 1.5e5
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,15 @@ class Spectrum:
             else:
                 kept.append(first)
         return sorted(kept)
+
+    def cost_of_free_bins(self, size: int) -> float:
+        """Log evidence that describing the lowest `size` bins only, the others as they are, must gain.
+
+        One nat each is Akaike's; in longer runs half a logarithm is added, as Schwarz's criterion has it for the
+        parameters of the members, or cuts would become ever cheaper beside them.
+        """
+        longer = max(1.0, 0.5 * float(self.dof.sum()) / _FREE_SHAPE)
+        return (self.frequencies.size - size) * (1.0 + 0.5 * float(np.log(longer)))
 
     def below(self, frequency: float) -> Spectrum:
         """Return the part up to ``frequency``."""

@@ -13,6 +13,7 @@ from fluxan.greenkubo.temperature import Level
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fluxan.greenkubo.estimate import Estimate
     from fluxan.greenkubo.limit import Limit, Ordinates
     from fluxan.greenkubo.result import Conductivity
     from fluxan.greenkubo.series import FluxSeries
@@ -26,6 +27,8 @@ _ENERGY_DRIFT: Final = 1.0
 _SEEN: Final = 20
 #: Share of κ along an axis at which nothing flows there.
 _STILL: Final = 1e-9
+#: Probability of the worst of the lowest octaves at which no member describes the spectrum.
+_MISFIT: Final = 1e-3
 #: Error over value at which a result is hardly one.
 _VAGUE: Final = 0.3
 
@@ -80,11 +83,27 @@ def warnings(result: Conductivity, series: FluxSeries, offset: float) -> Iterato
             f"the flux has no part along {' and '.join(still)}, yet κ is the mean over x, y and z: where heat flows it "
             f"is {3 / (3 - len(still)):.3g} times that"
         )
+    yield from _shape(result.estimates.get("default"))
     yield from _drifts(series)
     if offset:
         yield (
             f"the flux has a mean, {offset:.3g} times what chance would give: is the centre of mass at rest, and "
             "nothing driven? It was taken out"
+        )
+
+
+def _shape(estimate: Estimate | None) -> Iterator[str]:
+    """What the spectrum near f = 0 says against the default estimate."""
+    details = {} if estimate is None else estimate.details
+    if details.get("misfit", 1.0) < _MISFIT:
+        yield (
+            "the lowest frequencies of the spectrum are not those of any member of the default estimate (by chance "
+            f"once in {1 / max(details['misfit'], 1e-12):.2g} runs): look at the spectrum, and compare methods"
+        )
+    if details.get("cusp", 0.0) > 0:
+        yield (
+            f"the spectrum may have a cusp at f = 0 (a tail of the correlation, exponent {details['exponent']:.1f}): κ "
+            f"would then be some {details['cusp']:.2g} times this value; a longer run tells"
         )
 
 

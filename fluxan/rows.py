@@ -30,7 +30,8 @@ class Chunk:
     Attributes
     ----------
     columns : one array per variable of the Dataset, time first
-    route, self_check : of the last of its frames
+    route : of its frames, several joined by "and"
+    self_check : of the last of its frames, which says what was found in those before
     """
 
     columns: dict[str, np.ndarray]
@@ -44,7 +45,8 @@ class Chunk:
     @classmethod
     def of(cls, rows: Sequence[Row], labels: Sequence[str]) -> Chunk:
         """Stack rows."""
-        return cls(stack(rows, labels), rows[-1].flux.route, rows[-1].flux.self_check)
+        routes = " and ".join(dict.fromkeys(row.flux.route for row in rows))
+        return cls(stack(rows, labels), routes, rows[-1].flux.self_check)
 
 
 class RowMaker:

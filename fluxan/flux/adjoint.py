@@ -17,12 +17,14 @@ import torch
 from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
 from fluxan.flux.replicas import distinguish
+from fluxan.flux.signature import signature
 from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from fluxan.flux.crossings import Crossing
+    from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
@@ -33,12 +35,17 @@ class AdjointRoute:
     Parameters
     ----------
     model : Potential
+
+    Attributes
+    ----------
+    signature : of the forward pass before
     """
 
     name = "adjoint"
 
     def __init__(self, model: Potential) -> None:
         self.model = model
+        self.signature: Signature | None = None
 
     def potential_flux(
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
@@ -56,13 +63,16 @@ class AdjointRoute:
     def gauge(self, graph: Graph, phi: np.ndarray) -> np.ndarray:
         """Run the route with ``φ_sender − φ_receiver`` in place of r_ij, (n_atoms, 3)."""
         forward = ForwardPass(self.model, model_graph(self.model, graph))
+        self.signature = forward.signature
         values = torch.as_tensor(phi).to(forward.displacements)
         weights = values[forward.graph.senders] - values[forward.graph.receivers]
         return to_numpy(-forward.inject(forward.adjoints(), [weights])[0])
 
     def _forward(self, graph: Graph) -> tuple[ForwardPass, int]:
         """One forward pass, of a repeated cell where senders could not be told from receivers."""
-        return ForwardPass(self.model, model_graph(self.model, distinguish(graph))), graph.n_atoms
+        forward = ForwardPass(self.model, model_graph(self.model, distinguish(graph)))
+        self.signature = forward.signature
+        return forward, graph.n_atoms
 
 
 def injected_flux(
@@ -146,6 +156,11 @@ class ForwardPass:
     def hidden(self) -> tuple[str, ...]:
         """What may hide more crossings, in words."""
         return self._found[1]
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What a check of this forward pass holds for."""
+        return signature(self.crossings, self.hidden, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
 
     @cached_property
     def _found(self) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,11 +20,13 @@ import torch
 from fluxan.errors import InputError, ModelError
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
 from fluxan.flux.energies import atomic_energies, model_dtype, model_graph, model_name, model_reach, to_numpy
-from fluxan.flux.local import LocalRoute
+from fluxan.flux.finite_differences import gradient_error, is_noisy
+from fluxan.flux.local import LocalRoute, closed_form
 from fluxan.flux.replicas import distinguish, enlarge, unfold
 from fluxan.flux.unfolded import UnfoldedRoute
 
 if TYPE_CHECKING:
+    from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
@@ -32,14 +34,21 @@ if TYPE_CHECKING:
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 #: Unfolded graphs up to this many edges are evaluated besides.
 SMALL = 20_000
+#: Cost of the unfolded flux on its replicas over energy and forces there.
+_PASSES = 2.0
+#: Displacements of atoms over the shortest edge: enough to break any symmetry, and as little as still shows in the
+#: precision of the check, so that the edges within each cutoff of the model are those of the user's own graph.
+_SHAKE = 0.05
+_TOUCH = {torch.float64: 1e-4, torch.float32: 1e-2}
 #: Smaller cells are repeated: two like atoms have a centre of inversion wherever they are.
 ENOUGH = 8
 
 
 class FluxSource(Protocol):
-    """What gives the potential flux of a graph."""
+    """What gives the potential flux of a graph; `signature` is that of the forward pass it took, if it shows one."""
 
     name: str
+    signature: Signature | None
 
     def potential_flux(
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
@@ -71,12 +80,24 @@ class CheckReport:
     errors : relative error by check; "gauge", "stress", "unfolded", "reach"
     note : what else the user should know, in words; empty when all is well
     seconds : what the checks took
+    signatures : of the forward passes that were checked; others are checked by themselves
     """
 
     route: str
     errors: dict[str, float]
     note: str
     seconds: float
+    signatures: frozenset[Signature | None] = frozenset()
+
+    def joined(self, other: CheckReport, seen: Signature | None) -> CheckReport:
+        """Join the report of a frame whose forward pass was another, of signature `seen`."""
+        errors = {check: max(error, other.errors.get(check, 0.0)) for check, error in self.errors.items()}
+        note = self.note
+        if other.route != self.route:
+            note = "; ".join(filter(None, [note, f"frames with other crossings by the {other.route} route"]))
+        known = self.signatures | other.signatures
+        signatures = known | {seen} if other.route == self.route else self.signatures
+        return replace(self, errors=errors, note=note, seconds=self.seconds + other.seconds, signatures=signatures)
 
     def __str__(self) -> str:
         """One line for the screen and for the attribute `self_check`."""
@@ -112,6 +133,7 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     require_route(route)
     start = time.perf_counter()
     referee = Referee(model, graph)
+    referee.require_gradients()
     faults = []
     for name in _candidates(model, route):
         errors, fault = referee.examine(name)
@@ -122,8 +144,20 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
         raise ModelError(f"{model_name(model)}: {'; '.join(faults)}")
     note = "; ".join([*faults, *referee.notes])
     if note:
-        warnings.warn(f"{model_name(model)}: {note}; the {name} route is used", stacklevel=2)
-    return ROUTES[name](model), CheckReport(name, errors, note, time.perf_counter() - start)
+        cost = f", {unfolding_cost(model, graph)}" if name == "unfolded" else ""
+        warnings.warn(f"{model_name(model)}: {note}; the {name} route is used{cost}", stacklevel=2)
+    seconds = time.perf_counter() - start
+    return ROUTES[name](model), CheckReport(name, errors, note, seconds, frozenset(referee.signatures[name]))
+
+
+def unfolding_cost(model: Potential, graph: Graph) -> str:
+    """What the unfolded route will cost on a graph, in words: it evaluates replicas, forwards and twice backwards."""
+    replicas = unfold(graph, model_reach(model)).graph
+    times = _PASSES * replicas.n_edges / max(graph.n_edges, 1)
+    return (
+        f"which evaluates {replicas.n_atoms} replicas of {graph.n_atoms} atoms, some {times:.2g} times the cost of "
+        "energy and forces"
+    )
 
 
 def require_route(route: str) -> None:
@@ -159,22 +193,43 @@ class Referee:
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
-        ForwardPass(model, model_graph(model, graph))  # a broken contract is told of the user's own graph
-        self.graph = shaken(distinguish(enlarge(graph, ENOUGH)))
+        # A broken contract is told of the user's own graph.
+        own = ForwardPass(model, model_graph(model, distinguish(graph)))
+        whole = distinguish(enlarge(graph, ENOUGH))
+        self.graph = shaken(whole, _SHAKE)
         self.tolerance = TOLERANCE.get(model_dtype(model), 1e-2)
         self.notes: list[str] = []
         self._forward = ForwardPass(model, model_graph(model, self.graph))
         self.model = model
-        if model_dtype(model) != torch.float64:
+        self._dtype = model_dtype(model)
+        if self._dtype != torch.float64:
             self._evaluate_in_double()
         self._energies = to_numpy(self._forward.energies)
-        self._phi = np.random.default_rng(0).uniform(-1, 1, self.graph.n_atoms)
+        #: The user's own graph, hardly touched, and untouched where that changes which edges the model uses.
+        self._near = [shaken(whole, _TOUCH.get(self._dtype, 1e-2))]
+        if ForwardPass(model, model_graph(model, self._near[0])).signature != own.signature:
+            self._near.append(distinguish(graph))
+        self.signatures: dict[str, set[Signature | None]] = {name: set() for name in ROUTES}
+
+    def require_gradients(self) -> None:
+        """Raise ModelError where the gradients are not those of the energies: no route is right then."""
+        if self.graph.n_edges == 0:
+            return
+        phi = _phi(self.graph)
+        seeds = [np.ones_like(phi), phi]
+        gradients = _gradients(self._forward, phi)
+        error, tolerance = gradient_error(self.model, self.graph, seeds, gradients, self._dtype)
+        if error > tolerance:
+            raise ModelError(
+                f"{model_name(self.model)}: its gradients are not those of its energies, they differ by {error:.1e} "
+                "from finite differences: is something detached, under torch.no_grad(), or is a custom backward wrong?"
+            )
 
     def examine(self, name: str) -> tuple[dict[str, float], str | None]:
         """Relative errors by check, and the fault in words if there is one."""
         errors: dict[str, float] = {}
         try:
-            fault = self._reach(errors) if name == "unfolded" else self._gauge(name, errors)
+            fault = self._reach(errors) if name == "unfolded" else self._gauges(name, errors)
             if fault is None:
                 fault = self._virials(name, errors)
         except (ModelError, RuntimeError) as error:
@@ -186,15 +241,45 @@ class Referee:
             double = copy.deepcopy(self.model).to(torch.float64)
             self._forward = ForwardPass(double, model_graph(double, self.graph))
             self.model = double
+            if not is_noisy(double, self.graph):
+                self._dtype = torch.float64
+                self.tolerance = TOLERANCE[torch.float64]
         except (ModelError, RuntimeError, TypeError, AttributeError):  # some models only run as they were trained
             return
 
-    def _gauge(self, name: str, errors: dict[str, float]) -> str | None:
-        everything = self._gradient(np.ones_like(self._phi))
-        weighted = self._gradient(self._phi)
-        reference = weighted - self._phi[:, None] * everything
-        gauge = _local_gauge if name == "local" else _adjoint_gauge
-        found = gauge(self.model, self.graph, self._phi)
+    def _gauges(self, name: str, errors: dict[str, float]) -> str | None:
+        """The gauge check on the shaken graph, and on what is as good as the user's own."""
+        if name == "local":
+            fault = self._closed_form()
+            if fault is not None:
+                return fault
+        fault = self._gauge(name, self.graph, errors)
+        for graph in self._near if fault is None else ():
+            found: dict[str, float] = {}
+            fault = fault or self._gauge(name, graph, found)
+            errors["gauge"] = max(errors["gauge"], found["gauge"])
+        return fault
+
+    def _closed_form(self) -> str | None:
+        """Hold the energies of the model's own formula against those of its forward pass."""
+        formula = closed_form(self.model, model_graph(self.model, self.graph))
+        if formula is None:
+            return None
+        error = _relative(to_numpy(formula[0]) - self._energies, self._energies)
+        if error <= self.tolerance:
+            return None
+        return f"pair_forces() gives energies that differ from those of forward() by {error:.1e}"
+
+    def _gauge(self, name: str, graph: Graph, errors: dict[str, float]) -> str | None:
+        forward = self._forward if graph is self.graph else ForwardPass(self.model, model_graph(self.model, graph))
+        phi = _phi(graph)
+        everything, weighted = (
+            to_numpy(forward.gradient(torch.as_tensor(seeds).to(forward.energies)))
+            for seeds in (np.ones_like(phi), phi)
+        )
+        reference = weighted - phi[:, None] * everything
+        found, seen = (_local_gauge if name == "local" else _adjoint_gauge)(self.model, graph, phi)
+        self.signatures[name].add(seen)
         errors["gauge"] = _relative(found - reference, weighted, everything)
         if errors["gauge"] <= self.tolerance:
             return None
@@ -204,7 +289,7 @@ class Referee:
                 fault
                 + f"its edges carry energies of other atoms; the model declares n_hops = {model_reach(self.model)}"
             )
-        hidden = ", ".join(self._forward.hidden) or "nothing seen: does it mix atoms outside of the edges (attention)?"
+        hidden = ", ".join(forward.hidden) or "nothing seen: does it mix atoms outside of the edges (attention)?"
         return fault + f"what may hide its crossings: {hidden}"
 
     def _reach(self, errors: dict[str, float]) -> str | None:
@@ -260,12 +345,9 @@ class Referee:
         (derivative,) = torch.autograd.grad(energy, strain, allow_unused=True, materialize_grads=True)
         return to_numpy(derivative)
 
-    def _gradient(self, seeds: np.ndarray) -> np.ndarray:
-        return to_numpy(self._forward.gradient(torch.as_tensor(seeds).to(self._forward.energies)))
 
-
-def shaken(graph: Graph) -> Graph:
-    """Displace atoms by up to 5 % of the shortest edge, and shrink the whole so that no edge grows.
+def shaken(graph: Graph, amount: float = _SHAKE) -> Graph:
+    """Displace atoms by up to a share of the shortest edge, and shrink the whole so that no edge grows.
 
     A crystal's symmetry makes many terms vanish or cancel, and a fault in them would not show. Any geometry is as good
     for the checks; but models may be undefined beyond their cutoff.
@@ -273,7 +355,7 @@ def shaken(graph: Graph) -> Graph:
     if graph.n_edges == 0:
         return graph
     lengths = graph.r_ij.norm(dim=1)
-    largest = 0.05 * lengths.min()
+    largest = amount * lengths.min()
     generator = torch.Generator().manual_seed(0)
     moves = (2 * torch.rand(graph.positions.shape, generator=generator, dtype=lengths.dtype) - 1) * largest / 3**0.5
     shrink = 1 - 2 * largest / lengths.max()
@@ -284,15 +366,27 @@ def shaken(graph: Graph) -> Graph:
     )
 
 
-def _adjoint_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> np.ndarray:
-    return AdjointRoute(model).gauge(graph, phi)
+def _phi(graph: Graph) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, graph.n_atoms)
 
 
-def _local_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> np.ndarray:
-    graph, _, g_ij = LocalRoute(model).pair_forces(graph)
+def _gradients(forward: ForwardPass, phi: np.ndarray) -> list[np.ndarray]:
+    """Of Σ U_i and of Σ φ_i U_i on the positions, (n_atoms, 3) each, eV/Å."""
+    seeds = (torch.ones_like(forward.energies), torch.as_tensor(phi).to(forward.energies))
+    return [to_numpy(forward.gradient(s)) for s in seeds]
+
+
+def _adjoint_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> tuple[np.ndarray, Signature | None]:
+    route = AdjointRoute(model)
+    return route.gauge(graph, phi), route.signature
+
+
+def _local_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> tuple[np.ndarray, Signature | None]:
+    route = LocalRoute(model)
+    graph, _, g_ij = route.pair_forces(graph)
     values = torch.as_tensor(phi).to(g_ij)
     weighted = (values[graph.senders] - values[graph.receivers])[:, None] * g_ij
-    return to_numpy(-torch.zeros_like(graph.positions).index_add(0, graph.senders, weighted))
+    return to_numpy(-torch.zeros_like(graph.positions).index_add(0, graph.senders, weighted)), route.signature
 
 
 def _relative(difference: np.ndarray, *scales: np.ndarray) -> float:

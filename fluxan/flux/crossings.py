@@ -8,6 +8,7 @@ node with its index saved in the autograd graph of an ordinary forward pass, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,9 @@ SCATTERS = ("IndexAdd", "ScatterAdd", "Scatter", "ScatterReduce", "IndexPut")
 #: What hides the inside of a model: compiled or scripted blocks, and Python functions with their own backward.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
 
+#: Choices of edges that an index is compared with; models have a few, one for each cutoff.
+_MOST_CHOICES = 32
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crossing:
@@ -34,12 +38,14 @@ class Crossing:
     slot : which input of a scatter is the edge data
     edge_dim : dimension of the edge data that runs over edges, counted from the end
     rows : None, or a 0/1 mask, broadcastable to the edge data, where the index holds other things than senders too
+    edges : None, or the edges that the edge data belongs to, where it is not all of them in their order
     """
 
     node: Any
     slot: int | None
     edge_dim: int
     rows: torch.Tensor | None = None
+    edges: torch.Tensor | None = None
 
     @property
     def edge_data(self) -> GradientEdge:
@@ -57,6 +63,7 @@ class Crossing:
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
         """Multiply the adjoint of the edge data by one weight per edge, with this crossing's sign."""
+        weights = weights if self.edges is None else weights[self.edges]
         shape = [1] * (-self.edge_dim)
         shape[0] = len(weights)
         weights = (weights if self.slot is None else -weights).reshape(shape)
@@ -84,10 +91,13 @@ def find_crossings(
         What may hide more of them, in words.
     """
     found, hidden = [], []
-    for node in _nodes_between(energies, leaf):
-        kind = _kind(node)
+    nodes = [(node, _kind(node)) for node in _nodes_between(energies, leaf)]
+    subsets = _Subsets(nodes, senders, receivers)
+    for node, kind in nodes:
         if kind in GATHERS or kind in SCATTERS:
             crossing, unknown = _classify(node, kind, senders, receivers)
+            if unknown:
+                crossing, unknown = subsets.classify(node, kind, unknown)
             found += [crossing] if crossing else []
             hidden += [unknown] if unknown else []
         elif isinstance(node, torch.autograd.function.BackwardCFunction) or kind in OPAQUE:
@@ -128,7 +138,7 @@ def _kind(node: Node) -> str:
 
 
 def _classify(
-    node: Any, kind: str, senders: torch.Tensor, receivers: torch.Tensor
+    node: Any, kind: str, senders: torch.Tensor, receivers: torch.Tensor, *, edges: torch.Tensor | None = None
 ) -> tuple[Crossing | None, str | None]:
     """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
     gather = kind in GATHERS
@@ -141,9 +151,65 @@ def _classify(
             return None, None
         if rows is not None:
             rows = None if rows.all() else rows.reshape(rows.shape + (1,) * trailing)
-        return Crossing(node, None if gather else 1, dim - index.ndim - trailing, rows), None
+        return Crossing(node, None if gather else 1, dim - index.ndim - trailing, rows, edges), None
     sizes = [tuple(index.shape) for index, _ in _saved_indices(node, kind)]
     return None, f"{kind} with an index of shape {sizes} that is neither senders nor receivers"
+
+
+class _Subsets:
+    """Indices that choose or sort edges, by which other indices are senders or receivers of some edges only.
+
+    Models with an inner cutoff, a cutoff for each layer or pair of species, half lists, and kernels that sort edges
+    take ``senders[k]``, and ``r_ij[k]`` with it: that k is the index of another node of the graph. A guess that is
+    wrong does not pass the gauge check.
+    """
+
+    def __init__(self, nodes: Sequence[tuple[Any, str]], senders: torch.Tensor, receivers: torch.Tensor) -> None:
+        self._nodes = nodes
+        self._ends = (senders, receivers)
+
+    def classify(self, node: Any, kind: str, unknown: str) -> tuple[Crossing | None, str | None]:
+        """As `_classify`, of a node whose index is neither senders nor receivers."""
+        if node in self._choices:
+            return None, None  # edge data passed on stays at its receiver
+        for edges in self._choices.values():
+            crossing, still = _classify(node, kind, *(end[edges] for end in self._ends), edges=edges)
+            if still is None:
+                return crossing, None
+        return None, unknown
+
+    @cached_property
+    def _choices(self) -> dict[Any, torch.Tensor]:
+        """Gathers from data of all edges, or of edges chosen before, and the edges that they choose."""
+        n_edges = len(self._ends[0])
+        found: dict[Any, torch.Tensor] = {}
+        # Nodes come from the energies' end last: what was chosen first is seen first.
+        for node, kind in self._nodes:
+            index, source = _chosen(node, kind)
+            if index is None or index.numel() == 0 or len(found) == _MOST_CHOICES:
+                continue
+            if source == n_edges:
+                found[node] = index
+            else:
+                before = next((edges for edges in found.values() if len(edges) == source), None)
+                if before is not None:
+                    found[node] = before[index]
+        return found
+
+
+def _chosen(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
+    """Index (n,) of a gather along one dimension, masks as the index they stand for, and the length it runs over."""
+    if kind == "IndexSelect":
+        sizes, dim = node._saved_self_sym_sizes, node._saved_dim
+        return node._saved_index, int(sizes[dim if dim < len(sizes) else dim - 2**64])
+    if kind != "Index":
+        return None, 0
+    places = [k for k, index in enumerate(node._saved_indices) if index is not None]
+    if len(places) != 1 or node._saved_indices[places[0]].ndim != 1:
+        return None, 0
+    index, length = node._saved_indices[places[0]], int(node._saved_self_sym_sizes[places[0]])
+    masked = index.dtype in (torch.bool, torch.uint8)
+    return torch.nonzero(index)[:, 0] if masked else index % length, length
 
 
 def _saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:

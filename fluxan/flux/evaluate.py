@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 import weakref
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fluxan.flux.check import CheckReport, FluxSource, Route
+    from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame, Graph
 
@@ -52,7 +54,8 @@ def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "
         The model does not know an element, or fails the check of the route.
     """
     module = load_model(model)
-    evaluator = FluxEvaluator(module, frame.numbers, groups=groups, route=route, passed=_passed(module))
+    passed = _passed(module, frame.numbers)
+    evaluator = FluxEvaluator(module, frame.numbers, groups=groups, route=route, passed=passed)
     return evaluator.flux(frame, build_graph(frame, evaluator.model.cutoff))
 
 
@@ -77,9 +80,8 @@ def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.nda
         The model does not know an element, or fails the check of the route.
     """
     module = load_model(model)
-    evaluator = FluxEvaluator(module, frame.numbers, route=route, passed=_passed(module))
-    graph = build_graph(frame, evaluator.model.cutoff)
-    return evaluator.route_for(graph).atomic_virial(graph)[1]
+    evaluator = FluxEvaluator(module, frame.numbers, route=route, passed=_passed(module, frame.numbers))
+    return evaluator.atomic_virial(build_graph(frame, evaluator.model.cutoff))
 
 
 class FluxEvaluator:
@@ -113,6 +115,8 @@ class FluxEvaluator:
         self._requested = route
         self._passed = {} if passed is None else passed
         self._route: Route | None = None
+        #: Routes of frames whose forward pass was not the one checked first, by its signature.
+        self._others: dict[Signature | None, Route] = {}
 
     def flux(self, frame: Frame, graph: Graph) -> Flux:
         """Flux of a frame whose graph is at hand; the route is checked the first time."""
@@ -126,6 +130,10 @@ class FluxEvaluator:
             raise InputError(f"there are {frame.n_atoms} atoms, there were {len(self.groups)} before")
         n_groups = len(self.labels)
         energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
+        settled = self._settled(source, graph, f" at {frame.time:.6g} ps")
+        if settled is not None:
+            source = settled
+            energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
         kinetic, convective, velocity = (np.empty((n_groups, 3)) for _ in range(3))
         cpu.convection(
             frame.velocities, frame.masses, energies, self.groups, MASS_VELOCITY2, kinetic, convective, velocity
@@ -140,6 +148,35 @@ class FluxEvaluator:
             route=source.name,
             self_check=str(self.report),
         )
+
+    def atomic_virial(self, graph: Graph) -> np.ndarray:
+        """W_j (n_atoms, 3, 3) eV of a graph; the route is checked as for a flux."""
+        route = self.route_for(graph)
+        virial = route.atomic_virial(graph)[1]
+        settled = self._settled(route, graph, "")
+        return virial if settled is None else settled.atomic_virial(graph)[1]
+
+    def _settled(self, source: FluxSource, graph: Graph, where: str) -> Route | None:
+        """Return None where the source's forward pass was checked, else the route that passes on this graph.
+
+        Raises
+        ------
+        ModelError
+            No route passes its check there, or the one asked for does not.
+        """
+        seen, report = source.signature, self.report
+        if seen is None or report is None or seen in report.signatures or graph.n_edges == 0:
+            return None
+        if seen not in self._others:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                route, found = choose_route(self.model, graph, route=self._requested)
+            for warning in caught:
+                warnings.warn(f"the frame{where} {DIFFERS}: {warning.message}", stacklevel=2)
+            self._others[seen] = route
+            self.report = self._passed[self._requested] = report.joined(found, seen)
+        other = self._others[seen]
+        return None if other.name == source.name else other
 
     def description(self) -> dict[str, object]:
         """Attributes that say what made a Dataset, for those who read it."""
@@ -172,12 +209,16 @@ class FluxEvaluator:
         return self._route
 
 
-#: Checks that single calls have passed; a model that is gone takes its entry along.
-_PASSED: weakref.WeakKeyDictionary[Potential, dict[str, CheckReport]] = weakref.WeakKeyDictionary()
+#: What a warning says of a frame that was checked by itself.
+DIFFERS = "does not pass messages as those before it do"
+#: Checks that single calls have passed, by elements; a model that is gone takes its entry along.
+_PASSED: weakref.WeakKeyDictionary[Potential, dict[tuple[int, ...], dict[str, CheckReport]]]
+_PASSED = weakref.WeakKeyDictionary()
 
 
-def _passed(model: Potential) -> dict[str, CheckReport]:
-    return _PASSED.setdefault(model, {})
+def _passed(model: Potential, numbers: np.ndarray) -> dict[str, CheckReport]:
+    elements = tuple(np.unique(numbers).tolist())
+    return _PASSED.setdefault(model, {}).setdefault(elements, {})
 
 
 def refuse_unknown_elements(model: Potential, numbers: np.ndarray) -> None:

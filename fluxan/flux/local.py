@@ -8,11 +8,14 @@ import numpy as np
 import torch
 
 from fluxan.errors import ModelError
+from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import atomic_energies, model_graph, model_name
 from fluxan.flux.pair import pair_flux
+from fluxan.flux.signature import signature
 from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
+    from fluxan.flux.signature import Signature
     from fluxan.system import Graph
 
 
@@ -28,6 +31,7 @@ class LocalRoute:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
+        self.signature: Signature | None = None
 
     def potential_flux(
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
@@ -47,7 +51,10 @@ class LocalRoute:
         """The graph as the model sees it, atomic energies in float64, and g_ij, (n_edges, 3) eV/Å."""
         graph = model_graph(self.model, graph)
         closed = closed_form(self.model, graph)
-        energies, g_ij = closed if closed is not None else pair_forces_by_autograd(self.model, graph)
+        if closed is None:
+            energies, g_ij, self.signature = pair_forces_by_autograd(self.model, graph)
+        else:
+            energies, g_ij = closed
         refuse_non_finite(self.model, graph, energies, g_ij)
         return graph, energies.detach().to(device="cpu", dtype=torch.float64).numpy(), g_ij
 
@@ -88,8 +95,10 @@ def closed_form(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, tor
         return formula(graph)
 
 
-def pair_forces_by_autograd(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
-    """U_i and g_ij by one backward pass of ΣU_i to the edge vectors.
+def pair_forces_by_autograd(
+    model: torch.nn.Module, graph: Graph
+) -> tuple[torch.Tensor, torch.Tensor, Signature | None]:
+    """U_i and g_ij by one backward pass of ΣU_i to the edge vectors, and the signature of the forward pass.
 
     Raises
     ------
@@ -101,14 +110,21 @@ def pair_forces_by_autograd(model: torch.nn.Module, graph: Graph) -> tuple[torch
     positions = graph.positions.detach().requires_grad_()
     energies = atomic_energies(model, graph.replace(r_ij=r_ij, positions=positions))
     if graph.n_edges == 0:
-        return energies.detach(), torch.zeros_like(r_ij)
+        return energies.detach(), torch.zeros_like(r_ij), None
+    seen = edge_signature(energies, r_ij, graph)
     (g_ij,) = torch.autograd.grad(energies.sum(), r_ij, allow_unused=True)
     if g_ij is None:
         raise ModelError(
             f"{model_name(model)} does not use graph.r_ij, so the local route cannot see its pair forces; "
             'build the energies from graph.r_ij, or use route="adjoint"'
         )
-    return energies.detach(), g_ij
+    return energies.detach(), g_ij, seen
+
+
+def edge_signature(energies: torch.Tensor, r_ij: torch.Tensor, graph: Graph) -> Signature:
+    """Signature of what lies between the energies and the edge vectors, which in a local model is no crossing."""
+    found = find_crossings(energies, r_ij, senders=graph.senders, receivers=graph.receivers)
+    return signature(*found, n_edges=graph.n_edges, n_atoms=graph.n_atoms)
 
 
 def refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:

@@ -17,6 +17,7 @@ from fluxan.flux.replicas import unfold
 from fluxan.kernels import cpu
 
 if TYPE_CHECKING:
+    from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
@@ -37,6 +38,7 @@ class UnfoldedRoute:
 
     def __init__(self, model: Potential) -> None:
         self.model = model
+        self.signature: Signature | None = None  # explicit replicas hide nothing
         self._twice_differentiable = True
 
     def potential_flux(

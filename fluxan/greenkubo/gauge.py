@@ -67,7 +67,7 @@ def mean_virial(
         if k % step == 0:
             evaluator = evaluator or FluxEvaluator(module, frame.numbers)
             graph = neighbors.graph(frame)
-            total = total + evaluator.route_for(graph).atomic_virial(graph)[1]
+            total = total + evaluator.atomic_virial(graph)
             count += 1
     if not count:
         raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")

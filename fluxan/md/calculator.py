@@ -61,7 +61,7 @@ class FluxanCalculator(Calculator):
         self.route = route
         self.n_evaluations = 0
         self._evaluation: Evaluation | None = None
-        self._passed: dict[str, CheckReport] = {}
+        self._passed: dict[tuple[int, ...], dict[str, CheckReport]] = {}  # by elements
         self._flux_every = self._announced = 0
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
@@ -118,7 +118,8 @@ class FluxanCalculator(Calculator):
 
     def evaluator(self, numbers: np.ndarray, *, groups: str | Sequence[object] = "element") -> FluxEvaluator:
         """What turns evaluations into fluxes by group, for atoms of these atomic numbers."""
-        return FluxEvaluator(self.model, numbers, groups=groups, route=self.route, passed=self._passed)
+        passed = self._passed.setdefault(tuple(np.unique(numbers).tolist()), {})
+        return FluxEvaluator(self.model, numbers, groups=groups, route=self.route, passed=passed)
 
     def flux_by(self, evaluator: FluxEvaluator, frame: Frame, atoms: Atoms) -> Flux:
         """Heat flux in the groups of an evaluator, from the forces' evaluation where there is one of these positions.

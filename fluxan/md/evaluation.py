@@ -11,13 +11,14 @@ import torch
 from fluxan.errors import InputError, ModelError
 from fluxan.flux.adjoint import ForwardPass, injected_flux, owners_of
 from fluxan.flux.energies import model_graph, model_name, to_numpy
-from fluxan.flux.local import closed_form, edge_flux, refuse_non_finite
+from fluxan.flux.local import closed_form, edge_flux, edge_signature, refuse_non_finite
 from fluxan.flux.replicas import distinguish
 from fluxan.neighbors import NeighborList
 
 if TYPE_CHECKING:
     from fluxan.flux.check import FluxSource, Route
     from fluxan.flux.evaluate import FluxEvaluator
+    from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Flux, Frame, Graph
 
@@ -125,8 +126,11 @@ class KeptPairForces:
 
     name = "local"
 
-    def __init__(self, graph: Graph, energies: np.ndarray, g_ij: torch.Tensor) -> None:
+    def __init__(
+        self, graph: Graph, energies: np.ndarray, g_ij: torch.Tensor, signature: Signature | None = None
+    ) -> None:
         self._graph, self._energies, self._g_ij = graph, energies, g_ij
+        self.signature = signature
 
     def potential_flux(
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
@@ -142,6 +146,7 @@ class KeptForwardPass:
 
     def __init__(self, forward: ForwardPass, adjoints: list[torch.Tensor | None], n_atoms: int) -> None:
         self._forward, self._adjoints, self._n_atoms = forward, adjoints, n_atoms
+        self.signature: Signature | None = forward.signature
 
     def potential_flux(
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
@@ -192,9 +197,10 @@ def _by_formula(
 
 def _local(model: Potential, graph: Graph) -> tuple[Forces, KeptPairForces]:
     forward = ForwardPass(model, graph, strained=True)
+    seen = edge_signature(forward.energies, forward.graph.r_ij, forward.graph) if graph.n_edges else None
     gradient, virial, g_ij = forward.derivatives(edges=True)
     forces = _forces(forward, gradient, virial, graph.n_atoms)
-    return forces, KeptPairForces(graph, forces.energies, g_ij)
+    return forces, KeptPairForces(graph, forces.energies, g_ij, seen)
 
 
 def _adjoint(model: Potential, graph: Graph) -> tuple[Forces, KeptForwardPass]:

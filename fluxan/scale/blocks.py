@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxan.decomposition import on_device
 from fluxan.errors import FluxanError
-from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.flux.evaluate import DIFFERS, FluxEvaluator
 from fluxan.neighbors import NeighborList
 from fluxan.rows import RowMaker
 from fluxan.trajectory import read_ahead
@@ -168,7 +168,10 @@ def compute(
         except FluxanError as caught:
             error = caught
     new = passed.get(recipe.route) if report is None else None
-    return Found(chunk, error, new, said, _ours(warned) if report is None else ())
+    ours = _ours(warned)
+    if report is not None:  # the job has warned of the check already, but not of frames that were checked by themselves
+        ours = tuple(w for w in ours if DIFFERS in w[1])
+    return Found(chunk, error, new, said, ours)
 
 
 def _frames(recipe: Recipe, block: Block, trajectory: Trajectory | None) -> Generator[Any]:

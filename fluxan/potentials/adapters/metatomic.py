@@ -85,7 +85,7 @@ class MetatomicPotential(ForeignPotential):
             pbc=torch.full((3,), periodic, device=graph.positions.device),
         )
         for options in self.lists:
-            system.add_neighbor_list(options, _pairs(graph, options))
+            system.add_neighbor_list(options, _pairs(graph, options, self.cutoff))
         return system
 
 
@@ -175,13 +175,16 @@ def _energy_unit(unit: str) -> float:
     return float(unit_conversion_factor(unit, "eV")) if unit else 1.0
 
 
-def _pairs(graph: Graph, options: Any) -> Any:
+def _pairs(graph: Graph, options: Any, longest: float) -> Any:
     """The edges that a neighbour list asks for: within its cutoff, and of a half list one direction of each pair."""
     from metatensor.torch import Labels, TensorBlock
 
     r_ij = graph.r_ij
     pairs = torch.cat([graph.receivers[:, None], graph.senders[:, None], graph.shifts], dim=1).to(torch.int32)
-    kept = torch.linalg.vector_norm(r_ij.detach(), dim=1) <= options.engine_cutoff(LENGTH_UNIT)
+    cutoff = options.engine_cutoff(LENGTH_UNIT)
+    kept = torch.ones(len(r_ij), dtype=torch.bool, device=r_ij.device)
+    if cutoff < longest:  # edges of the longest list were chosen in double precision, and are not chosen again
+        kept = torch.linalg.vector_norm(r_ij.detach().to(torch.float64), dim=1) <= cutoff
     if not options.full_list:
         kept = kept & _one_direction(pairs)
     if not bool(kept.all()):

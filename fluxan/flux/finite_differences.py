@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from fluxan.system import Graph
 
 #: Largest displacement over the shortest edge, and the relative error that passes, in double and single precision.
-_STEPS: Final = {torch.float64: (5e-4, 1e-3), torch.float32: (1e-2, 3e-2)}
+_STEPS: Final = {torch.float64: (5e-4, 1e-3), torch.float32: (1e-2, 1e-1)}
 #: How many times the difference between the steps h and 2h the error must be: energies that jump, at a hard cutoff say,
 #: have no derivative to compare with.
 _CLEAR: Final = 5.0
 #: Displacement, Å, and relative change of the energies by it, second differences, beyond which a model is noisy.
-_TINY: Final = 1e-6
+_TINY: Final = 1e-7
 _NOISE: Final = 1e-11
 
 

@@ -261,7 +261,7 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 def _kinds(kinds: tuple[type, ...]) -> str:
-    words = {str: "a word", list: "a list of them", dict: "a table", int: "a number", bool: "true or false"}
+    words = {str: "a word", list: "a list of words", dict: "a table", int: "a number", bool: "true or false"}
     return " or ".join(words[kind] for kind in kinds if kind in words)
 
 

@@ -15,7 +15,7 @@ from fluxan.errors import FileError, ModelError
 from fluxan.potentials.parameters import check_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fluxan.potentials.base import Potential
 
@@ -218,6 +218,9 @@ def _checked_module(model: object) -> Potential:
     adapter = _adapter_of(model)
     if adapter is not None:
         return import_module(f"fluxan.potentials.adapters.{adapter}").wrap(model)
+    calculators = getattr(getattr(model, "mixer", None), "calcs", None)
+    if calculators is not None:
+        return _sum(type(model).__name__, calculators, model.mixer.weights)  # type: ignore[attr-defined]
     if not isinstance(model, torch.nn.Module):
         held = getattr(model, "model", None)
         if isinstance(held, torch.nn.Module):  # a calculator
@@ -232,6 +235,25 @@ def _checked_module(model: object) -> Potential:
                 f"{type(model).__name__} has no attribute {name} ({meaning}); set it, or subclass Potential"
             )
     return cast("Potential", model)
+
+
+def _sum(name: str, calculators: Sequence[object], weights: Sequence[float]) -> Potential:
+    """The potential of one of ASE's calculators for sums and mixtures."""
+    from fluxan.potentials.weighted_sum import WeightedSum
+
+    members = []
+    for k, calculator in enumerate(calculators, 1):
+        try:
+            members.append(_checked_module(calculator))
+        except ModelError:
+            if type(calculator).__module__.startswith("ase.calculators.mixing"):
+                raise
+            raise ModelError(
+                f"{type(calculator).__name__}, calculator {k} of {len(calculators)} in a {name}, gives no atomic "
+                "energies that fluxan could use; give model= one of the others, whose flux lacks its part, "
+                "or write it as a fluxan.potentials.Potential"
+            ) from None
+    return WeightedSum(members, weights)
 
 
 def _adapter_of(model: object) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -56,6 +56,8 @@ def options(
 
 
 _state = {"debug": False}
+#: Exit status after Ctrl-C.
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
@@ -63,13 +65,31 @@ def main() -> None:
     begin()
     warnings.showwarning = print_warning
     try:
-        app()
+        status = app(standalone_mode=False) or 0
     except FluxanError as error:
         if _state["debug"]:
             raise
-        message = " ".join(str(error).split())
-        print(f"fluxan: error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _fail(str(error))
+    except MemoryError as error:
+        _fail(f"there is not enough memory: {error or 'give it fewer atoms or frames'}")
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse_usage(error)
+    if status == _INTERRUPTED:
         print("fluxan: interrupted; an output that was begun can be continued with --resume", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status)
+
+
+def _refuse_usage(error: Any) -> NoReturn:
+    """What is wrong with the words of the command line, as typer found, in one line; help where there are no words."""
+    text = " ".join(error.format_message().split())
+    if error.ctx is None or "Usage:" in text:
+        error.show()
+        sys.exit(2)
+    _fail(f"{text.rstrip('.')}; {error.ctx.command_path} --help lists what there is")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"fluxan: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

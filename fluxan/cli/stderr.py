@@ -8,8 +8,13 @@ from typing import Any
 _said: set[str] = set()
 
 
-def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning unless it was printed before; takes the arguments of `warnings.showwarning`."""
+def print_warning(message: Warning | str, category: type[Warning] = UserWarning, *_: Any, **__: Any) -> None:
+    """Print a warning unless it was printed before; takes the arguments of `warnings.showwarning`.
+
+    Deprecations are for who writes programs, not for who runs them.
+    """
+    if issubclass(category, DeprecationWarning):
+        return
     line = f"fluxan: warning: {' '.join(str(message).split())}"
     if line not in _said:
         _said.add(line)

@@ -154,6 +154,8 @@ def _build(settings: Mapping[str, object]) -> Potential:
 
 def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> Potential:
     taken = _options_of(name, path)
+    if not path:
+        raise ModelError(f"{name}: names no file; give {name}:FILE")
     load = import_module(f"fluxan.potentials.adapters.{name}").load
     unknown = [option for option in options if option not in taken]
     if unknown:

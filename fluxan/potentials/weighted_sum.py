@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +40,7 @@ class WeightedSum(Potential):
         self.cutoff = max(float(member.cutoff) for member in members)
         self.n_hops = max(int(member.n_hops) for member in members)
         known = [set(e) for member in members if (e := getattr(member, "elements", None)) is not None]
-        self.elements = tuple(sorted(reduce(set.intersection, known))) if known else None
+        self.elements = tuple(sorted(set.intersection(*known))) if known else None
         if self.elements == ():
             raise ModelError("the members of a sum of potentials know no element in common")
 
@@ -68,9 +67,10 @@ class WeightedSum(Potential):
     def _seen_by(self, member: torch.nn.Module, graph: Graph) -> tuple[Graph, torch.Tensor | slice]:
         """The graph that a member is made for, and which edges those are."""
         dtype = torch.float32 if _bits(member) == 32 else torch.float64 if _bits(member) == 64 else graph.r_ij.dtype
-        if member.cutoff >= self.cutoff:
+        cutoff = float(member.cutoff)  # type: ignore[arg-type]
+        if cutoff >= self.cutoff:
             return (graph if graph.r_ij.dtype == dtype else graph.to(dtype=dtype)), slice(None)
-        near = torch.nonzero(graph.r_ij.detach().norm(dim=1) < float(member.cutoff))[:, 0]
+        near = torch.nonzero(graph.r_ij.detach().norm(dim=1) < cutoff)[:, 0]
         edges = {name: getattr(graph, name)[near] for name in ("senders", "receivers", "shifts", "r_ij")}
         return graph.replace(**edges).to(dtype=dtype), near
 

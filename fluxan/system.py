@@ -200,6 +200,13 @@ class Flux(Displayed):
         }
 
 
+def hand_over(array: np.ndarray) -> np.ndarray:
+    """Make an array read-only that nobody else keeps, so that a frame takes it without a copy."""
+    if array.base is None:
+        array.setflags(write=False)
+    return array
+
+
 def _numeric(values: Any, name: str, expected: str) -> np.ndarray:
     """Values as a float64 array of their own, read-only; words, ragged lists and the like are refused by name."""
     if _is_frozen(values) and values.dtype == np.float64:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fluxan.display import Displayed, cell_kind, cell_lengths, composition, formula
 from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError
-from fluxan.system import PERIODIC, Frame
+from fluxan.system import PERIODIC, Frame, hand_over
 from fluxan.units import MASS_VELOCITY2
 
 if TYPE_CHECKING:
@@ -304,8 +304,8 @@ class Trajectory(Displayed, ABC):
             self.has_time = False
             time = float(index)
         for array in (record.positions, record.velocities) if self.hands_over else ():
-            if array is not None and array.base is None:
-                array.setflags(write=False)
+            if array is not None:
+                hand_over(array)
         frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)
         return self._full_step(frame, record) if self.half_step and frame.velocities is not None else frame
 

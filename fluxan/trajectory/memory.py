@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.system import Frame
+from fluxan.system import Frame, hand_over
 from fluxan.trajectory.base import Record, Trajectory
 from fluxan.units import VELOCITY
 
@@ -151,10 +151,10 @@ def record_of_atoms(atoms: Any) -> Record:
         raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
     momenta, masses = atoms.arrays.get("momenta"), atoms.get_masses()
     with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, with the atom's name
-        velocities = None if momenta is None else momenta / masses[:, None] * VELOCITY["ase"]
+        velocities = None if momenta is None else hand_over(momenta / masses[:, None] * VELOCITY["ase"])
     periodic = bool(atoms.pbc.any())
     return Record(
-        positions=atoms.get_positions(),
+        positions=hand_over(atoms.get_positions()),  # a copy already
         numbers=atoms.numbers,
         velocities=velocities,
         cell=np.array(atoms.cell) if periodic else None,

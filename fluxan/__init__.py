@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FluxanError
+from fluxan.lazy import submodule
 
 if TYPE_CHECKING:
     from fluxan.contribution import contributions
@@ -50,8 +51,6 @@ _HOMES = {
     "total_flux": "dataset",
 }
 
-_ROOMS = ("correlation", "greenkubo", "md", "neighbors", "potentials", "system", "trajectory", "units")
-
 __all__ = [
     "Correlator",
     "Flux",
@@ -77,11 +76,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home, or a room by its own name (PEP 562)."""
-    if name in _ROOMS:
-        return import_module(f"fluxan.{name}")
+    """Import a public name from its home, or a module by its own name (PEP 562)."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'fluxan' has no attribute {name!r}")
+        return submodule("fluxan", name)
     value = getattr(import_module(f"fluxan.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

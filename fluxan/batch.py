@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FluxanError, OutputError
+from fluxan.jobfile import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,18 +141,27 @@ def _run(task: Task, output: Path, client: object, *, progress: bool) -> Outcome
     import fluxan
 
     try:
+        model = fluxan.load_model(task.model, **task.adapter) if task.model and task.adapter else task.model
         with fluxan.decompose(
-            task.trajectory, task.model, output=output, resume=True, client=client, progress=progress, **task.decompose
+            task.trajectory, model, output=output, resume=True, client=client, progress=progress, **task.decompose
         ) as dataset:
             n_frames = dataset.sizes["time"]
     except FluxanError as error:
-        return Outcome(task, failed=True, problem=" ".join(str(error).split()))
+        return Outcome(task, failed=True, problem=_in_keys(error))
     try:
         found = fluxan.green_kubo(output, **task.green_kubo)
     except FluxanError as error:
-        return Outcome(task, n_frames, problem=" ".join(str(error).split()))
+        return Outcome(task, n_frames, problem=_in_keys(error))
     by_carrier = dict(zip(found.labels, map(float, found.by_carrier), strict=True))
     return Outcome(task, n_frames, found.kappa, found.error, found.unit, by_carrier, warnings=tuple(found.warnings))
+
+
+def _in_keys(error: FluxanError) -> str:
+    """A message in one line, with the keys of a job file for what keywords and options are elsewhere."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"say --[a-z-]+ \((\w+)=True\)", r"set \1 = true in the job file", text)
+    text = re.sub(r"(\w+)= \(--[a-z-]+\)", r"\1 = in the job file", text)
+    return re.sub(r"(?<!\w)(" + "|".join(KEYS) + r")=(?=[ ,;.)]|$)", r"\1 = in the job file", text)
 
 
 def replicas(outcomes: Sequence[Outcome]) -> list[Replicas]:

@@ -100,7 +100,7 @@ def open_flux(path: str | Path) -> xarray.Dataset:
 
     path = Path(path)
     if not path.is_file():
-        raise FileError(f"{path}: no such file")
+        raise FileError(f"{path}: {'not a file but a folder' if Path(path).is_dir() else 'no such file'}")
     try:
         dataset = xarray.open_dataset(path, engine="netcdf4", decode_times=False)
     except (OSError, ValueError, RuntimeError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError, ModelError
+from fluxan.potentials.load import adapter_options
 from fluxan.potentials.parameters import check_keys
 from fluxan.trajectory.base import ReaderOptions
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 #: Keys of a job, and what they may be.
 KEYS: dict[str, tuple[type, ...]] = {
     "trajectory": (str, list),
-    "model": (str, list),
+    "model": (str, dict, list),
     "name": (str,),
     "group": (str,),
     "groups": (str,),
@@ -32,7 +33,15 @@ KEYS: dict[str, tuple[type, ...]] = {
     "components": (str,),
     "temperature": (int, float),
     "reader": (dict,),
+    "trust_pickle": (bool,),
+    "head": (str,),
+    "modal": (str,),
+    "variant": (str,),
+    "extensions": (str,),
+    "dtype": (str,),
 }
+#: Keys that are options of the model's adapter; a model that is a table has its own.
+MODEL_KEYS = ("trust_pickle", "head", "modal", "variant", "extensions", "dtype")
 OWN = ("trajectory", "name", "velocities")
 READER = tuple(option.name for option in fields(ReaderOptions))
 
@@ -46,6 +55,7 @@ class Task:
     name : of the run, and of its flux file
     trajectory : path
     model : what `fluxan.load_model` takes; None for what the trajectory carries
+    adapter : options of `fluxan.load_model`
     group : runs with the same are independent runs of one state; empty for none
     decompose : further options of `fluxan.decompose`
     green_kubo : options of `fluxan.green_kubo`
@@ -57,11 +67,12 @@ class Task:
     group: str
     decompose: dict[str, Any] = field(default_factory=dict)
     green_kubo: dict[str, Any] = field(default_factory=dict)
+    adapter: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model_name(self) -> str:
         """Short name of the model."""
-        return model_label(self.model)
+        return model_label(self.model, self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +135,21 @@ class _Reader:
             raise InputError(f"{where.rstrip('.')} is {table!r}; expected a table")
         check_keys(table, KEYS, where)
         for name, value in table.items():
-            if not isinstance(value, KEYS[name]) or isinstance(value, bool):
+            if not isinstance(value, KEYS[name]) or (isinstance(value, bool) and KEYS[name] != (bool,)):
                 raise InputError(f"{where}{name} is {value!r}; expected {_kinds(KEYS[name])}")
-            if isinstance(value, list) and not (value and all(isinstance(entry, str) for entry in value)):
+            entries = (str, dict) if name == "model" else (str,)
+            if isinstance(value, list) and not (value and all(isinstance(entry, entries) for entry in value)):
                 raise InputError(f"{where}{name} is {value!r}; expected words")
+        for entry in _listed(table.get("model", [])):
+            if isinstance(entry, Mapping):
+                self._check_model(entry, f"{where}model.")
         check_keys(table.get("reader", {}), READER, f"{where}reader.")
+
+    def _check_model(self, entry: Mapping[str, Any], where: str) -> None:
+        check_keys(entry, ("file", *MODEL_KEYS), where)
+        if not isinstance(entry.get("file"), str):
+            raise InputError(f"{where}file is {entry.get('file')!r}; expected a word, what model = would be")
+        self._check({name: value for name, value in entry.items() if name != "file"}, where)
 
     def _tasks(self, job: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> list[Task]:
         self._check(job, where)
@@ -137,7 +158,7 @@ class _Reader:
         settings = {**defaults, **job}
         reader = {**defaults.get("reader", {}), **job.get("reader", {})}
         trajectories = [path for pattern in _listed(job["trajectory"]) for path in self._found(pattern, where)]
-        models = [None if m is None else self._model(m) for m in _listed(settings.get("model"))]
+        models = [self._model(m, job, defaults) for m in _listed(settings.get("model"))]
         for name in ("name", "velocities"):
             if name in job and len(trajectories) > 1:
                 raise InputError(f"{where}{name} goes with one trajectory, {len(trajectories)} match")
@@ -150,9 +171,15 @@ class _Reader:
         }
         return [
             Task(
-                self._name(job, trajectory, model), trajectory, model, settings.get("group", ""), decompose, green_kubo
+                self._name(job, trajectory, model_label(model, adapter)),
+                trajectory,
+                model,
+                settings.get("group", ""),
+                decompose,
+                green_kubo,
+                adapter,
             )
-            for trajectory, model in product(trajectories, models)
+            for trajectory, (model, adapter) in product(trajectories, models)
         ]
 
     def _found(self, pattern: str, where: str) -> list[Path]:
@@ -165,8 +192,33 @@ class _Reader:
             raise InputError(f"{where}trajectory {pattern!r} names no file in {self._folder}")
         return files
 
-    def _model(self, given: str) -> str:
-        """A model with the path in it made absolute."""
+    def _model(
+        self, given: Any, job: Mapping[str, Any], defaults: Mapping[str, Any]
+    ) -> tuple[str | None, dict[str, Any]]:
+        """A model with the path in it made absolute, and the options of its adapter.
+
+        Defaults, and the permission to open pickles, are for the models that know them; what else a job says of its
+        models must fit all of them, and what a model's own table says must fit it.
+        """
+        own = given if isinstance(given, Mapping) else {}
+        name = own.get("file", given)
+        if name is None:
+            return None, {}
+        model = self._absolute(name)
+        taken = adapter_options(model)
+        lenient = {key: value for key, value in defaults.items() if key in MODEL_KEYS and key in taken}
+        said = {key: job[key] for key in MODEL_KEYS if key in job and (key != "trust_pickle" or key in taken)}
+        said |= {key: value for key, value in own.items() if key != "file"}
+        unknown = [key for key in said if key not in taken]
+        if unknown:
+            known = [key for key in MODEL_KEYS if key in taken]
+            raise InputError(f"model {name} takes no {', '.join(unknown)}; it takes {', '.join(known) or 'no options'}")
+        options = {**lenient, **said}
+        if "extensions" in options:
+            options["extensions"] = str(self._folder / options["extensions"])
+        return model, {key: value for key, value in options.items() if value is not False}
+
+    def _absolute(self, given: str) -> str:
         prefix, colon, rest = given.partition(":")
         if (self._folder / given).is_file():
             return str(self._folder / given)
@@ -184,18 +236,19 @@ class _Reader:
         topology = reader.get("topology")
         return dict(reader) | ({"topology": self._folder / topology} if isinstance(topology, str) else {})
 
-    def _name(self, job: Mapping[str, Any], trajectory: Path, model: str | None) -> str:
-        """Name of a run: where the trajectory lies below the job file, and the model."""
+    def _name(self, job: Mapping[str, Any], trajectory: Path, model: str) -> str:
+        """Name of a run: where the trajectory lies below the job file, and the model's short name."""
         parts = Path(os.path.relpath(trajectory, self._folder)).parts
         stem = "_".join(part for part in parts if part != "..").partition(".")[0] if parts[-1][0] != "." else parts[-1]
-        return _plain(f"{job.get('name', stem)}.{model_label(model)}")
+        return _plain(f"{job.get('name', stem)}.{model}")
 
 
-def model_label(model: str | None) -> str:
-    """Short name of a model: its file's without folder and suffix, or a shipped name."""
+def model_label(model: str | None, options: Mapping[str, Any]) -> str:
+    """Short name of a model: its file's without folder and suffix, or a shipped name, and what was chosen of it."""
     if model is None:
         return "own"
-    return Path(model.rpartition(":")[2]).name.partition(".")[0] or _plain(model)
+    name = Path(model.rpartition(":")[2]).name.partition(".")[0] or _plain(model)
+    return "-".join([name, *(_plain(options[key]) for key in ("head", "modal", "variant", "dtype") if key in options)])
 
 
 def _plain(name: str) -> str:
@@ -208,7 +261,7 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 def _kinds(kinds: tuple[type, ...]) -> str:
-    words = {str: "a word", list: "a list of words", dict: "a table", int: "a number"}
+    words = {str: "a word", list: "a list of words", dict: "a table", int: "a number", bool: "true or false"}
     return " or ".join(words[kind] for kind in kinds if kind in words)
 
 

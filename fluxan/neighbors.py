@@ -119,9 +119,10 @@ class NeighborList:
         )
         _refuse_coincident(receivers, senders, r_ij)
         return Graph(
-            numbers=torch.from_numpy(frame.numbers),
-            positions=torch.from_numpy(frame.positions),
-            cell=None if frame.cell is None else torch.from_numpy(frame.cell),
+            # Copies: a tensor can be written to, a frame's arrays cannot.
+            numbers=torch.tensor(frame.numbers),
+            positions=torch.tensor(frame.positions),
+            cell=None if frame.cell is None else torch.tensor(frame.cell),
             senders=torch.from_numpy(senders.view(np.int64)),
             receivers=torch.from_numpy(receivers.view(np.int64)),
             shifts=torch.from_numpy(shifts),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from fluxan.display import Displayed, cell_lengths, formula, names, vector
 from fluxan.errors import InputError
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
@@ -18,9 +19,11 @@ PERIODIC = (True, True, True)
 LARGEST = 1e7
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Frame(Displayed):
     """One instant of a trajectory.
+
+    Its arrays are its own and read-only: what is given is copied, unless it belongs to another frame already.
 
     Attributes
     ----------
@@ -95,6 +98,15 @@ class Frame:
         """A copy with some fields changed."""
         return replace(self, **changes)
 
+    def _facts(self) -> dict[str, str]:
+        return {
+            "composition": formula(self.numbers),
+            "atoms": str(self.n_atoms),
+            "cell": cell_lengths(self.cell, self.pbc),
+            "temperature": "no velocities" if self.velocities is None else f"{self.temperature:.4g} K",
+            "time": f"{self.time:.6g} ps",
+        }
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
@@ -143,8 +155,8 @@ class Graph:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Flux:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Flux(Displayed):
     """Heat flux of one frame, volume-extensive, in eV Å/ps, split into groups of atoms.
 
     Attributes
@@ -178,13 +190,41 @@ class Flux:
         """Total flux, (3,)."""
         return self.carriers.sum(axis=0)
 
+    def _facts(self) -> dict[str, str]:
+        return {
+            "total": vector(self.total, "eV Å/ps"),
+            "groups": names(self.labels or range(len(self.kinetic))),
+            "potential energy": "" if np.isnan(self.potential_energy) else f"{self.potential_energy:.6g} eV",
+            "route": self.route,
+            "check": self.self_check,
+        }
+
+
+def hand_over(array: np.ndarray) -> np.ndarray:
+    """Make an array read-only that nobody else keeps, so that a frame takes it without a copy."""
+    if array.base is None:
+        array.setflags(write=False)
+    return array
+
 
 def _numeric(values: Any, name: str, expected: str) -> np.ndarray:
-    """Values as float64; words, ragged lists and the like are refused by name."""
+    """Values as a float64 array of their own, read-only; words, ragged lists and the like are refused by name."""
+    if _is_frozen(values) and values.dtype == np.float64:
+        return values
     try:
-        return np.ascontiguousarray(values, dtype=np.float64)
+        # Who gave an array may go on writing to it, as MD programs do, even where our view of it is read-only.
+        array = np.array(values, dtype=np.float64, order="C")
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} cannot be read as numbers ({error}); expected {expected}") from None
+    array.setflags(write=False)
+    return array
+
+
+def _is_frozen(values: object) -> TypeGuard[np.ndarray]:
+    """Whether nobody can write to an array: it is read-only and owns its memory, as those of frames do."""
+    return (
+        type(values) is np.ndarray and values.base is None and not values.flags.writeable and values.flags.c_contiguous
+    )
 
 
 def _vectors(values: object, name: str, unit: str, n_atoms: int | None = None) -> np.ndarray:
@@ -207,12 +247,13 @@ def _vectors(values: object, name: str, unit: str, n_atoms: int | None = None) -
 
 
 def _numbers(values: object, n_atoms: int) -> np.ndarray:
-    given = _numeric(values, "numbers", "atomic numbers")
+    given = values if _is_frozen(values) and values.dtype == np.int64 else _numeric(values, "numbers", "atomic numbers")
     if given.shape != (n_atoms,):
         raise InputError(f"numbers have shape {given.shape}, expected ({n_atoms},) atomic numbers")
     if not np.isfinite(given).all() or (given != np.rint(given)).any():
         raise InputError("numbers must be whole: they are atomic numbers")
-    array = given.astype(np.int64)
+    array = given.astype(np.int64, copy=False)
+    array.setflags(write=False)
     if array.min() < 0 or array.max() > 118:
         bad = int(np.flatnonzero((array < 0) | (array > 118))[0])
         raise InputError(f"atomic number {array[bad]} of atom {bad} is no element (0 for unknown, 1 to 118)")
@@ -224,6 +265,7 @@ def _masses(values: object, numbers: np.ndarray) -> np.ndarray:
         from ase.data import atomic_masses
 
         array = np.asarray(atomic_masses, dtype=np.float64)[numbers]
+        array.setflags(write=False)
     else:
         array = _numeric(values, "masses", "one per atom, in u")
     if array.shape != numbers.shape:
@@ -245,7 +287,8 @@ def _cell(values: object, pbc: tuple[bool, bool, bool]) -> np.ndarray:
     if missing.any() and not np.any(missing & np.array(pbc)):
         from ase.geometry import complete_cell
 
-        cell = np.ascontiguousarray(complete_cell(cell))
+        cell = np.array(complete_cell(cell), order="C")
+        cell.setflags(write=False)
     lengths = np.linalg.norm(cell, axis=1)
     if lengths.min() == 0 or abs(np.linalg.det(cell)) < 1e-9 * lengths.prod():
         raise InputError(f"cell {cell.tolist()} is singular; give three independent vectors, or None for a cluster")

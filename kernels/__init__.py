@@ -35,6 +35,7 @@ name                shape                    dtype          meaning and unit
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,4 +47,6 @@ __all__ = ["atomic_virial", "convection", "pair_flux", "virial_flux"]
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module(f"{__name__}.cpu"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

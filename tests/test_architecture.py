@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +87,31 @@ def test_no_module_bears_the_name_of_a_public_function():
     modules = {path.stem for path in (ROOT / "fluxan").iterdir()}
     assert not modules & set(fluxan.__all__)
     assert all(getattr(fluxan, name) is not None for name in fluxan.__all__)
+
+
+def dotted_names():
+    """Names below fluxan that prose and docstrings speak of; import statements are not prose."""
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *files_of("fluxan"), *files_of("kernels")):
+        text = path.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith(("from ", "import "))]
+        yield from re.findall(r"\bfluxan(?:\.[A-Za-z_]\w*)+", "\n".join(lines))
+
+
+def test_names_in_docs_are_reached_from_a_bare_import():
+    files = {"fluxan.toml", "fluxan.h"}
+    names = sorted(set(dotted_names()) - files)
+    assert "fluxan.fluxfiles.read_flux" in names
+    code = (
+        "import functools, json, sys, fluxan\n"
+        "for name in json.loads(sys.argv[1]):\n"
+        "    try: functools.reduce(getattr, name.split('.')[1:], fluxan)\n"
+        "    except AttributeError as error: print(name, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(names)], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["fluxan.nothing", "fluxan.fluxfiles.nothing", "fluxan.kernels.nothing", "fluxan._x"])
+def test_names_that_are_not_there_are_no_attributes(name):
+    owner, _, last = name.rpartition(".")
+    assert not hasattr(importlib.import_module(owner), last)

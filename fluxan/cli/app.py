@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
+from fluxan.cli.stderr import begin, print_warning
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
     name="fluxan",
     help="Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,39 +35,61 @@ for command in (
     app.command()(command)
 
 
-@app.callback()
-def options(
-    *,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar."""
+def _print_version(version: bool) -> None:
     if version:
         from fluxan import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar."""
     _state["debug"] = debug
 
 
 _state = {"debug": False}
-
-
-def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"fluxan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+#: Exit status after Ctrl-C.
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
     """Run the command; an error a user can mend is one line on standard error, and exit status 2."""
-    warnings.showwarning = _print_warning
+    begin()
+    warnings.showwarning = print_warning
     try:
-        app()
+        status = app(standalone_mode=False) or 0
     except FluxanError as error:
         if _state["debug"]:
             raise
-        message = " ".join(str(error).split())
-        print(f"fluxan: error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _fail(str(error))
+    except MemoryError as error:
+        _fail(f"there is not enough memory: {error or 'give it fewer atoms or frames'}")
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse_usage(error)
+    if status == _INTERRUPTED:
         print("fluxan: interrupted; an output that was begun can be continued with --resume", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status)
+
+
+def _refuse_usage(error: Any) -> NoReturn:
+    """What is wrong with the words of the command line, as typer found, in one line; help where there are no words."""
+    text = " ".join(error.format_message().split())
+    if error.ctx is None or "Usage:" in text:
+        error.show()
+        sys.exit(2)
+    _fail(f"{text.rstrip('.')}; {error.ctx.command_path} --help lists what there is")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"fluxan: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

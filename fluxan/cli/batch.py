@@ -70,5 +70,5 @@ def _together(entry: Replicas) -> str:
         return f"{head}a single run, κ = {value(entry.kappa, entry.expected)} {entry.unit}; its scatter is not known"
     return (
         f"{head}κ = {value(entry.kappa, entry.error)} {entry.unit} from the scatter of {entry.n_runs} runs; "
-        f"their own errors make it ± {entry.expected:.2g}"
+        f"their own errors make it {value(entry.kappa, entry.expected)}"
     )

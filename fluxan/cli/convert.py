@@ -33,9 +33,10 @@ def convert(
 
 def _description(model: str) -> str:
     from fluxan.errors import ModelError
-    from fluxan.potentials.load import load_model
+    from fluxan.potentials.load import adapter_options, load_model
 
-    text = load_model(model).describe()
+    # A checkpoint is not opened only to find that it has none.
+    text = None if adapter_options(model) else getattr(load_model(model), "describe", lambda: None)()
     if text is None:
         raise ModelError(f"{model} has no description as text that could be stored; only analytic potentials have")
     return text

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Dask, Json, Overwrite, Source, with_reader_options
+from fluxan.cli.options import Dask, Json, Overwrite, Source, named_model, with_model_options, with_reader_options
 
 
 @with_reader_options
+@with_model_options
 def decompose(
     traj: Source,
     *,
@@ -18,9 +19,7 @@ def decompose(
         str | None,
         typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE, e.g. mace:FILE."),
     ] = None,
-    trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Open a pickled model; it runs whatever code the file holds.")
-    ] = False,
+    adapter: dict[str, Any],
     output: Annotated[Path, typer.Option(help="NetCDF file to write.")] = Path("flux.nc"),
     groups: Annotated[str, typer.Option(help="element, or a text file with one label per atom.")] = "element",
     velocities: Annotated[Path | None, typer.Option(help=".npy file (frames, atoms, 3) in Å/ps.")] = None,
@@ -42,7 +41,7 @@ def decompose(
 
     dataset = fluxan.decompose(
         traj,
-        fluxan.load_model(model, trust_pickle=True) if trust_pickle else model,
+        named_model(model, adapter),
         groups=_labels(groups),
         velocities=velocities,
         route=route,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Json, Overwrite
+from fluxan.cli.options import Json, Overwrite, named_model, with_model_options
+from fluxan.cli.stderr import print_warning
 
 if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SHORT, LONG = 100.0, 10_000.0
 
 
+@with_model_options
 def md(
     structure: Annotated[
         str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
@@ -34,6 +36,7 @@ def md(
     model: Annotated[
         str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
     ] = None,
+    adapter: dict[str, Any],
     ensemble: Annotated[str, typer.Option(help="nve, langevin, or nvt (stochastic velocity rescaling).")] = "nve",
     temperature: Annotated[float | None, typer.Option(help="K.")] = None,
     time: Annotated[float | None, typer.Option(help="Length of the run, ps; the longest with --until-error.")] = None,
@@ -70,7 +73,7 @@ def md(
     from fluxan.md.settings import Settings
 
     goal = _share(until_error)
-    frame, potential, suited = _start(structure, model, elements=elements, repeat=repeat)
+    frame, potential, suited = _start(structure, named_model(model, adapter), elements=elements, repeat=repeat)
     options = {"temperature": temperature, "time": time, "timestep": timestep, "thermalise": thermalise}
     given = {name: value for name, value in options.items() if value is not None}
     if "temperature" not in suited | given:
@@ -129,6 +132,8 @@ class _Told:
             drift, mean = energy_drift(dataset), float(dataset["temperature"].mean())
         length = run.n_frames * self._settings.frame_step
         result = self._result
+        for warning in result.warnings if result is not None else ():
+            print_warning(warning)
         if json:
             facts = {"output": str(run.output), "n_frames": run.n_frames, "length": length, "temperature": mean}
             facts |= {"energy_drift": drift, "correlation": str(run.correlation_path)}
@@ -138,8 +143,6 @@ class _Told:
         typer.echo("")
         if drift is not None:
             typer.echo(f"total energy changed by {drift:+.1e} eV per atom over {length:.4g} ps; T = {mean:.4g} K")
-        for warning in result.warnings if result is not None else ():
-            print(f"fluxan: warning: {warning}", file=sys.stderr)
         if self._goal is not None and not self.reached:
             typer.echo(f"the error is still above {self._goal:.3g} of κ: continue with --resume and a longer --time")
         if result is not None:
@@ -220,7 +223,7 @@ def _say_how_to_resume(run: Run) -> None:
 
 
 def _start(
-    structure: str, model: str | None, *, elements: str | None, repeat: str
+    structure: str, model: Any, *, elements: str | None, repeat: str
 ) -> tuple[Frame, Potential, dict[str, float]]:
     """Where to start, what moves the atoms, and settings that suit them."""
     from fluxan.errors import InputError

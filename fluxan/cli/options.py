@@ -26,6 +26,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
+def _model_options(
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Open a pickled model; it runs whatever code the file holds.")
+    ] = False,
+    head: Annotated[str | None, typer.Option(help="Which head of a MACE model gives the energies.")] = None,
+    modal: Annotated[
+        str | None, typer.Option(help="Which data set a multi-fidelity SevenNet model speaks for.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Which energy of a metatomic model, e.g. pbe.")] = None,
+    extensions: Annotated[
+        Path | None, typer.Option(help="Folder of the TorchScript extensions that a metatomic model needs.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Precision of the model, float32 or float64; the file's if unset.")
+    ] = None,
+) -> None:
+    """Options of `fluxan.load_model` for models that are read through an adapter, as the command line spells them."""
+
+
 def _reader(
     elements: Annotated[
         str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr; or one per atom.")
@@ -76,25 +95,56 @@ def with_reader_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options(command, _reader)
 
 
+def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes ``adapter`` the options of `fluxan.load_model` instead of it."""
+    return _with_options(command, _model_options, into="adapter")
+
+
+def named_model(model: str | None, adapter: dict[str, Any]) -> Any:
+    """The model of a command, loaded where options say how; else its name, None where none is named.
+
+    Raises
+    ------
+    FluxanError
+        Options without a model, or see `fluxan.load_model`.
+    """
+    given = {name: value for name, value in adapter.items() if value is not False}
+    if not given:
+        return model
+    if model is None:
+        from fluxan.errors import InputError
+
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{names} without a model: give --model ADAPTER:FILE")
+    from fluxan.potentials.load import load_model
+
+    return load_model(model, **given)
+
+
 def with_flux_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes ``reader`` the options of `fluxan.fluxfiles.read_flux` instead of it."""
     return _with_options(command, _flux_reader)
 
 
-def _with_options(command: Callable[..., None], options: Callable[..., None]) -> Callable[..., None]:
+def _with_options(
+    command: Callable[..., None], options: Callable[..., None], *, into: str = "reader"
+) -> Callable[..., None]:
+    """Put the parameters of `options` in the place of one of the command's, which gets those that are not None."""
     signature = inspect.signature(command, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name != "reader"]
+    parameters = list(signature.parameters.values())
+    place = [p.name for p in parameters].index(into)
     added = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(options, eval_str=True).parameters.values()
     ]
+    parameters[place : place + 1] = added
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
-        reader = {p.name: given.pop(p.name) for p in added}
-        command(reader={name: value for name, value in reader.items() if value is not None}, **given)
+        taken = {p.name: given.pop(p.name) for p in added}
+        command(**{into: {name: value for name, value in taken.items() if value is not None}}, **given)
 
-    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     del wrapped.__wrapped__
     return wrapped

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Components, FluxFile, Method, with_flux_options
+from fluxan.cli.options import Components, FluxFile, Method, named_model, with_flux_options, with_model_options
 
 if TYPE_CHECKING:
     from fluxan.report.study import Study
@@ -17,6 +17,7 @@ COMPARED = ("cepstral", "stacie", "running")
 
 
 @with_flux_options
+@with_model_options
 def report(
     flux: FluxFile,
     *,
@@ -31,6 +32,7 @@ def report(
     model: Annotated[
         str | None, typer.Option(help="With --trajectory: the model, where the flux does not name it.")
     ] = None,
+    adapter: dict[str, Any],
     reader: dict[str, Any],
 ) -> None:
     """Write the thermal conductivity of a heat flux up in one page with plots, verdicts and warnings.
@@ -46,7 +48,7 @@ def report(
     from fluxan.report.page import write_report
 
     settings = {"method": method, "components": components, "compare": COMPARED}
-    found = _study(flux, trajectory, model, reader, settings)
+    found = _study(flux, trajectory, named_model(model, adapter), reader, settings)
     write_report(found, output, folder=plots)
     summarize(found, output)
 
@@ -60,11 +62,12 @@ def summarize(study: Study, output: Path) -> None:
     typer.echo(f"wrote {output}" + (f", with {n} warning{'s' if n > 1 else ''}" if n else ""))
 
 
-def _study(
-    flux: Path, trajectory: Path | None, model: str | None, reader: dict[str, Any], settings: dict[str, Any]
-) -> Study:
+def _study(flux: Path, trajectory: Path | None, model: Any, reader: dict[str, Any], settings: dict[str, Any]) -> Study:
+    from fluxan.errors import InputError
     from fluxan.report.study import study_dataset, study_file
 
+    if trajectory is None and model is not None:
+        raise InputError("--model without a trajectory: give --trajectory too, or leave it out")
     if trajectory is None:
         return study_file(flux, reader=reader, **settings)
     from fluxan.dataset import open_flux
@@ -82,6 +85,6 @@ def _model_of(dataset: Any, path: Path) -> Any:
     from fluxan.potentials.load import parse_model
 
     text = str(dataset.attrs.get("model", ""))
-    if "kind" not in text:
+    if "kind = " not in text:
         raise ModelError(f"{path} does not describe its model ({text or 'none'}); give it with --model")
     return parse_model(text, source=f"the model in {path}")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from fluxan.lazy import submodule
+
 from .correlator import Correlator
 from .result import Correlation, LevelCovariances
 from .spectrum import PowerSpectrum, power_spectrum
 
 __all__ = ["Correlation", "Correlator", "LevelCovariances", "PowerSpectrum", "power_spectrum"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

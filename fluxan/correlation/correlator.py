@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fluxan.display import Displayed
 from fluxan.errors import FileError, InputError
 
 from .layout import Layout, make_layout
@@ -30,7 +31,7 @@ _BUFFER = 512
 _SLICE = 65536
 
 
-class Correlator:
+class Correlator(Displayed):
     """Streaming correlation functions of many channels, in bounded memory.
 
     The state depends on the samples alone, bit for bit, not on the portions in which they came nor on when it was saved
@@ -103,6 +104,9 @@ class Correlator:
         """Samples so far, over all shards and runs."""
         parts = [part.n_samples for part in (self._before, self._others) if part is not None]
         return self._stream.n_samples + self._buffered + sum(parts)
+
+    def _facts(self) -> dict[str, str]:
+        return self.layout.facts() | {"samples": str(self.n_samples)}
 
     def update(self, samples: np.ndarray) -> None:
         """Add samples to the series.

@@ -59,6 +59,16 @@ class Layout:
     points_per_level: int
     segment: int
 
+    def facts(self) -> dict[str, str]:
+        """The settings in words, by name."""
+        return {
+            "scheme": self.scheme,
+            "channels": str(self.n_channels),
+            "pairs": str(len(self.pairs)),
+            "max_lag": f"{self.max_lag} samples ({self.max_lag * self.time_step:.4g} ps)",
+            "time_step": f"{self.time_step:g} ps",
+        }
+
     @property
     def n_levels(self) -> int:
         """Levels until the coarsest reaches `max_lag`; one for the linear scheme."""

@@ -16,7 +16,7 @@ from fluxan.groups import assign_groups
 from fluxan.kernels import cpu
 from fluxan.neighbors import build_graph
 from fluxan.potentials.fingerprint import model_sha256
-from fluxan.potentials.load import load_model
+from fluxan.potentials.load import load_model, origin
 from fluxan.system import Flux
 from fluxan.units import MASS_VELOCITY2
 
@@ -183,7 +183,7 @@ class FluxEvaluator:
         import fluxan
 
         described = getattr(self.model, "describe", lambda: None)()
-        return {"fluxan_version": fluxan.__version__, "model": described or type(self.model).__name__}
+        return {"fluxan_version": fluxan.__version__, "model": described or _named(self.model)}
 
     def identity(self) -> dict[str, object]:
         """Attributes that say which model, groups and route these are."""
@@ -207,6 +207,13 @@ class FluxEvaluator:
             else:
                 self._route = ROUTES[self.report.route](self.model)
         return self._route
+
+
+def _named(model: Potential) -> str:
+    """Class of a model, with file and options where it was read through an adapter."""
+    name, options = origin(model) or ("", {})
+    told = [f"{key}={value}" for key, value in options.items() if key not in {"trust_pickle", "device"}]
+    return " ".join([type(model).__name__, *([f"from {name}"] if name else []), *told])
 
 
 #: What a warning says of a frame that was checked by itself.

@@ -80,7 +80,7 @@ def _flux_on_device(
     graph: Graph, g_ij: torch.Tensor, velocities: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
     """The flux where the pair forces are, so that they need not travel."""
-    on_device = {"velocities": torch.from_numpy(velocities), "groups": torch.from_numpy(groups)}
+    on_device = {"velocities": torch.tensor(velocities), "groups": torch.from_numpy(groups)}
     on_device = {name: tensor.to(graph.r_ij.device) for name, tensor in on_device.items()}
     on_device |= {name: getattr(graph, name) for name in ("senders", "receivers", "r_ij")}
     return pair_flux(g_ij=g_ij, n_groups=n_groups, **on_device)

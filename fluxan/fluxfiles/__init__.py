@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from fluxan.lazy import submodule
+
 from .reading import read_flux
 from .record import FluxRecord
 
 __all__ = ["FluxRecord", "read_flux"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from fluxan.lazy import submodule
+
 from .conductivity import green_kubo
 from .estimate import Estimate
 from .gauge import mean_virial, with_mean_virial
 from .result import Conductivity
 
 __all__ = ["Conductivity", "Estimate", "green_kubo", "mean_virial", "with_mean_virial"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

@@ -9,6 +9,7 @@ import numpy as np
 from fluxan.greenkubo import multicomponent
 from fluxan.greenkubo.result import Diagnostics
 from fluxan.greenkubo.temperature import Level
+from fluxan.rounding import value_and_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _level(values: np.ndarray | None) -> Level | None:
 def notes(result: Conductivity) -> Iterator[str]:
     """What was decided."""
     unit = "" if result.unit == "reduced" else f" {result.unit}"
-    other = f"without that, κ would be {result.kappa_single:.4g} ± {result.error_single:.2g}{unit}"
+    other = f"without that, κ would be {value_and_error(result.kappa_single, result.error_single)}{unit}"
     if result.components == "multi":
         why = "species diffuse" if result.diagnostics.diffusing else "as was asked for"
         yield f"{why}: κ is that at zero flux of mass; {other}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fluxan.display import Displayed, names
+from fluxan.rounding import value_and_error
+
 if TYPE_CHECKING:
     import matplotlib.figure
     import numpy as np
@@ -55,8 +58,8 @@ class Diagnostics:
         return self.length / self.slowest
 
 
-@dataclass(frozen=True)
-class Conductivity:
+@dataclass(frozen=True, repr=False)
+class Conductivity(Displayed):
     """A thermal conductivity, in W/(m K), or in reduced units.
 
     Attributes
@@ -154,10 +157,24 @@ class Conductivity:
         """(n, n), symmetric: correlations between what carriers carry. Rows add up to `by_carrier`."""
         return self.parts.cross.value
 
+    def _facts(self) -> dict[str, str]:
+        metal = self.unit != "reduced"
+        kelvin, volume = (" K", " Å³") if metal else ("", "")
+        many = len(self.warnings)
+        return {
+            "κ": value_and_error(self.kappa, self.error) + (f" {self.unit}" if metal else " (reduced units)"),
+            "method": f"{self.method}, {self.components}",
+            "temperature": f"{self.temperature:.4g}{kelvin}",
+            "volume": f"{self.volume:.6g}{volume}",
+            "carriers": names(self.labels),
+            "warnings": f"{many}: {self.warnings[0]}" if many else "none",
+        }
+
     def __str__(self) -> str:
         """One line, and one more for each note and warning."""
         unit = "" if self.unit == "reduced" else f" {self.unit}"
-        lines = [f"κ = {self.kappa:.4g} ± {self.error:.2g}{unit} ({self.method}, T = {self.temperature:.4g})"]
+        kappa = value_and_error(self.kappa, self.error)
+        lines = [f"κ = {kappa}{unit} ({self.method}, T = {self.temperature:.4g})"]
         return "\n".join([*lines, *self.notes, *(f"warning: {warning}" for warning in self.warnings)])
 
     def plot(self) -> matplotlib.figure.Figure:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from fluxan.errors import InputError
 from fluxan.flux.evaluate import FluxEvaluator
 from fluxan.md.evaluation import Evaluation
 from fluxan.neighbors import build_graph
@@ -66,6 +67,8 @@ class FluxanCalculator(Calculator):
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a result, computed if need be; velocities, which ASE does not watch, make a heat flux old."""
+        if name == "stress":
+            _require_volume(self.atoms if atoms is None else atoms)
         if atoms is not None and self.atoms is not None and _moves_otherwise(atoms, self.atoms):
             self.results.pop("heat_flux", None)
         return super().get_property(name, atoms, allow_calculation)
@@ -78,6 +81,8 @@ class FluxanCalculator(Calculator):
     ) -> None:
         """Fill `results`; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
+        if "stress" in properties and self.atoms is not None:
+            _require_volume(self.atoms)
         evaluation = self._evaluation_of(self.atoms.numbers, changed=bool(set(system_changes) - {"positions"}))
         if set(properties) != {"heat_flux"}:
             self.n_evaluations += 1
@@ -156,6 +161,20 @@ def frame_of_atoms(atoms: Atoms) -> Frame:
         record.numbers,
         record.masses,
         pbc=record.pbc,
+    )
+
+
+class StressError(PropertyNotImplementedError, InputError):
+    """There is no stress: the atoms fill no volume. ASE's own code expects this kind of error."""
+
+
+def _require_volume(atoms: Atoms | None) -> None:
+    if atoms is None or all(atoms.pbc):
+        return
+    open_axes = ", ".join(axis for axis, periodic in zip("abc", atoms.pbc, strict=True) if not periodic)
+    raise StressError(
+        f"stress is force per area, and these atoms fill no volume: their cell is not periodic along {open_axes} "
+        f"(pbc = {atoms.pbc.tolist()}); set atoms.pbc = True for the stress over a cell with vacuum"
     )
 
 

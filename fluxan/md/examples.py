@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -80,13 +81,17 @@ def find_example(name: str) -> Example:
     return EXAMPLES[name]
 
 
+#: More than any machine's memory has room for, model and neighbours included.
+MOST_ATOMS = 100_000_000
+
+
 def repeated(frame: Frame, times: tuple[int, int, int]) -> Frame:
     """A frame repeated along its cell vectors.
 
     Raises
     ------
     InputError
-        It has no cell, or a number of times is not positive.
+        It has no cell, a number of times is not positive, or there would be more than `MOST_ATOMS`.
     """
     if times == (1, 1, 1):
         return frame
@@ -94,6 +99,10 @@ def repeated(frame: Frame, times: tuple[int, int, int]) -> Frame:
         raise InputError("the structure has no cell that could be repeated")
     if min(times) < 1:
         raise InputError(f"a structure cannot be repeated {times} times")
+    if math.prod(times) * frame.n_atoms > MOST_ATOMS:
+        raise InputError(
+            f"{math.prod(times) * frame.n_atoms} atoms are too many to run; repeat the structure less often"
+        )
     images = np.stack(np.meshgrid(*map(np.arange, times), indexing="ij"), axis=-1).reshape(-1, 3)
     offsets = images @ frame.cell
     count = len(offsets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.system import Frame
+from fluxan.system import Frame, hand_over
 from fluxan.trajectory.species import atomic_numbers, element_list
 from fluxan.units import KCAL_PER_MOL, TIME, VELOCITY
 
@@ -106,8 +106,8 @@ class LammpsAtoms:
         cell, periodic = self._box()
         types = self._array("type")[order]
         return Frame(
-            self._array("x")[order],
-            self._array("v")[order] * self.units.velocity if moving else None,
+            hand_over(self._array("x")[order]),
+            hand_over(self._array("v")[order] * self.units.velocity) if moving else None,
             cell if any(periodic) else None,
             self._numbers[types],
             masses=self._masses(types, order),

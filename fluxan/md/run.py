@@ -19,6 +19,7 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from fluxan.correlation import Correlator
+from fluxan.dataset import check_output
 from fluxan.errors import InputError, ModelError, OutputError
 from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.recording import Recording
@@ -214,6 +215,7 @@ class Run:
             return None
         if overwrite:
             for path in there:
+                check_output(path, resume=False, overwrite=True)
                 path.unlink()
             return None
         if not resume:

@@ -10,6 +10,8 @@ import numpy as np
 from fluxan.errors import InputError
 
 ENSEMBLES: Final = ("nve", "langevin", "nvt")
+#: Fluxes, or steps before them, that no run comes to: a slip of the unit.
+MOST_FRAMES: Final = 1e12
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Settings:
         for name, least in (("flux_every", 1), ("checkpoint_every", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected at least {least}")
+        if self.time / self.frame_step > MOST_FRAMES or self.thermalise / (self.timestep * 1e-3) > MOST_FRAMES:
+            raise InputError(f"time is {self.time:g} ps, thermalise {self.thermalise:g} ps: more steps than can be run")
         if self.n_frames < 1:
             raise InputError(f"time is {self.time:g} ps, less than the {self.frame_step:g} ps from flux to flux")
 

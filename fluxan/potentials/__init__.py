@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from fluxan.lazy import submodule
+
 _HOME = {
     "LennardJones": "lennard_jones",
     "PairPotential": "pair",
@@ -22,4 +24,4 @@ __all__ = ["LennardJones", "PairPotential", "Potential", "StillingerWeber", "Vas
 def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return submodule(__name__, name)

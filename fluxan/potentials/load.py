@@ -8,13 +8,14 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from fluxan.errors import FileError, ModelError
 from fluxan.potentials.parameters import check_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fluxan.potentials.base import Potential
 
@@ -27,7 +28,6 @@ KINDS = {
     "vashishta": ("vashishta", "Vashishta"),
 }
 PICKLES = (".pt", ".pth", ".model", ".pkl", ".ckpt")
-
 #: Adapter of the packages whose models and ASE calculators need one.
 PACKAGES = {
     "mace": "mace",
@@ -39,6 +39,9 @@ PACKAGES = {
 }
 #: Adapter of TorchScript models, by the class that was scripted.
 SCRIPTS = {"MACE": "mace", "ScaleShiftMACE": "mace", "AtomisticModel": "metatomic"}
+
+#: What models were loaded from through adapters: name and options.
+_ORIGINS: WeakKeyDictionary[Any, tuple[str, dict[str, object]]] = WeakKeyDictionary()
 
 
 def load_model(model: object, **options: object) -> Potential:
@@ -150,15 +153,45 @@ def _build(settings: Mapping[str, object]) -> Potential:
 
 
 def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> Potential:
-    known = _adapters()
-    if name not in known:
-        raise ModelError(f"no adapter {name!r} for {path}; known adapters: {', '.join(known) or 'none installed'}")
+    taken = _options_of(name, path)
+    if not path:
+        raise ModelError(f"{name}: names no file; give {name}:FILE")
     load = import_module(f"fluxan.potentials.adapters.{name}").load
-    taken = list(inspect.signature(load).parameters)[1:]
     unknown = [option for option in options if option not in taken]
     if unknown:
         raise ModelError(f"the adapter {name} takes no option {', '.join(unknown)}; it takes {', '.join(taken)}")
-    return load(path, **options)
+    potential = load(path, **options)
+    _ORIGINS[potential] = f"{name}:{path}", dict(options)
+    return potential
+
+
+def origin(model: object) -> tuple[str, dict[str, object]] | None:
+    """Name and options that `load_model` read a model with through an adapter; None for any other."""
+    try:
+        return _ORIGINS.get(model)
+    except TypeError:  # no weak reference, no hash
+        return None
+
+
+def adapter_options(model: str) -> tuple[str, ...]:
+    """Options that `load_model` takes with a model of this name; none where no adapter reads it.
+
+    Raises
+    ------
+    ModelError
+        There is no such adapter.
+    """
+    prefix, colon, path = model.partition(":")
+    if not colon or len(prefix) < 2 or prefix == "shipped" or Path(model).exists():
+        return ()
+    return _options_of(prefix, path)
+
+
+def _options_of(name: str, path: str) -> tuple[str, ...]:
+    known = _adapters()
+    if name not in known:
+        raise ModelError(f"no adapter {name!r} for {path}; known adapters: {', '.join(known) or 'none installed'}")
+    return tuple(inspect.signature(import_module(f"fluxan.potentials.adapters.{name}").load).parameters)[1:]
 
 
 def _adapters() -> tuple[str, ...]:
@@ -187,6 +220,9 @@ def _checked_module(model: object) -> Potential:
     adapter = _adapter_of(model)
     if adapter is not None:
         return import_module(f"fluxan.potentials.adapters.{adapter}").wrap(model)
+    calculators = getattr(getattr(model, "mixer", None), "calcs", None)
+    if calculators is not None:
+        return _sum(type(model).__name__, calculators, model.mixer.weights)  # type: ignore[attr-defined]
     if not isinstance(model, torch.nn.Module):
         held = getattr(model, "model", None)
         if isinstance(held, torch.nn.Module):  # a calculator
@@ -201,6 +237,25 @@ def _checked_module(model: object) -> Potential:
                 f"{type(model).__name__} has no attribute {name} ({meaning}); set it, or subclass Potential"
             )
     return cast("Potential", model)
+
+
+def _sum(name: str, calculators: Sequence[object], weights: Sequence[float]) -> Potential:
+    """The potential of one of ASE's calculators for sums and mixtures."""
+    from fluxan.potentials.weighted_sum import WeightedSum
+
+    members = []
+    for k, calculator in enumerate(calculators, 1):
+        try:
+            members.append(_checked_module(calculator))
+        except ModelError:
+            if type(calculator).__module__.startswith("ase.calculators.mixing"):
+                raise
+            raise ModelError(
+                f"{type(calculator).__name__}, calculator {k} of {len(calculators)} in a {name}, gives no atomic "
+                "energies that fluxan could use; give model= one of the others, whose flux lacks its part, "
+                "or write it as a fluxan.potentials.Potential"
+            ) from None
+    return WeightedSum(members, weights)
 
 
 def _adapter_of(model: object) -> str | None:

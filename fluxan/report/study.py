@@ -85,7 +85,7 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
     """
     path, reader = Path(path), dict(reader or {})
     if not path.is_file():
-        raise FileError(f"{path}: no such file")
+        raise FileError(f"{path}: {'not a file but a folder' if Path(path).is_dir() else 'no such file'}")
     if (reader.get("form") or detect(path)) == "fluxan":
         from fluxan.dataset import open_flux
 

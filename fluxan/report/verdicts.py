@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, inf, log10
 from typing import TYPE_CHECKING, Final
 
 from fluxan.greenkubo.judgement import ENOUGH
+from fluxan.rounding import value_and_error as value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,6 @@ class Verdict:
 
     good: bool
     text: str
-
-
-def value(kappa: float, error: float) -> str:
-    """A value and its error, to the error's two leading digits."""
-    digits = 1 - floor(log10(error)) if 0 < error < inf else -1
-    if not 0 <= digits <= 6 or abs(kappa) >= 1e6:
-        return f"{kappa:.4g} ± {error:.2g}"
-    return f"{kappa:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
 
 
 def signed(number: float) -> str:

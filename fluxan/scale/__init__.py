@@ -3,6 +3,11 @@
 The one room that knows Dask; `fluxan.decompose` enters it when it is given a client.
 """
 
+from fluxan.lazy import submodule
 from fluxan.scale.cluster import Cluster, open_cluster
 
 __all__ = ["Cluster", "open_cluster"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import ClusterError, FluxanError, ModelError
 from fluxan.potentials.fingerprint import model_sha256
-from fluxan.potentials.load import load_model, parse_model
+from fluxan.potentials.load import load_model, origin, parse_model
 from fluxan.trajectory import Trajectory, as_trajectory
 from fluxan.trajectory.base import ReaderOptions
 from fluxan.trajectory.memory import WithVelocities
@@ -86,6 +86,8 @@ class TrajectorySource:
 class ModelSource:
     """A model in the smallest form that gives it back: its description, its file, or itself, pickled.
 
+    A model that was loaded with options through an adapter, and cannot be pickled, is loaded so by every worker.
+
     The pickle goes between processes of one user, who runs the same code in all of them; no file holds one.
     """
 
@@ -93,6 +95,7 @@ class ModelSource:
     text: str | None = None
     path: str | None = None
     pickled: bytes | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Potential, given: object, dumps: Callable[[object], bytes]) -> ModelSource:
@@ -112,6 +115,11 @@ class ModelSource:
         try:
             return cls(sha256, pickled=dumps(model))
         except Exception as error:  # whatever its own classes raise
+            came = origin(model)
+            if came is not None:
+                # Workers put it where theirs belongs.
+                options = {name: value for name, value in came[1].items() if name != "device"}
+                return cls(sha256, path=_absolute_model(came[0]), options=options)
             raise ModelError(
                 f"{type(model).__name__} cannot be sent to workers ({type(error).__name__}: {error}); "
                 "give the file it is loaded from instead"
@@ -129,7 +137,7 @@ class ModelSource:
             model = parse_model(self.text, source="the description")
         elif self.path is not None:
             try:
-                model = load_model(self.path)
+                model = load_model(self.path, **self.options)
             except (FluxanError, OSError) as error:
                 raise ClusterError(f"a worker on {socket.gethostname()} cannot load the model: {error}") from error
         else:

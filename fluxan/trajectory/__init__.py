@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from fluxan.lazy import submodule
 from fluxan.trajectory.base import ReaderOptions, Trajectory
 from fluxan.trajectory.opening import as_trajectory, open_trajectory
 from fluxan.trajectory.readahead import read_ahead
 from fluxan.trajectory.writer import AmberWriter, convert
 
 __all__ = ["AmberWriter", "ReaderOptions", "Trajectory", "as_trajectory", "convert", "open_trajectory", "read_ahead"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluxan.errors import HalfStepWarning, InputError, TrajectoryError
-from fluxan.system import PERIODIC, Frame
+from fluxan.display import Displayed, cell_kind, cell_lengths, composition, formula
+from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError
+from fluxan.system import PERIODIC, Frame, hand_over
 from fluxan.units import MASS_VELOCITY2
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def naming(place: str) -> Iterator[None]:
         raise TrajectoryError(f"{place}: {error}") from error
 
 
-class Trajectory(ABC):
+class Trajectory(Displayed, ABC):
     """An iterable of `Frame`; iterating again starts again.
 
     Attributes
@@ -157,6 +158,8 @@ class Trajectory(ABC):
         Whether the stored velocities belong to half an MD step before the positions.
     md_step : float or None
         MD time step, ps, where it is known.
+    hands_over : bool
+        Whether records own their positions and velocities, which nobody writes to any more: frames take them uncopied.
     seeks : bool
         Whether a frame is reached without unpacking or parsing those before it.
     notes : list of str
@@ -164,6 +167,7 @@ class Trajectory(ABC):
     """
 
     format = "trajectory"
+    hands_over = True
     seeks = True
     calculator: object | None = None
     model_text: str | None = None
@@ -242,14 +246,33 @@ class Trajectory(ABC):
             "format": self.format,
             "n_frames": n_frames,
             "n_atoms": first.n_atoms,
-            "elements": _composition(first.numbers),
+            "elements": composition(first.numbers),
             "velocities": first.velocities is not None,
             "has_time": self.has_time,
             "time_range": [first.time, self._last_time(first, n_frames, step)],
             "time_step": step,
-            "cell": _cell_kind(first),
+            "cell": cell_kind(first.cell, first.pbc),
             "model": self.model_text is not None,
             "notes": list(self.notes),
+        }
+
+    def _facts(self) -> dict[str, str]:
+        options = self.options
+        chosen = f"{options.start}:{'' if options.stop is None else options.stop}:{options.stride}"
+        facts = {"name": self.name, "format": self.format, "selected": "" if chosen == "0::1" else chosen}
+        try:
+            n_frames = self.n_frames
+            first = next(iter(self._records(self._indices(0, None))), None)
+        except (FluxanError, OSError) as error:
+            return facts | {"trouble": str(error)}
+        facts["frames"] = "not counted" if n_frames is None else str(n_frames)
+        if first is None:
+            return facts
+        return facts | {
+            "composition": formula(first.numbers),
+            "atoms": str(len(first.numbers)),
+            "cell": cell_lengths(first.cell, first.pbc),
+            "velocities": "yes" if first.velocities is not None else "no",
         }
 
     def identity(self) -> dict[str, str]:
@@ -280,6 +303,9 @@ class Trajectory(ABC):
         elif time is None:
             self.has_time = False
             time = float(index)
+        for array in (record.positions, record.velocities) if self.hands_over else ():
+            if array is not None:
+                hand_over(array)
         frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)
         return self._full_step(frame, record) if self.half_step and frame.velocities is not None else frame
 
@@ -315,20 +341,3 @@ class Trajectory(ABC):
             return first.time if n_frames == 1 else None
         last = next(iter(self.frames(start=n_frames - 1)), None)
         return None if last is None else last.time
-
-
-def _composition(numbers: np.ndarray) -> dict[str, int]:
-    from ase.data import chemical_symbols
-
-    kinds, counts = np.unique(numbers, return_counts=True)
-    return {chemical_symbols[z]: int(n) for z, n in zip(kinds, counts, strict=True)}
-
-
-def _cell_kind(frame: Frame) -> str:
-    if frame.cell is None:
-        return "none"
-    lengths = np.linalg.norm(frame.cell, axis=1)
-    off_diagonal = np.abs(frame.cell - np.diag(np.diag(frame.cell))).max()
-    shape = "orthogonal" if off_diagonal < 1e-9 * lengths.max() else "triclinic"
-    open_axes = "".join(axis for axis, periodic in zip("abc", frame.pbc, strict=True) if not periodic)
-    return f"{shape}, open along {open_axes}" if open_axes else shape

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.system import Frame
+from fluxan.system import Frame, hand_over
 from fluxan.trajectory.base import Record, Trajectory
 from fluxan.units import VELOCITY
 
@@ -21,20 +21,35 @@ if TYPE_CHECKING:
 
 
 class FrameTrajectory(Trajectory):
-    """Any iterable of `Frame`. What can be iterated only once (a generator) may be looked into, then read once."""
+    """Any iterable of `Frame` or ASE atoms. What can be iterated only once (a generator) may be looked into, then read.
+
+    Atoms become frames at once: a generator may give the same `ase.Atoms` again and again, moved.
+    """
 
     format = "frames"
+    hands_over = False
 
     def __init__(self, frames: Iterable[Frame], options: ReaderOptions) -> None:
         super().__init__(None, options)
-        self._frames = _Once(frames) if iter(frames) is frames else frames
-        self.has_time = {frame.time for frame in islice(self._frames, 2) if isinstance(frame, Frame)} != {0.0}
+        self._frames = _Once(map(self._converted, frames)) if iter(frames) is frames else frames
+        first = [self._converted(item) for item in islice(self._frames, 2)]
+        self.has_time = {frame.time for frame in first if isinstance(frame, Frame)} != {0.0}
+
+    def _converted(self, item: Any) -> Any:
+        """A frame for ASE atoms, whose calculator is kept; anything else as it is."""
+        if not hasattr(item, "get_positions"):
+            return item
+        self.calculator = self.calculator or living_calculator(item)
+        record = record_of_atoms(item)
+        return Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, pbc=record.pbc)
 
     def _file_frames(self) -> int | None:
         return len(self._frames) if isinstance(self._frames, Sized) else None
 
     def _records(self, indices: range) -> Iterator[Record]:
-        for index, frame in zip(indices, _selected(self._frames, indices), strict=False):
+        for index, item in zip(indices, _selected(self._frames, indices), strict=False):
+            with self.naming(index):
+                frame = self._converted(item)
             if not isinstance(frame, Frame):
                 raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
             # Frames whose time was never set count.
@@ -67,6 +82,7 @@ class AtomsTrajectory(Trajectory):
     """ASE atoms; ``atoms.calc`` of the first is kept as `calculator`. Times count frames, or are ``timestep`` apart."""
 
     format = "ASE atoms"
+    hands_over = False
 
     def __init__(self, atoms: Sequence[Any], options: ReaderOptions) -> None:
         super().__init__(None, options)
@@ -135,10 +151,10 @@ def record_of_atoms(atoms: Any) -> Record:
         raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
     momenta, masses = atoms.arrays.get("momenta"), atoms.get_masses()
     with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, with the atom's name
-        velocities = None if momenta is None else momenta / masses[:, None] * VELOCITY["ase"]
+        velocities = None if momenta is None else hand_over(momenta / masses[:, None] * VELOCITY["ase"])
     periodic = bool(atoms.pbc.any())
     return Record(
-        positions=atoms.get_positions(),
+        positions=hand_over(atoms.get_positions()),  # a copy already
         numbers=atoms.numbers,
         velocities=velocities,
         cell=np.array(atoms.cell) if periodic else None,

@@ -100,7 +100,7 @@ def test_warnings_come_first(study, tmp_path):
         (1523.4, 32.1, "1523 ± 32"),
         (-0.05, 0.011, "−0.050 ± 0.011"),
         (2.0, 0.0, "2 ± 0"),
-        (1.0, np.inf, "1 ± inf"),
+        (1.0, np.inf, "1 ± unknown"),
     ],
 )
 def test_values_show_two_digits_of_their_error(number, error, text):

@@ -1,0 +1,5 @@
+"""`python -m fluxan`, for where the command is not on the path."""
+
+from fluxan.cli.app import main
+
+main()

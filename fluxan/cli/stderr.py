@@ -1,0 +1,26 @@
+"""Warnings on standard error: each once, in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_said: set[str] = set()
+
+
+def print_warning(message: Warning | str, category: type[Warning] = UserWarning, *_: Any, **__: Any) -> None:
+    """Print a warning unless it was printed before; takes the arguments of `warnings.showwarning`.
+
+    Deprecations are for who writes programs, not for who runs them.
+    """
+    if issubclass(category, DeprecationWarning):
+        return
+    line = f"fluxan: warning: {' '.join(str(message).split())}"
+    if line not in _said:
+        _said.add(line)
+        print(line, file=sys.stderr)
+
+
+def begin() -> None:
+    """Forget what was printed: another command begins."""
+    _said.clear()

@@ -1,0 +1,29 @@
+"""Modules of a package as its attributes, imported when they are asked for (PEP 562)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def submodule(package: str, name: str) -> ModuleType:
+    """Import a module of a package; call it from the package's ``__getattr__``.
+
+    Parameters
+    ----------
+    package, name
+        Full name of the package, and the attribute that was asked for.
+
+    Raises
+    ------
+    AttributeError
+        The package has no such module.
+    """
+    full = f"{package}.{name}"
+    if name.startswith("_") or find_spec(full) is None:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return import_module(full)

@@ -130,11 +130,9 @@ class AmberTrajectory(Trajectory):
             return "no unit"
         return lammps_unit(name, named) if "lammps" in self._program else None
 
-    def _reduced(self, name: str) -> float | None:
+    def _reduced(self, name: str) -> float:
         """Factor of LAMMPS' reduced units."""
         units = LammpsUnits.of("lj", self.options)
-        if name == "cell_angles":
-            return None
         return {"time": units.time, "velocities": units.velocity, "forces": units.force}.get(name, units.length)
 
     def unit_advice(self, unit: str) -> str:

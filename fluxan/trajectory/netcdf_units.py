@@ -98,7 +98,7 @@ def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:
     """
     time, length = named.get("time", "").rstrip("\0"), named.get("cell_lengths", "").rstrip("\0")
     if "lj" in (time, length):
-        return "lj"
+        return None if name == "cell_angles" else "lj"
     if name in {"coordinates", "unwrapped_coordinates", "cell_lengths"}:
         return length or None
     if name == "velocities" and length and time:

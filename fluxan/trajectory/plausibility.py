@@ -44,14 +44,13 @@ class Plausibility:
             self._question_density(frame)
         if frame.velocities is None or frame.n_atoms < 2:
             return True
-        temperature = frame.temperature
-        if temperature > _HOT:
-            temperature = _thermal(frame).temperature  # a drift is warned of by those whom it concerns
         if not frame.velocities.any():
             if first is not None:
                 self._trajectory.warn("all velocities are zero in its first two frames: were they never written?")
             return first is not None
-        if _COLD <= frame.temperature and temperature <= _HOT:
+        temperature = frame.temperature
+        # Hot by a drift of the whole alone: jobs warn of that.
+        if _COLD <= temperature <= _HOT or (temperature > _HOT and _thermal(frame).temperature <= _HOT):
             return True
         doubtful = not _LOWEST <= temperature <= _HIGHEST
         if not doubtful and first is None:

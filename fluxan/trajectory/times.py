@@ -82,7 +82,7 @@ def settle(trajectory: Trajectory, first: Sequence[Record], indices: range) -> C
         steps = np.diff(times)
         resolution = max(record.time_resolution for record in first)
         if len(steps) == 0 or np.abs(steps).max() > _SURE * resolution:
-            clock = Clock(stored=True, timestep=timestep, spacing=float(steps[0]) if len(steps) else 0.0)
+            clock = Clock(stored=True, timestep=timestep, spacing=max(steps.tolist(), default=0.0))
             return _reconciled(trajectory, clock, first, indices)
         even = _even_spacing(trajectory, first[0], indices)
         if even is not None:

@@ -41,3 +41,7 @@ class DependencyError(FluxanError, ImportError):
 
 class HalfStepWarning(UserWarning):
     """Velocities belong to half a step before the positions (leapfrog)."""
+
+
+class TrajectoryWarning(UserWarning):
+    """Something in a trajectory is doubtful: the unit of its velocities, its times."""

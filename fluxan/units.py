@@ -34,7 +34,8 @@ LENGTH = {"A": 1.0, "nm": 10.0, "bohr": _c.physical_constants["Bohr radius"][0] 
 #: ps per unit.
 TIME = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": 1 / PICOSECOND}
 
-#: Å/ps per unit. ``ase`` is Å sqrt(u/eV), ``amber`` is Å per 1/20.455 ps, which AMBER stores with that scale factor.
+#: Å/ps per unit. ``ase`` is sqrt(eV/u), ``amber`` is Å per 1/20.455 ps, which AMBER stores with that scale factor,
+#: ``atomic`` is the Bohr radius times Hartree/ħ.
 VELOCITY = {
     "A/ps": 1.0,
     "A/fs": 1e3,
@@ -42,4 +43,5 @@ VELOCITY = {
     "m/s": 1e-2,
     "ase": MASS_VELOCITY2**-0.5,
     "amber": 20.455,
+    "atomic": _c.physical_constants["atomic unit of velocity"][0] * 1e-2,
 }

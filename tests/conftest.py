@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fluxan.errors import TrajectoryWarning
+
 # Two cores, many processes: one thread each keeps sums bitwise equal and the machine usable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -18,6 +20,7 @@ REFERENCE = Path(__file__).parent / "reference"
 def _strict_warnings():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"fluxan(\.|$)")
+        warnings.filterwarnings("error", category=TrajectoryWarning)  # these name the caller's line
         yield
 
 

@@ -11,8 +11,8 @@ from fluxan.errors import ClusterError, FluxanError, ModelError
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model, origin, parse_model
 from fluxan.trajectory import Trajectory, as_trajectory
-from fluxan.trajectory.base import ReaderOptions
 from fluxan.trajectory.memory import WithVelocities
+from fluxan.trajectory.options import ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fluxan.lazy import submodule
-from fluxan.trajectory.base import ReaderOptions, Trajectory
+from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.opening import as_trajectory, open_trajectory
+from fluxan.trajectory.options import ReaderOptions
 from fluxan.trajectory.readahead import read_ahead
 from fluxan.trajectory.writer import AmberWriter, convert
 

@@ -12,31 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, ReaderOptions, Record, Trajectory, naming
+from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, Record, Trajectory, naming
 from fluxan.trajectory.cdf import ClassicFile
 from fluxan.trajectory.cell import cell_from_lengths_angles
 from fluxan.trajectory.hdf5_file import Hdf5File
+from fluxan.trajectory.lammps_units import LammpsUnits
+from fluxan.trajectory.netcdf_units import DIMENSIONS, factor, lammps_unit, spoken_units
 from fluxan.trajectory.species import numbers_from_types, numbers_of_atoms
-from fluxan.units import KCAL_PER_MOL, KJ_PER_MOL, LENGTH, TIME
+from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LENGTHS = {
-    "angstrom": 1.0,
-    "a": 1.0,
-    "nanometer": LENGTH["nm"],
-    "nm": LENGTH["nm"],
-    "bohr": LENGTH["bohr"],
-}
-_TIMES = {"picosecond": 1.0, "ps": 1.0, "femtosecond": TIME["fs"], "fs": TIME["fs"], "nanosecond": TIME["ns"]}
-_ENERGIES = {
-    "kilocalorie/mole": KCAL_PER_MOL,
-    "kcal/mole": KCAL_PER_MOL,
-    "kcal/mol": KCAL_PER_MOL,
-    "kilojoule/mole": KJ_PER_MOL,
-    "ev": 1.0,
-}
+    from fluxan.trajectory.options import ReaderOptions
 
 #: sander and pmemd update v(t + dt/2) = v(t - dt/2) + dt f(t)/m, then x(t + dt) = x(t) + dt v(t + dt/2), and write both
 #: side by side: velocities lag half a step (D. A. Case, http://archive.ambermd.org/200203/0086.html).
@@ -60,23 +48,30 @@ class AmberTrajectory(Trajectory):
         if "coordinates" not in variables or not variables["coordinates"].per_frame:
             raise FileError(f"{path}: no coordinates along frames; this NetCDF file is no AMBER trajectory")
         self._n_atoms = self._file.variables["coordinates"].shape[0]
+        self._program = str(self._file.attributes.get("program", "")).lower()
+        self._check_asked_units()
         self._names = [name for name in _PER_FRAME if name in variables and variables[name].per_frame]
         with naming(self.name):
-            self._factors = {name: _factor(name, variables[name].attributes) for name in self._names}
             self._check_shapes()
+            self._factors = self._known_factors()
+        self.velocity_factor = self._factors.get("velocities", 1.0)
         flags = np.atleast_1d(self._file.attributes.get("fluxan_pbc", PERIODIC))
         self._pbc = PERIODIC if flags.shape != (3,) else (bool(flags[0]), bool(flags[1]), bool(flags[2]))
         text = self._file.attributes.get("fluxan_model")
         self.model_text = text if isinstance(text, str) and text else None
         self.has_time = "time" in self._names
-        program = str(self._file.attributes.get("program", "")).lower()
-        lagging = any(name in program for name in _LEAPFROG_PROGRAMS)
+        lagging = any(name in self._program for name in _LEAPFROG_PROGRAMS)
         self.half_step = (lagging if options.leapfrog is None else options.leapfrog) and "velocities" in self._names
         self.md_step = options.timestep
         self._species: tuple[np.ndarray, np.ndarray | None] | None = None
 
     def _file_frames(self) -> int:
         return self._file.n_frames
+
+    def _check_asked_units(self) -> None:
+        asked = self.options.units
+        if asked is not None and asked not in {*VELOCITY, "metal", "real", "lj"}:
+            raise InputError(f"units={asked!r} of velocities; expected one of {', '.join(VELOCITY)}, metal, real, lj")
 
     def _check_shapes(self) -> None:
         n = self._n_atoms
@@ -86,6 +81,63 @@ class AmberTrajectory(Trajectory):
             shape = self._file.variables[name].shape
             if shape != expected.get(name, (n,)):
                 raise InputError(f"variable {name!r} has shape {shape} per frame, expected {expected.get(name, (n,))}")
+
+    def _known_factors(self) -> dict[str, float]:
+        """What stored values are multiplied by; optional variables in unknown units are set aside."""
+        factors = {}
+        for name in list(self._names):
+            try:
+                factors[name] = self._factor(name)
+            except InputError as error:
+                if name == "time":
+                    self.time_problem = str(error)
+                elif name == "forces":
+                    self._lacking_forces = str(error)
+                    self.note(f"{error}; they are set aside")
+                else:
+                    raise
+                self._names.remove(name)
+        return factors
+
+    def _factor(self, name: str) -> float:
+        """What stored values of a variable are multiplied by to be in fluxan's unit."""
+        attributes, asked = self._file.variables[name].attributes, self.options.units
+        if name == "velocities" and asked in VELOCITY:
+            return VELOCITY[asked]
+        scale = attributes.get("scale_factor", 1.0)
+        if not (isinstance(scale, int | float | np.number) and np.isfinite(scale) and scale != 0):
+            raise InputError(f"scale_factor of {name!r} is {scale!r}; expected a number")
+        unit = self._unit(name) if name in DIMENSIONS else None
+        if unit is None:
+            return float(scale)
+        found = self._reduced(name) if unit == "lj" else factor(name, unit)
+        if found is None:
+            way = f"; name it: units= (--units) one of {', '.join(VELOCITY)}" if name == "velocities" else ""
+            raise InputError(
+                f"{name.replace('time', 'times')} are in {unit!r}; known units are {spoken_units(name)}{way}"
+            )
+        return float(scale) * found
+
+    def _unit(self, name: str) -> str | None:
+        """Unit of a variable in the file's words; None is the convention's own."""
+        variables = self._file.variables
+        named = {key: str(variable.attributes.get("units", "")).strip("\0 ") for key, variable in variables.items()}
+        if named[name]:
+            return named[name]
+        if name == "velocities" and self.options.units in {"metal", "real"}:
+            return {"metal": "angstrom/picosecond", "real": "angstrom/femtosecond"}[self.options.units]
+        if name == "forces":
+            return "no unit"
+        return lammps_unit(name, named) if "lammps" in self._program else None
+
+    def _reduced(self, name: str) -> float:
+        """Factor of LAMMPS' reduced units."""
+        units = LammpsUnits.of("lj", self.options)
+        return {"time": units.time, "velocities": units.velocity, "forces": units.force}.get(name, units.length)
+
+    def unit_advice(self, unit: str) -> str:
+        """How to say that velocities are in a unit: by an option, which goes before what the file says."""
+        return f"{unit} (units={unit!r}, --units {unit})"
 
     def _records(self, indices: range) -> Iterator[Record]:
         n_frames = self._file.n_frames
@@ -120,6 +172,7 @@ class AmberTrajectory(Trajectory):
             numbers=numbers,
             masses=masses,
             time=float(values["time"]) if "time" in values else None,
+            time_resolution=self._time_resolution(stored["time"]) if "time" in stored else 0.0,
             pbc=self._pbc if cell is not None else (False, False, False),
             ids=None if ids is None else ids[order].astype(np.int64),
         )
@@ -128,6 +181,10 @@ class AmberTrajectory(Trajectory):
         values = array.astype(np.float64)
         factor = self._factors[name]
         return values if factor == 1.0 else values * factor
+
+    def _time_resolution(self, stored: np.ndarray) -> float:
+        """What a stored time is rounded to, ps."""
+        return abs(float(np.spacing(stored)) * self._factors["time"]) if stored.dtype.kind == "f" else 0.0
 
     def _cell(self, values: dict[str, np.ndarray]) -> np.ndarray | None:
         if "cell_vectors" in values:
@@ -162,24 +219,3 @@ def _open(path: Path) -> ClassicFile | Hdf5File:
     with path.open("rb") as file:
         magic = file.read(4)
     return ClassicFile(path) if magic[:3] == b"CDF" else Hdf5File(path, frame_variables=_PER_FRAME)
-
-
-def _factor(name: str, attributes: dict[str, Any]) -> float:
-    """Return what stored values are multiplied by to be in fluxan's unit."""
-    scale = attributes.get("scale_factor", 1.0)
-    if not (isinstance(scale, int | float | np.number) and np.isfinite(scale)):
-        raise InputError(f"scale_factor of {name!r} is {scale!r}; expected a number")
-    unit = attributes.get("units")
-    if unit is None or name in {"cell_angles", "id", "identifier", "type", "atom_types"}:
-        return float(scale)
-    words = [word.removesuffix("s") if len(word) > 2 else word for word in str(unit).strip().lower().split("/")]
-    known: dict[str, list[dict[str, float]]] = {"velocities": [_LENGTHS, _TIMES], "time": [_TIMES]}
-    if name == "forces":
-        words = ["/".join(words[:-1]), words[-1]]
-        tables = [_ENERGIES, _LENGTHS]
-    else:
-        tables = known.get(name, [_LENGTHS])
-    if len(words) != len(tables) or any(word not in table for word, table in zip(words, tables, strict=True)):
-        raise InputError(f"{name} are in {unit!r}; known units are {' / '.join(', '.join(t) for t in tables)}")
-    factors = [table[word] for word, table in zip(words, tables, strict=True)]
-    return float(scale) * factors[0] / (factors[1] if len(factors) == 2 else 1.0)

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 from fluxan.errors import FileError, InputError
 from fluxan.trajectory.base import Record, Trajectory
 from fluxan.trajectory.memory import living_calculator, record_of_atoms
+from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.base import ReaderOptions
+    from fluxan.trajectory.options import ReaderOptions
 
 
 class AseTrajectory(Trajectory):
     """ASE .traj; times count frames, or are ``timestep`` apart."""
 
     format = "ASE trajectory"
+
+    velocity_factor = VELOCITY["ase"]
 
     def __init__(self, path: Path, options: ReaderOptions) -> None:
         super().__init__(path, options)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fluxan.display import Displayed, cell_kind, cell_lengths, composition, formula
-from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError
+from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError, TrajectoryWarning
 from fluxan.system import PERIODIC, Frame, hand_over
-from fluxan.units import MASS_VELOCITY2
+from fluxan.trajectory.continuity import Continuity
+from fluxan.trajectory.plausibility import Plausibility
+from fluxan.trajectory.times import FIRST, Clock, settle
+from fluxan.units import MASS_VELOCITY2, VELOCITY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+    from fluxan.trajectory.options import ReaderOptions
 
 #: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
 BLOCK_BYTES = 1 << 22
@@ -28,53 +35,12 @@ BLOCK_BYTES = 1 << 22
 IDENTITY_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderOptions:
-    """What the user says about a trajectory that its file does not say.
-
-    Attributes
-    ----------
-    elements : symbols of LAMMPS types 1, 2, …, or one per atom, or one for all atoms; "Ar,Kr" is split
-    topology : a file mdtraj reads, or an mdtraj topology
-    timestep : ps per MD step, or per frame where a file counts no steps
-    units : of a LAMMPS dump (metal, real, lj), or of an extended XYZ velocity column (`fluxan.units.VELOCITY`)
-    start, stop, stride : the frames to read, as in ``range``; none of them negative
-    epsilon, sigma, mass : of LAMMPS' reduced units, in eV, Å and u
-    leapfrog : whether the velocities belong to half a step before the positions; None lets the file decide
-    """
-
-    elements: Sequence[str] | str | None = None
-    topology: Any = None
-    timestep: float | None = None
-    units: str | None = None
-    start: int = 0
-    stop: int | None = None
-    stride: int = 1
-    epsilon: float | None = None
-    sigma: float | None = None
-    mass: float | None = None
-    leapfrog: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse frame ranges and time steps that select nothing sensible."""
-        for name, lowest in (("start", 0), ("stop", 0), ("stride", 1)):
-            value = getattr(self, name)
-            if value is None and name == "stop":
-                continue
-            if not isinstance(value, int | np.integer) or value < lowest:
-                raise InputError(f"{name} is {value!r}; expected a whole number of frames, at least {lowest}")
-        for name in ("timestep", "epsilon", "sigma", "mass"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < np.inf):
-                raise InputError(f"{name} is {value!r}; expected a positive number")
-
-
 @dataclass(slots=True)
 class Record:
     """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
 
-    `time` is None where the file has none (then it is counted); `step` is the MD step, `ids` the atoms'
-    identities, `forces` are in eV/Å, all three only where the file has them.
+    `time` is None where the file has none (then it is counted), `time_resolution` what stored times are rounded to;
+    `step` is the MD step, `ids` the atoms' identities, `forces` are in eV/Å, all three only where the file has them.
     """
 
     positions: np.ndarray
@@ -87,45 +53,7 @@ class Record:
     step: int | None = None
     ids: np.ndarray | None = None
     forces: np.ndarray | None = None
-
-
-@dataclass(slots=True)
-class _Continuity:
-    """What must not change, or must grow, from one frame to the next."""
-
-    frame: Frame
-    ids: np.ndarray | None
-    step: int | None
-    has_time: bool
-
-    def check(self, frame: Frame, record: Record) -> None:
-        """Compare with the frame before."""
-        before = self.frame
-        if frame.n_atoms != before.n_atoms:
-            raise InputError(
-                f"has {frame.n_atoms} atoms, the frame before had {before.n_atoms}; the number may not change"
-            )
-        if not np.array_equal(frame.numbers, before.numbers):
-            atom = int(np.flatnonzero(frame.numbers != before.numbers)[0])
-            raise InputError(
-                f"atom {atom} is element number {frame.numbers[atom]}, in the frame before {before.numbers[atom]}; "
-                "the order of the atoms may not change"
-            )
-        if record.ids is not None and self.ids is not None and not np.array_equal(record.ids, self.ids):
-            atom = int(np.flatnonzero(record.ids != self.ids)[0])
-            raise InputError(f"the atoms' ids changed: {record.ids[atom]} where {self.ids[atom]} was")
-        if (frame.velocities is None) != (before.velocities is None):
-            raise InputError(
-                "has no velocities, the frames before had"
-                if before.velocities is not None
-                else "has velocities, the frames before had none"
-            )
-        if record.step is not None and self.step is not None and record.step <= self.step:
-            raise InputError(
-                f"MD step {record.step} follows {self.step}; steps must grow (are runs joined or repeated?)"
-            )
-        if self.has_time and frame.time <= before.time:
-            raise InputError(f"time {frame.time:g} ps follows {before.time:g} ps; time must grow")
+    time_resolution: float = 0.0
 
 
 @contextmanager
@@ -149,7 +77,8 @@ class Trajectory(Displayed, ABC):
     format : str
         Name of the file format.
     has_time : bool
-        Whether the frames carry physical times (ps); otherwise ``time`` counts the file's frames.
+        Whether the frames carry physical times (ps); otherwise ``time`` counts the file's frames. Settled by the first
+        frames: times that do not grow are none.
     model_text : str or None
         Description of the model (TOML) that a fluxan writer stored with the trajectory.
     calculator : object or None
@@ -160,6 +89,12 @@ class Trajectory(Displayed, ABC):
         MD time step, ps, where it is known.
     hands_over : bool
         Whether records own their positions and velocities, which nobody writes to any more: frames take them uncopied.
+    velocity_factor : float
+        Å/ps per stored number.
+    time_problem : str or None
+        Why there are no times although the file holds some.
+    timestep_wins : bool
+        Whether ``timestep`` goes before times that the file holds.
     seeks : bool
         Whether a frame is reached without unpacking or parsing those before it.
     notes : list of str
@@ -169,8 +104,12 @@ class Trajectory(Displayed, ABC):
     format = "trajectory"
     hands_over = True
     seeks = True
+    timestep_wins = False
     calculator: object | None = None
     model_text: str | None = None
+    time_problem: str | None = None
+    velocity_factor = 1.0
+    _lacking_forces = "the file has no forces"
 
     def __init__(self, source: str | Path | None, options: ReaderOptions, *, name: str | None = None) -> None:
         self.path = None if source is None else Path(source)
@@ -180,7 +119,8 @@ class Trajectory(Displayed, ABC):
         self.notes: list[str] = []
         self.half_step = False
         self.md_step: float | None = None
-        self._warned = False
+        self._clock: Clock | None = None
+        self._questioned = False
         #: A frame of the file and the byte where it begins: reading that starts behind it begins there.
         self._mark = (0, 0)
 
@@ -220,15 +160,46 @@ class Trajectory(Displayed, ABC):
         TrajectoryError
             At the first frame that is cut, broken, or does not continue the frame before.
         """
-        before: _Continuity | None = None
+        check = None if start or self._questioned else Plausibility(self)
+        for frame in self._continued(start):
+            if check is not None and check.look(frame):
+                self._questioned, check = True, None
+            yield frame
+        if check is not None:
+            check.finish()
+
+    def _continued(self, start: int) -> Iterator[Frame]:
+        """Frames from the `start`-th selected one on, each held against the one before."""
+        before: Continuity | None = None
         indices = self._indices(start, None)
-        for index, record in zip(indices, self._records(indices), strict=False):
+        for index, record in zip(indices, self._settled(start), strict=False):
             with self.naming(index):
                 frame = self._frame(record, index)
                 if before is not None:
                     before.check(frame, record)
-            before = _Continuity(frame, record.ids, record.step, self.has_time)
+            spacing = 0.0 if self._clock is None else self._clock.spacing
+            before = Continuity(frame, record.ids, record.step, self.has_time, spacing)
             yield frame
+
+    def _settled(self, start: int) -> Iterator[Record]:
+        """Records of the selected frames from the `start`-th on, once their clock is settled."""
+        records = self._records(self._indices(start, None))
+        first: list[Record] = []
+        fault: FluxanError | None = None
+        if self._clock is None:
+            every = self._indices(0, None)
+            source = records if start == 0 else self._records(every)
+            try:
+                first.extend(islice(source, FIRST))  # keeps what comes before a fault
+            except FluxanError as error:
+                fault = error
+            self._clock = settle(self, first, every)
+            self.has_time = self._clock.has_time
+        if start == 0:
+            yield from first
+            if fault is not None:
+                raise fault
+        yield from records
 
     def info(self) -> dict[str, Any]:
         """Tell what the trajectory holds, read from its header and first frames, as plain values."""
@@ -297,12 +268,7 @@ class Trajectory(Displayed, ABC):
         return range(options.start + start * options.stride, min(ends, default=1 << 62), options.stride)
 
     def _frame(self, record: Record, index: int) -> Frame:
-        time = record.time
-        if time is None and self.options.timestep is not None:
-            time = (index if record.step is None else record.step) * self.options.timestep
-        elif time is None:
-            self.has_time = False
-            time = float(index)
+        time = float(index) if self._clock is None else self._clock.time(record, index)
         for array in (record.positions, record.velocities) if self.hands_over else ():
             if array is not None:
                 hand_over(array)
@@ -312,25 +278,36 @@ class Trajectory(Displayed, ABC):
     def _full_step(self, frame: Frame, record: Record) -> Frame:
         """Return the frame with v(t) = v(t - dt/2) + F(t)/m dt/2, where forces and MD step are known."""
         if record.forces is None or self.md_step is None:
-            lacking = "the file has no forces" if record.forces is None else "timestep= is not given"
-            self.warn_half_step(
+            lacking = self._lacking_forces if record.forces is None else "timestep= (--timestep) is not given"
+            self.warn(
                 f"velocities belong to half an MD step before the positions (leapfrog) and stay so, since {lacking}; "
-                "leapfrog=False if they do not"
+                "leapfrog=False if they do not",
+                HalfStepWarning,
             )
             return frame
-        self.warn_half_step(
+        self.warn(
             "velocities belonged to half an MD step before the positions (leapfrog) and were moved there with the "
-            "file's forces (exact without constraints); leapfrog=False if they did not"
+            "file's forces (exact without constraints); leapfrog=False if they did not",
+            HalfStepWarning,
         )
         kick = 0.5 * self.md_step / MASS_VELOCITY2 / np.asarray(frame.masses)[:, None]
         return frame.replace(velocities=frame.velocities + kick * record.forces)
 
-    def warn_half_step(self, message: str) -> None:
-        """Note and warn, once per trajectory."""
-        if not self._warned:
-            self._warned = True
+    def unit_advice(self, unit: str) -> str:
+        """How to say that velocities are in a unit, one of `fluxan.units.VELOCITY`."""
+        return f"{unit} (multiply them by {VELOCITY[unit] / self.velocity_factor:.6g})"
+
+    def note(self, message: str) -> bool:
+        """Keep what a user should know; whether it is new."""
+        new = message not in self.notes
+        if new:
             self.notes.append(message)
-            warnings.warn(f"{self.name}: {message}", HalfStepWarning, stacklevel=2)
+        return new
+
+    def warn(self, message: str, category: type[Warning] = TrajectoryWarning) -> None:
+        """Note and warn, once per trajectory."""
+        if self.note(message):
+            warnings.warn(f"{self.name}: {message}", category, stacklevel=_levels_to_user())
 
     def _count(self) -> int | None:
         return None
@@ -341,3 +318,11 @@ class Trajectory(Displayed, ABC):
             return first.time if n_frames == 1 else None
         last = next(iter(self.frames(start=n_frames - 1)), None)
         return None if last is None else last.time
+
+
+def _levels_to_user() -> int:
+    """``stacklevel`` by which a warning names the line outside fluxan that led to it, where there is one."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fluxan."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,7 +1,12 @@
 """Extended XYZ: a comment line of ``key=value`` names the columns, the cell and the periodic directions.
 
 Format: https://github.com/libAtoms/extxyz. Nothing in it tells the unit of velocities: ASE writes momenta in its
-own units, GPUMD velocities in Å/fs, others Å/ps; so users name it.
+own units, GPUMD velocities in Å/fs, others Å/ps; so users name it. Nor does it tell the unit of ``Time=``, but some
+writers are known by their comment lines:
+
+    Time=10.00000000 pbc="T T T" Lattice="…" energy=… Properties=…                           GPUMD, fs
+    Timestep=100 Time=0.100000 pbc="T T T" Lattice="…" Potential_energy=… Properties=…       LAMMPS, its style's unit
+     i =      100, time =       50.000, E =       -17.1643447508                             CP2K, fs
 """
 
 from __future__ import annotations
@@ -13,19 +18,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import PERIODIC, ReaderOptions, Record
+from fluxan.trajectory.base import PERIODIC, Record
 from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
 from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
-from fluxan.units import VELOCITY
+from fluxan.units import TIME, VELOCITY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fluxan.trajectory.options import ReaderOptions
 
 _PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|(\S+))""")
 _PLAIN = "species:S:1:pos:R:3"
 _VELOCITY_NAMES = ("vel", "velo", "velocities", "velocity")
 _MOMENTA_NAMES = ("momenta",)
+#: LAMMPS' styles, as units of velocities.
+_STYLES = {"metal": "A/ps", "real": "A/fs"}
 _TRUE = {"t", "true", "1", "p"}
 
 
@@ -36,28 +45,59 @@ class XyzHeader(Header):
     n_atoms: int = 0
     columns: dict[str, int] = field(default_factory=dict)
     text_column: int | None = None
+    n_columns: int = 1
     cell: np.ndarray | None = None
     pbc: tuple[bool, bool, bool] = PERIODIC
     step: int | None = None
+    time: float | None = None
+    writer: str | None = None
 
 
 class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
-    """Extended XYZ; `timestep` is counted per ``step`` where the comment has one, per frame otherwise."""
+    """Extended XYZ; `timestep` is counted per ``step`` where the comment has one, per frame otherwise.
+
+    Times come from ``Time=`` where its unit is known and no `timestep` is given.
+    """
 
     format = "extended XYZ"
+    timestep_wins = True
 
     def __init__(self, path: Path, options: ReaderOptions) -> None:
-        if options.units is not None and options.units not in VELOCITY:
-            raise InputError(f"units={options.units!r} of velocities; expected one of {', '.join(VELOCITY)}")
+        units = _STYLES.get(options.units or "", options.units)
+        if units is not None and units not in VELOCITY:
+            raise InputError(
+                f"units={units!r} of velocities; expected one of {', '.join(VELOCITY)}, or LAMMPS' metal or real"
+            )
+        self._units, self._time_factor = units, 0.0
         super().__init__(path, options)
 
     def _begin(self, header: XyzHeader) -> None:
-        self.has_time = self.options.timestep is not None
-        if "vx" in header.columns and self.options.units is None:
+        self.velocity_factor = VELOCITY["ase" if "px" in header.columns else self._units or "A/ps"]
+        if header.time is not None:
+            self._time_factor = self._unit_of_time(header)
+        self.has_time = self.options.timestep is not None or self._time_factor > 0
+        if "vx" in header.columns and self._units is None:
             raise InputError(
                 "the unit of its velocity column is ambiguous; name it: units= (--units) one of "
                 f"{', '.join(VELOCITY)} (GPUMD writes A/fs)"
             )
+
+    def _unit_of_time(self, header: XyzHeader) -> float:
+        """The unit of ``Time=`` in ps; 0 where nothing tells it."""
+        if header.writer in {"GPUMD", "CP2K"}:
+            return TIME["fs"]
+        style = {"A/ps": "ps", "A/fs": "fs"}.get(self._units or "") if header.writer == "LAMMPS" else None
+        if style is not None:
+            return TIME[style]
+        hint = "LAMMPS writes ps in units metal and fs in real: name them, units= (--units)"
+        other = "GPUMD writes fs, others ps"
+        self.time_problem = f"the unit of its Time= is ambiguous ({hint if header.writer == 'LAMMPS' else other})"
+        return 0.0
+
+    def unit_advice(self, unit: str) -> str:
+        """How to say that velocities are in a unit; momenta are in ASE's."""
+        named = f"{unit} (units={unit!r}, --units {unit})"
+        return super().unit_advice(unit) if self._units is None else named
 
     def _parse_header(self, first: str, file: BinaryIO) -> XyzHeader:
         try:
@@ -71,8 +111,10 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         header = XyzHeader(n_atoms)
         _choose_columns(header, pairs.get("properties", _PLAIN))
         _read_cell(header, pairs)
-        step = pairs.get("step", "")
+        header.writer = _writer(comment)
+        step = pairs.get("step", pairs.get("timestep", "")).rstrip(",")
         header.step = int(step) if step.isdecimal() else None
+        header.time = _number(pairs.get("time", ""))
         return header
 
     def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> Record:
@@ -87,13 +129,14 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
             masses=masses,
             pbc=header.pbc,
             step=header.step,
+            time=header.time * self._time_factor if header.time is not None and self._time_factor else None,
         )
 
     def _velocities(
         self, table: np.ndarray, place: dict[str, int], masses: np.ndarray | None, numbers: np.ndarray
     ) -> np.ndarray | None:
-        if "vx" in place and self.options.units is not None:
-            return table[:, 3:6] * VELOCITY[self.options.units]
+        if "vx" in place and self._units is not None:
+            return table[:, 3:6] * VELOCITY[self._units]
         if "px" not in place:
             return None
         if masses is None:
@@ -109,6 +152,24 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         if words is None:
             return whole_numbers(table[:, place["z"]], "atomic number")
         return atomic_numbers(words.categories)[words.codes]
+
+
+def _writer(comment: str) -> str | None:
+    """The program that wrote a comment line with a time, where its form tells."""
+    if re.match(r"Timestep=\d+ Time=", comment):
+        return "LAMMPS"
+    if re.match(r"Time=\S+ (step=|pbc=|uncertainty=)", comment):
+        return "GPUMD"
+    return "CP2K" if re.match(r"i = +\d+, time = +\S+, +E =", comment) else None
+
+
+def _number(word: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(word.rstrip(","))
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
 
 
 def _choose_columns(header: XyzHeader, properties: str) -> None:
@@ -136,7 +197,8 @@ def _choose_columns(header: XyzHeader, properties: str) -> None:
     }
     if "x" not in columns:
         raise InputError(f"Properties={properties[:80]!r} name no positions (pos:R:3)")
-    header.columns, header.text_column = columns, start.get("species", start.get("symbols", (None,)))[0]
+    header.columns, header.n_columns = columns, column
+    header.text_column = start.get("species", start.get("symbols", (None,)))[0]
 
 
 def _read_cell(header: XyzHeader, pairs: dict[str, str]) -> None:

@@ -11,42 +11,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import PERIODIC, ReaderOptions, Record
+from fluxan.trajectory.base import PERIODIC, Record
+from fluxan.trajectory.lammps_units import LammpsUnits
 from fluxan.trajectory.species import atomic_numbers, numbers_from_types, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
 from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
-from fluxan.units import MASS_VELOCITY2, TIME, VELOCITY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fluxan.trajectory.options import ReaderOptions
+
 #: Position columns in order of preference; those with s are fractions of the box.
 _POSITIONS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
 _VELOCITIES = ("vx", "vy", "vz")
-
-
-@dataclass(frozen=True, slots=True)
-class DumpUnits:
-    """Factors from a LAMMPS unit style to Å, Å/ps, ps and u."""
-
-    length: float = 1.0
-    velocity: float = 1.0
-    time: float = 1.0
-    mass: float = 1.0
-
-    @classmethod
-    def of(cls, style: str, options: ReaderOptions) -> DumpUnits:
-        """Factors of a style; lj needs epsilon (eV), sigma (Å) and mass (u)."""
-        if style == "metal":
-            return cls()
-        if style == "real":
-            return cls(velocity=VELOCITY["A/fs"], time=TIME["fs"])
-        if style != "lj":
-            raise InputError(f"LAMMPS units {style!r}; expected one of metal, real, lj")
-        if options.epsilon is None or options.sigma is None or options.mass is None:
-            raise InputError("units='lj' needs epsilon (eV), sigma (Å) and mass (u)")
-        velocity = float(np.sqrt(options.epsilon / (options.mass * MASS_VELOCITY2)))
-        return cls(options.sigma, velocity, options.sigma / velocity, options.mass)
 
 
 @dataclass(slots=True)
@@ -56,6 +34,7 @@ class DumpHeader(Header):
     n_atoms: int = 0
     columns: dict[str, int] = field(default_factory=dict)
     text_column: int | None = None
+    n_columns: int = 1
     step: int | None = None
     time: float | None = None
     box: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
@@ -71,11 +50,20 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
 
     def __init__(self, path: Path, options: ReaderOptions) -> None:
         self._style = options.units or "metal"
-        self._units = DumpUnits.of(self._style, options)
+        self._units = LammpsUnits.of(self._style, options)
+        self._named = False
         super().__init__(path, options)
 
     def _begin(self, header: DumpHeader) -> None:
         self.has_time = self.options.timestep is not None or header.time is not None
+        self.velocity_factor = self._units.velocity
+        if self.options.units is None and not self._named:
+            self.note("units are taken as metal: the dump does not name them (ITEM: UNITS), nor does units= (--units)")
+
+    def unit_advice(self, unit: str) -> str:
+        """How to say that velocities are in a unit: LAMMPS' style, unless the dump names its own."""
+        style = {"A/ps": "metal", "A/fs": "real"}.get(unit)
+        return unit if style is None or self._named else f"{unit} (units={style!r}, --units {style})"
 
     def _parse_header(self, first: str, file: BinaryIO) -> DumpHeader:
         header, line = DumpHeader(), first
@@ -103,11 +91,11 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
             raise InputError(f"unexpected line {line[:60]!r}; is this a LAMMPS dump of style atom or custom?")
 
     def _use_units(self, style: str) -> None:
-        asked = self.options.units
+        asked, self._named = self.options.units, True
         if asked is not None and asked != style:
             raise InputError(f"the dump says units {style}, the user says units={asked!r}; leave units out or mend one")
         if style != self._style:
-            self._style, self._units = style, DumpUnits.of(style, self.options)
+            self._style, self._units = style, LammpsUnits.of(style, self.options)
 
     def _record(self, header: DumpHeader, table: np.ndarray, words: Any) -> Record:
         place = {name: i for i, name in enumerate(header.columns)}
@@ -144,7 +132,7 @@ def _choose_columns(header: DumpHeader, columns: list[str]) -> None:
         raise InputError(f"columns {' '.join(columns)} hold only part of the velocities; dump vx vy vz")
     wanted = (*names, *_VELOCITIES, "id", "type", "mass")
     header.columns = {name: place[name] for name in wanted if name in place}
-    header.text_column = place.get("element")
+    header.text_column, header.n_columns = place.get("element"), len(columns)
 
 
 def _sorted_by_id(ids: np.ndarray, table: np.ndarray, words: Any) -> tuple[np.ndarray, np.ndarray, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.base import ReaderOptions
+    from fluxan.trajectory.options import ReaderOptions
 
 _NM = LENGTH["nm"]
 
@@ -157,5 +157,7 @@ def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, 
         numbers=numbers,
         cell=cell.astype(np.float64) * _NM if cell is not None and periodic else None,
         time=time,
+        # mdtraj keeps times in single precision, as XTC does.
+        time_resolution=0.0 if time is None else float(np.spacing(np.float32(abs(time)))),
         pbc=(periodic, periodic, periodic),
     )

@@ -12,12 +12,13 @@ import numpy as np
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import Frame, hand_over
 from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.times import FIRST
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fluxan.trajectory.base import ReaderOptions
+    from fluxan.trajectory.options import ReaderOptions
 
 
 class FrameTrajectory(Trajectory):
@@ -60,7 +61,7 @@ class FrameTrajectory(Trajectory):
 class _Once:
     """An iterator that begins anew as long as no more than its first items were taken."""
 
-    _kept = 2
+    _kept = FIRST
 
     def __init__(self, iterator: Iterable[Any]) -> None:
         self._iterator = iter(iterator)
@@ -83,6 +84,7 @@ class AtomsTrajectory(Trajectory):
 
     format = "ASE atoms"
     hands_over = False
+    velocity_factor = VELOCITY["ase"]
 
     def __init__(self, atoms: Sequence[Any], options: ReaderOptions) -> None:
         super().__init__(None, options)
@@ -128,10 +130,10 @@ class WithVelocities(Trajectory):
         """Number of selected frames."""
         return self._trajectory.n_frames
 
-    def frames(self, *, start: int = 0) -> Iterator[Frame]:
-        """Yield the selected frames from the `start`-th selected one on, with their velocities."""
+    def _continued(self, start: int) -> Iterator[Frame]:
         shape = self._velocities.shape
-        for k, frame in enumerate(self._trajectory.frames(start=start), start):
+        for k, frame in enumerate(self._trajectory._continued(start), start):
+            self.has_time = self._trajectory.has_time
             if k >= shape[0] or frame.n_atoms != shape[1]:
                 raise TrajectoryError(
                     f"{self.name}, frame {k}: velocities have shape {shape} but this frame needs ({k + 1} or more, "

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import ReaderOptions, Trajectory
+from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVelocities
+from fluxan.trajectory.options import ReaderOptions
 from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,6 +24,10 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 LONGEST_LINE = 1 << 20
 
 _LINES_AT_ONCE = 1 << 15
+
+#: Rows before a last line without newline that its last number is compared with.
+_COMPARED = 200
+_NUMBER = re.compile(rb"[+-]?(\d*)(?:\.(\d*))?(?:[eEdD]([+-]?\d*))?")
 
 
 def is_compressed(head: bytes) -> bool:
@@ -94,8 +99,10 @@ def header_line(file: BinaryIO) -> bytes:
     return line
 
 
-def read_rows(file: BinaryIO, n_rows: int, *, marker: bytes | None = None) -> bytes:
+def read_rows(file: BinaryIO, n_rows: int, *, n_columns: int = 1, marker: bytes | None = None) -> bytes:
     """Read the next `n_rows` lines as they are; memory grows with what the file holds, never with the number promised.
+
+    The file's last line may lack its newline, see `is_whole_row`.
 
     Raises
     ------
@@ -106,22 +113,69 @@ def read_rows(file: BinaryIO, n_rows: int, *, marker: bytes | None = None) -> by
     left = n_rows
     while left > 0:
         lines = _lines(file, min(left, _LINES_AT_ONCE))
-        if not lines or not lines[-1].endswith(b"\n"):
+        left -= _whole(lines, n_columns)
+        if not lines or not (lines[-1].endswith(b"\n") or left == 0):
             raise InputError(f"the file is cut within this frame, after {n_rows - left} of its {n_rows} atoms")
-        left -= len(lines)
         parts.append(b"".join(lines))
         if marker is not None and marker in parts[-1]:
             raise InputError(f"the next frame begins within the {n_rows} atoms that this one promises")
     return b"".join(parts)
 
 
-def skip_rows(file: BinaryIO, n_rows: int) -> None:
-    """Pass over `n_rows` lines; stops quietly where the file ends."""
+def skip_rows(file: BinaryIO, n_rows: int, *, n_columns: int = 1) -> bool:
+    """Pass over `n_rows` lines; whether all of them were there, the last one whole."""
     while n_rows > 0:
         lines = _lines(file, min(n_rows, _LINES_AT_ONCE))
         if not lines:
-            return
-        n_rows -= len(lines)
+            return False
+        n_rows -= _whole(lines, n_columns)
+        if not lines[-1].endswith(b"\n"):
+            break
+    return n_rows <= 0
+
+
+def _whole(lines: Sequence[bytes], n_columns: int) -> int:
+    """How many of some lines are whole; only the last can be cut."""
+    cut = lines and not lines[-1].endswith(b"\n") and not is_whole_row(lines[-1], lines[:-1], n_columns)
+    return len(lines) - bool(cut)
+
+
+def is_whole_row(line: bytes, before: Sequence[bytes], n_columns: int) -> bool:
+    """Whether a file's last line, which has no newline, is a whole row all the same.
+
+    Many programs and editors leave the newline out; a killed run may stop anywhere. A row is taken as whole if it has
+    every column, its last number has an exponent of two digits or none, and about as many digits as that column has in
+    the rows before: as many decimals where it is printed with a fixed number of them, else at most one significant
+    digit less than any. A number printed with ``%g`` that lost a digit or its whole exponent passes: nothing tells.
+
+    Parameters
+    ----------
+    line : the last line
+    before : lines of the same frame before it
+    n_columns : that the header promises
+    """
+    fields = line.split()
+    rows = [row.split() for row in before[-_COMPARED:]]
+    if len(fields) < max([n_columns, *(len(row) for row in rows[-1:])]):
+        return False
+    decimals, digits, exponent = _shape(fields[-1])
+    others = [shape for row in rows if row and (shape := _shape(row[-1]))[1] > 0]
+    if exponent == 1 or (digits == 0 and others):
+        return False
+    fixed = len({shape[::2] for shape in others}) == 1 and len({shape[1] for shape in others}) > 1
+    if fixed and exponent == 0:
+        return decimals >= others[0][0]
+    return digits >= min((shape[1] for shape in others), default=0) - 1
+
+
+def _shape(word: bytes) -> tuple[int, int, int]:
+    """Decimals, significant digits and length of the exponent (1 where it is cut) of a number; no digits for a word."""
+    match = _NUMBER.fullmatch(word)
+    if match is None:
+        return 0, 0, 0
+    whole, fraction, exponent = match[1], match[2] or b"", match[3]
+    digits = len((whole + fraction).lstrip(b"0")) or len(whole + fraction)
+    return len(fraction), digits, 0 if exponent is None else max(1, len(exponent.lstrip(b"+-")))
 
 
 def _lines(file: BinaryIO, count: int) -> list[bytes]:

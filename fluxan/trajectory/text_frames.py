@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.base import ReaderOptions
+    from fluxan.trajectory.options import ReaderOptions
 
 #: Frames are parsed together up to so many bytes: one parser call per small frame would cost more than its numbers.
 _BATCH_BYTES = 1 << 20
@@ -32,11 +32,12 @@ _BATCH_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Header:
-    """What every header tells: the number of lines to come, and which of their columns are wanted."""
+    """What every header tells: the number of lines to come, their wanted columns, and how many columns it names."""
 
     n_atoms: int
     columns: dict[str, int]
     text_column: int | None
+    n_columns: int = 1
 
 
 HeaderType = TypeVar("HeaderType", bound=Header)
@@ -100,7 +101,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
                         if index not in indices:
                             skip_rows(file, header.n_atoms)
                             continue
-                        batch.append((index, header, read_rows(file, header.n_atoms, marker=self.marker)))
+                        batch.append((index, header, self._rows(file, header)))
                 except FluxanError:
                     yield from self._parsed(batch)  # frames before a broken one are whole
                     raise
@@ -108,6 +109,13 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
                     yield from self._parsed(batch)
                     batch = []
         yield from self._parsed(batch)
+
+    def _rows(self, file: BinaryIO, header: HeaderType) -> bytes:
+        """Read the lines of a frame's atoms."""
+        rows = read_rows(file, header.n_atoms, n_columns=header.n_columns, marker=self.marker)
+        if not rows.endswith(b"\n"):
+            self.note("the last line has no newline; it has all its columns and is taken as whole")
+        return rows
 
     def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[Record]:
         """Yield records of frames read but not yet parsed."""
@@ -124,13 +132,12 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
             yield record
 
     def _count(self) -> int | None:
-        """Count the selected frames by passing over every frame once; None if the file is broken somewhere."""
+        """Count the selected whole frames by passing over every frame once; None if the file is broken somewhere."""
         with open_text(self._file) as file:
             total = 0
             try:
                 while (header := self._header(file)) is not None:
-                    skip_rows(file, header.n_atoms)
-                    total += 1
+                    total += skip_rows(file, header.n_atoms, n_columns=header.n_columns)
             except InputError:
                 return None
         return len(self._indices(0, total))

@@ -24,7 +24,7 @@ from fluxan.units import KJ_PER_MOL, LENGTH, VELOCITY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.trajectory.base import ReaderOptions
+    from fluxan.trajectory.options import ReaderOptions
 
 MAGIC = (1993).to_bytes(4, "big")
 _BLOCKS = ("ir", "energy", "box", "virial", "pressure", "topology", "symbols", "x", "v", "f")
@@ -52,6 +52,7 @@ class TrrTrajectory(Trajectory):
     """GROMACS TRR; elements come from ``topology`` or ``elements``."""
 
     format = "GROMACS TRR"
+    velocity_factor = VELOCITY["nm/ps"]
 
     def __init__(self, path: str | Path, options: ReaderOptions) -> None:
         super().__init__(path, options)
@@ -60,20 +61,21 @@ class TrrTrajectory(Trajectory):
         with self._file.open("rb") as file, self.naming(0):
             first = self._head(file, 0)
             self._numbers = numbers_of_atoms(first.n_atoms, options, what=self.name)
-            self.md_step = options.timestep or self._md_step(file, first)
+            second = self._second(file, first)
+        self.md_step = options.timestep or _md_step(first, second)
+        #: Where times were never set, steps count.
+        self._counts_steps = second is not None and second.time == first.time and second.step > first.step
         self.half_step = options.leapfrog is not False and first.sizes["v"] > 0
         self._total: int | None = None
 
-    def _md_step(self, file: BinaryIO, first: _Head) -> float | None:
-        """MD time step, from times and step numbers of the first two frames."""
+    def _second(self, file: BinaryIO, first: _Head) -> _Head | None:
+        """Header of the second frame, where there is one."""
         if first.end >= self._size:
             return None
         try:
-            second = self._head(file, first.end)
+            return self._head(file, first.end)
         except InputError:
             return None
-        steps, time = second.step - first.step, second.time - first.time
-        return time / steps if steps > 0 and time > 0 else None
 
     def _file_frames(self) -> int:
         """Whole frames, found by stepping from header to header."""
@@ -118,6 +120,8 @@ class TrrTrajectory(Trajectory):
             cell=cell,
             numbers=self._numbers,
             time=head.time,
+            time_resolution=float(np.spacing(head.real.type(abs(head.time)))),
+            step=head.step if self._counts_steps else None,
             pbc=(True, True, True) if cell is not None else (False, False, False),
         )
 
@@ -154,3 +158,11 @@ class TrrTrajectory(Trajectory):
             if n_atoms > 0 and fits and all(sizes[name] == 0 for name in ("ir", "energy", "topology", "symbols")):
                 return np.dtype(f">f{width}")
         raise InputError(f"sizes in its header do not fit {n_atoms} atoms; is the file damaged?")
+
+
+def _md_step(first: _Head, second: _Head | None) -> float | None:
+    """MD time step, ps, from times and step numbers of two frames."""
+    if second is None:
+        return None
+    steps, time = second.step - first.step, second.time - first.time
+    return time / steps if steps > 0 and time > 0 else None

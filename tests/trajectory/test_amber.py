@@ -93,10 +93,17 @@ def test_scale_factor_is_applied_once(tmp_path):
 def test_units_are_honoured(tmp_path, name, unit, factor):
     frames = make_frames()
     convert(frames, tmp_path / "t.nc", double=True)
-    rewrite(tmp_path / "t.nc", lambda dataset: dataset[name].setncattr("units", unit))
+    slower = factor if name == "velocities" else 1.0  # the temperature stays plausible
+
+    def change(dataset):
+        dataset[name].units = unit
+        dataset[name][:] = dataset[name][:] / slower
+
+    rewrite(tmp_path / "t.nc", change)
     frame = list(open_trajectory(tmp_path / "t.nc"))[2]
     field = {"coordinates": "positions"}.get(name, name)
-    np.testing.assert_allclose(getattr(frame, field), factor * np.asarray(getattr(frames[2], field)), rtol=1e-15)
+    expected = factor / slower * np.asarray(getattr(frames[2], field))
+    np.testing.assert_allclose(getattr(frame, field), expected, rtol=1e-15)
 
 
 def test_unknown_unit_is_refused(tmp_path):

@@ -26,6 +26,8 @@ _ABOVE_LOWEST: Final = 3.0
 _LEVEL_WIDTH: Final = 4.0
 _BAND_RATIO: Final = 1.7
 _FEWEST_BINS: Final = 20
+#: Factor by which S must fall within the band: near its top many a spectrum looks like a cusp.
+_FALL: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,13 @@ class Cusp:
     exponent: float
 
 
-def cusp(spectrum: Spectrum) -> Cusp:
-    """Average over bands, corners and exponents; for each of them log S(0) has a gamma posterior in closed form."""
+def cusp(spectrum: Spectrum) -> Cusp | None:
+    """Average over bands, corners and exponents; for each of them log S(0) has a gamma posterior in closed form.
+
+    None where no band is wide enough to show a cusp.
+    """
     f, log_density, shape = spectrum.frequencies, np.log(spectrum.density), spectrum.dof / 2
-    evidence, log_zero = [], []
+    evidence, log_zero = [np.full((_EXPONENTS.size, _CORNERS), -np.inf)], [np.zeros((_EXPONENTS.size, _CORNERS))]
     size = f.size
     while size >= _FEWEST_BINS:
         corners = np.geomspace(_ABOVE_TOP * f[size - 1], _ABOVE_LOWEST * f[0], _CORNERS)
@@ -49,10 +54,13 @@ def cusp(spectrum: Spectrum) -> Cusp:
         total = weights.sum()
         level = np.log((weights * np.exp(log_density[:size] + fall)).sum(axis=-1) / total)
         likelihood = (weights * (log_density[:size] + fall)).sum(axis=-1) - total * level
-        evidence.append(likelihood - 0.5 * np.log(total) - np.log(_LEVEL_WIDTH) - spectrum.cost_of_free_bins(size))
+        found = likelihood - 0.5 * np.log(total) - np.log(_LEVEL_WIDTH) - spectrum.cost_of_free_bins(size)
+        evidence.append(np.where(fall[..., -1] > np.log(_FALL), found, -np.inf))
         log_zero.append(level)
         size = min(size - 1, int(np.searchsorted(f, f[size - 1] / _BAND_RATIO)))
     found = np.stack(evidence)
+    if not np.isfinite(found).any():
+        return None
     weight = np.exp(found - found.max())
     weight /= weight.sum()
     return Cusp(

@@ -17,7 +17,7 @@ import numpy as np
 from fluxan.errors import ShortRunError
 from fluxan.greenkubo.cusp import cusp
 from fluxan.greenkubo.estimate import Estimate, Spectrum, one_error
-from fluxan.greenkubo.gaussian_process import SETTINGS, Posterior, gaussian_process
+from fluxan.greenkubo.gaussian_process import Posterior, gaussian_process
 from fluxan.greenkubo.mode_search import FEWEST_BINS, Model, best_modes, slowest_of
 from fluxan.greenkubo.modes import OSCILLATION, spectrum_of
 from fluxan.greenkubo.posterior import draw
@@ -213,7 +213,7 @@ def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
 
 def _cusp(pooled: Spectrum, mixture: _Mixture, value: float, error: float) -> dict[str, float]:
     """S(0) of a cusp over the value, where it describes the spectrum best and lies more than the error above."""
-    found = cusp(pooled) if pooled.frequencies.size >= SETTINGS.fewest_bins else None
+    found = cusp(pooled)
     if found is None or found.log_evidence < mixture.log_evidence or np.exp(found.log_zero) < value + error:
         return {"cusp": 0.0, "exponent": 0.0}
     return {"cusp": float(np.exp(found.log_zero)) / value, "exponent": found.exponent}

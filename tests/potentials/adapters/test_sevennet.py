@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import ase
 import numpy as np
@@ -20,7 +21,7 @@ from fluxan.flux.check import choose_route
 from fluxan.md.ase import FluxanCalculator
 from fluxan.neighbors import build_graph
 from fluxan.potentials.adapters import sevennet as adapter
-from tests.message_passing import scaled_up
+from tests.message_passing import jacobian_oracle, scaled_up
 from tests.potentials.adapters.agreement import assert_every_crossing_counts, assert_exact, system
 
 ELEMENTS = (1, 8)
@@ -138,3 +139,15 @@ def test_bad_files(path, tmp_path):
 def test_unknown_elements(double, frame):
     with pytest.raises(ModelError, match="SevenNetPotential does not know Li; it knows H, O"):
         fluxan.heat_flux(frame.replace(numbers=[1, 8, 3, 3]), double)
+
+
+def test_the_checkpoint_that_sevennet_ships_agrees_with_the_jacobian():
+    """Five layers of 5 Å: an open crystal, so that its energies reach some thousand replicas and not ten thousand."""
+    folder = Path(sevenn.__file__).parent / "pretrained_potentials" / "SevenNet_0__11Jul2024"
+    shipped = folder / "checkpoint_sevennet_0.pth"
+    model = adapter.load(shipped, dtype="float64", trust_pickle=True)
+    frame = system((11, 17), n_atoms=2, cell=4.9)
+    assert (model.n_hops, model.cutoff) == (5, 5.0)
+    virial = fluxan.atomic_virial(frame, model, route="adjoint")
+    exact = jacobian_oracle(model, frame)[0].sum(axis=0)
+    assert np.abs(virial - exact).max() < 1e-9 * np.abs(exact).max()

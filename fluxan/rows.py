@@ -45,8 +45,10 @@ class Chunk:
     @classmethod
     def of(cls, rows: Sequence[Row], labels: Sequence[str]) -> Chunk:
         """Stack rows."""
-        routes = " and ".join(dict.fromkeys(row.flux.route for row in rows))
-        return cls(stack(rows, labels), routes, rows[-1].flux.self_check)
+        # A frame whose atoms see no other has no potential flux, and says nothing of the route.
+        routes = dict.fromkeys(row.flux.route for row in rows if row.flux.potential.any())
+        route = " and ".join(routes) or rows[-1].flux.route
+        return cls(stack(rows, labels), route, rows[-1].flux.self_check)
 
 
 class RowMaker:

@@ -32,7 +32,11 @@ def test_completion_for_bash(tmp_path):
     environment |= {"COMP_WORDS": "fluxan md --tru", "COMP_CWORD": "2"}
     done = subprocess.run([command], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.split() == ["--trust-pickle"]
-    shown = subprocess.run([command, "--show-completion", "bash"], capture_output=True, text=True, check=False)
+    # Named, since a test may have no shell above it that could be recognised.
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    shown = subprocess.run(
+        [command, "--show-completion", "bash"], capture_output=True, text=True, check=False, env=environment
+    )
     script = tmp_path / "completion.sh"
     script.write_text(shown.stdout)
     subprocess.run(["bash", "-n", str(script)], check=True)

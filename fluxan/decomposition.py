@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluxan.allocator import release_memory
 from fluxan.dataset import check_output
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.flux.evaluate import FluxEvaluator
@@ -81,6 +82,11 @@ def decompose(
     ------
     FluxanError
         Its message says what is wrong, where, and what to do. Frames before a faulty one are kept.
+
+    Notes
+    -----
+    From here on glibc's allocator keeps freed memory for later evaluations, and until this job ends, see
+    `fluxan.allocator`; ``FLUXAN_MALLOC=0`` in the environment leaves it as it is.
     """
     sink_path = check_output(output, resume=resume, overwrite=overwrite)
     trajectory = as_trajectory(traj, velocities=velocities, **(reader or {}))
@@ -97,6 +103,7 @@ def decompose(
         for chunk in chunks:
             sink.write(chunk)
             bar.advance(len(chunk))
+    release_memory()
     return sink.dataset()
 
 

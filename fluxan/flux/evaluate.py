@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fluxan.allocator import keep_memory
 from fluxan.errors import InputError, ModelError
 from fluxan.flux.check import ROUTES, choose_route, require_route
 from fluxan.flux.energies import model_name
@@ -106,6 +107,7 @@ class FluxEvaluator:
         route: str = "auto",
         passed: dict[str, CheckReport] | None = None,
     ) -> None:
+        keep_memory()
         require_route(route)
         refuse_unknown_elements(model, numbers)
         self.model = model

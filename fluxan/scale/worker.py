@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import sys
-from functools import cache
 from typing import TYPE_CHECKING
 
 from fluxan import __version__
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     from fluxan.flux.check import CheckReport
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
-
-#: Parameters of glibc's mallopt (malloc.h), and the most that either may become by itself.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _bench = Bench()
 
@@ -43,26 +38,10 @@ def _at_bench(recipe: Recipe, work: Callable[[Potential], Found]) -> Found:
         try:
             refuse_other_version(__version__, recipe.version, worker=f"a worker on {socket.gethostname()}")
             set_threads(recipe.threads)
-            keep_memory()
             device = own_gpu() if recipe.device == "cuda" else recipe.device
             return work(_bench.model(recipe.model, device, loads))
         except FluxanError as error:
             return Found(error=error)
-
-
-@cache
-def keep_memory() -> None:
-    """Let the allocator keep what it freed, up to 64 MiB, as it does outside Dask.
-
-    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536: every large array is then taken from the system anew, and
-    its pages are made one by one (a frame of a message-passing network: 20 ms instead of 13).
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # not glibc
-        return
-    mallopt(_M_MMAP_THRESHOLD, 2**25)
-    mallopt(_M_TRIM_THRESHOLD, 2**26)
 
 
 def own_gpu() -> str:

@@ -10,6 +10,7 @@ import typer
 
 from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
 from fluxan.cli.stderr import begin, print_warning
+from fluxan.cli.wording import for_command_line
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -91,5 +92,5 @@ def _refuse_usage(error: Any) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"fluxan: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"fluxan: error: {for_command_line(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

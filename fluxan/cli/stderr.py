@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from fluxan.cli.wording import for_command_line
+
 _said: set[str] = set()
 
 
@@ -15,7 +17,7 @@ def print_warning(message: Warning | str, category: type[Warning] = UserWarning,
     """
     if issubclass(category, DeprecationWarning):
         return
-    line = f"fluxan: warning: {' '.join(str(message).split())}"
+    line = f"fluxan: warning: {for_command_line(' '.join(str(message).split()))}"
     if line not in _said:
         _said.add(line)
         print(line, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,20 +87,99 @@ def test_warnings_are_lines_on_standard_error(run, tmp_path):
     assert any("times its slowest motion" in line for line in lines)
 
 
-def test_kappa_of_a_correlation(run, tmp_path):
-    t = np.arange(100) * 0.1
-    parts = np.cos(t)[:, None] * [1.0, 0.0, 2.0, 0.0, 3.0]
-    kappa = np.outer(t, [1.0, 0.5, 2.0, 0.0, 2.5])
-    np.savetxt(tmp_path / "hac.out", np.column_stack([t, parts, kappa]))
+DATA = Path(__file__).parents[1] / "fluxfiles" / "data"
+
+
+def _hac(path, correlation, scale=(1.0, 1.0, 1.0), runs=1, seed=0):
+    """Write a hac.out of C(t) and its running integral, directions times a scale, runs a few per cent apart."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(400) * 0.005
+    x, y, z = scale
+    rows = []
+    for _ in range(runs):
+        factor = np.repeat([x / 2, x / 2, y / 2, y / 2, z], 1) * rng.normal(1, 0.03 if runs > 1 else 0, 5)
+        integral = np.concatenate([[0.0], np.cumsum(0.5 * (correlation(t)[1:] + correlation(t)[:-1])) * 0.005])
+        rows.append(np.column_stack([t, np.outer(correlation(t), factor), np.outer(integral, factor)]))
+    np.savetxt(path, np.concatenate(rows))
+
+
+def _optical(t):
+    return 0.2 * np.exp(-t / 0.3) + np.exp(-t / 0.15) * np.cos(2 * np.pi * 12 * t)
+
+
+def test_kappa_of_an_oscillating_correlation(run, tmp_path):
+    """The first zero of C lies within a quarter of an optical period; the integral behind its decay is κ."""
+    _hac(tmp_path / "hac.out", _optical)
     status, out, err = run("kappa", tmp_path / "hac.out", "--json")
     facts = json.loads(out)
+    exact = 0.2 * 0.3 + 0.15 / (1 + (0.15 * 2 * np.pi * 12) ** 2)
     assert status == 0
-    assert facts["cutoffs"] == [pytest.approx([1.6, 1.6, 1.6])]  # the first point behind π/2
-    assert facts["kappa"] == pytest.approx(1.6 * (1.5 + 2 + 2.5) / 3)
-    assert facts["error"] == pytest.approx(1.6 * np.std([1.5, 2, 2.5], ddof=1) / np.sqrt(3))
+    assert facts["kappa"] == pytest.approx(exact, rel=0.03)
+    assert facts["error"] is None  # directions of one run are no independent runs
     _, out, err = run("kappa", tmp_path / "hac.out")
-    assert out.startswith("κ = 3.20 ± 0.46 W/(m K)")
-    assert "does not tell its error" in err
+    assert "error unknown" in out
+    assert "correlation function tells less than the flux" in err
+
+
+def test_kappa_of_a_sheet_is_not_averaged_over_directions(run, tmp_path):
+    _hac(tmp_path / "hac.out", _optical, scale=(1.0, 1.0, 1e-5), runs=4)
+    facts = json.loads(run("kappa", tmp_path / "hac.out", "--json")[1])
+    x, y, z = facts["kappa_xyz"]
+    assert not facts["isotropic"]
+    assert x == pytest.approx(y, rel=0.2)
+    assert z < 1e-3 * x
+    _, out, err = run("kappa", tmp_path / "hac.out")
+    assert "in the plane xy" in out
+    assert "along z" in err
+
+
+def test_a_correlation_that_never_decays_is_warned_of(run, tmp_path):
+    _hac(tmp_path / "hac.out", lambda t: np.cos(20 * t))
+    status, out, err = run("kappa", tmp_path / "hac.out")
+    assert status == 0
+    assert "error unknown" in out
+    assert "along x has not decayed: 69% of C(0) is left" in err
+
+
+def test_a_run_that_blew_up_is_refused_and_can_be_cut(run):
+    status, out, err = run("kappa", DATA / "crashed.log")
+    assert (status, out) == (2, "")
+    assert "Lost atoms" in err
+    assert "--until-crash" in err
+    status, out, err = run("kappa", DATA / "crashed.log", "--until-crash", "--json")
+    assert status == 0
+    assert json.loads(out)["kappa"] < 0.01
+
+
+def test_normalised_columns_are_known_by_the_log_s_own_words(run):
+    status, out, _ = run("kappa", DATA / "colname.log", "--json")
+    assert status == 0
+    assert json.loads(out)["kappa"] == pytest.approx(6.2e-4, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["yaml.log", "time.log"])
+def test_logs_in_yaml_and_with_times_are_read(run, name):
+    status, out, _ = run("kappa", DATA / name, "--json")
+    assert status == 0
+    assert json.loads(out)["kappa"] == pytest.approx(0.18, rel=0.1)
+
+
+def test_output_of_fix_ave_correlate_is_read(run):
+    options = ["--units", "real", "--dt", "0.04", "--volume", "1000", "--temperature", "70"]
+    status, out, err = run("kappa", DATA / "J0Jt.dat", *options)
+    assert status == 0
+    assert "error unknown" in out
+    assert "correlation function tells less than the flux" in err
+
+
+def test_a_mass_flux_among_the_columns_is_taken_out(run):
+    options = ["--units", "metal", "--dt", "0.02", "--volume", "500", "--json"]
+    facts = json.loads(run("kappa", DATA / "mass_flux.dat", *options)[1])
+    assert facts["components"] == "multi"
+    assert abs(facts["kappa"] - 0.0037) < 2 * facts["error"]
+    assert facts["kappa_single"] > 0.007
+    alone = json.loads(run("kappa", DATA / "mass_flux.dat", *options, "--mass-flux", "none")[1])
+    assert alone["components"] == "single"
 
 
 def test_spectrum_by_band(run, own, tmp_path):

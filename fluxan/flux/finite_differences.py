@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 #: Largest displacement over the shortest edge, and the relative error that passes, in double and single precision.
 _STEPS: Final = {torch.float64: (5e-4, 1e-3), torch.float32: (1e-2, 1e-1)}
-#: How many times the difference between the steps h and 2h the error must be: energies that jump, at a hard cutoff say,
-#: have no derivative to compare with.
-_CLEAR: Final = 5.0
+#: How many thirds of the difference between the steps h and 2h the error must exceed: energies that jump, at a hard
+#: cutoff say, have no derivative. A jump of 1 within h is an error of 0.58/h beside a difference of 0.25/h: 7 thirds.
+_CLEAR: Final = 12.0
 #: Displacement, Å, and relative change of the energies by it, second differences, beyond which a model is noisy.
 _TINY: Final = 1e-7
 _NOISE: Final = 1e-11

@@ -216,7 +216,7 @@ class ForwardPass:
         return torch.stack([self._backward(places, [c.weigh(w, adjoint) for c, adjoint in reached]) for w in weights])
 
     def _backward(self, outputs: Sequence, adjoints: Sequence[torch.Tensor]) -> torch.Tensor:
-        if not self.crossings:
+        if not outputs or not self.energies.requires_grad:
             return torch.zeros_like(self.displacements)
         (gradient,) = torch.autograd.grad(
             outputs,

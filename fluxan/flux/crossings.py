@@ -92,12 +92,13 @@ def find_crossings(
     """
     found, hidden = [], []
     nodes = [(node, _kind(node)) for node in _nodes_between(energies, leaf)]
-    subsets = _Subsets(nodes, senders, receivers)
+    subsets = _Subsets(nodes, senders, receivers, len(leaf))
+    target = get_gradient_edge(leaf).node
     for node, kind in nodes:
         if kind in GATHERS or kind in SCATTERS:
-            crossing, unknown = _classify(node, kind, senders, receivers)
-            if unknown:
-                crossing, unknown = subsets.classify(node, kind, unknown)
+            # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
+            ours = node.next_functions[0][0] is target
+            crossing, unknown = _classify(node, kind, senders, receivers) if ours else subsets.classify(node, kind)
             found += [crossing] if crossing else []
             hidden += [unknown] if unknown else []
         elif isinstance(node, torch.autograd.function.BackwardCFunction) or kind in OPAQUE:
@@ -161,44 +162,85 @@ class _Subsets:
 
     Models with an inner cutoff, a cutoff for each layer or pair of species, half lists, and kernels that sort edges
     take ``senders[k]``, and ``r_ij[k]`` with it: that k is the index of another node of the graph. A guess that is
-    wrong does not pass the gauge check.
+    wrong does not pass the gauge check, but for one: edges with the same ends that lead to other images. The check
+    weighs them alike, so an index that fits several of them is told as unknown.
     """
 
-    def __init__(self, nodes: Sequence[tuple[Any, str]], senders: torch.Tensor, receivers: torch.Tensor) -> None:
+    def __init__(
+        self, nodes: Sequence[tuple[Any, str]], senders: torch.Tensor, receivers: torch.Tensor, n_atoms: int
+    ) -> None:
         self._nodes = nodes
         self._ends = (senders, receivers)
+        self._n_atoms = n_atoms
 
-    def classify(self, node: Any, kind: str, unknown: str) -> tuple[Crossing | None, str | None]:
-        """As `_classify`, of a node whose index is neither senders nor receivers."""
-        if node in self._choices:
+    def classify(self, node: Any, kind: str) -> tuple[Crossing | None, str | None]:
+        """As `_classify`, with all edges and with those that the model chose."""
+        crossing, unknown = _classify(node, kind, *self._ends)
+        if unknown is None and (crossing is None or not self._edges):
+            return crossing, None
+        if unknown is not None and node in self._choices and _source(node, kind)[1] != self._n_atoms:
             return None, None  # edge data passed on stays at its receiver
-        for edges in self._choices.values():
-            crossing, still = _classify(node, kind, *(end[edges] for end in self._ends), edges=edges)
-            if still is None:
+        fits = [] if crossing is None else [crossing]
+        for edges in self._edges:
+            found, still = _classify(node, kind, *(end[edges] for end in self._ends), edges=edges)
+            if still is None and found is None:
                 return crossing, None
+            fits += [] if found is None else [found]
+        if any(self._is_doubtful(fit, fits[0]) for fit in fits):
+            return None, f"{kind} along edges that differ by their image alone (repeat the cell)"
+        if fits or node in self._choices:
+            return (fits[0] if fits else None), None
         return None, unknown
 
+    def _is_doubtful(self, fit: Crossing, first: Crossing) -> bool:
+        """Whether it could be another one, or belong to the receivers."""
+        if fit.edges is None:
+            return False
+        senders, receivers = (end[fit.edges] for end in self._ends)
+        if torch.equal(senders, receivers):
+            return True
+        other = torch.arange(len(self._ends[0]), device=senders.device) if first.edges is None else first.edges
+        return not torch.equal(fit.edges, other)
+
     @cached_property
-    def _choices(self) -> dict[Any, torch.Tensor]:
-        """Gathers from data of all edges, or of edges chosen before, and the edges that they choose."""
-        n_edges = len(self._ends[0])
-        found: dict[Any, torch.Tensor] = {}
+    def _edges(self) -> list[torch.Tensor]:
+        """Every choice once, all edges in their order left out."""
+        different: list[torch.Tensor] = []
+        everything = torch.arange(len(self._ends[0]), device=self._ends[0].device)
+        for edges in (edges for choices in self._choices.values() for edges in choices):
+            if not any(torch.equal(edges, known) for known in (everything, *different)):
+                different.append(edges)
+        return different[:_MOST_CHOICES]
+
+    @cached_property
+    def _choices(self) -> dict[Any, list[torch.Tensor]]:
+        """Gathers from data of all edges, or of edges chosen before, and the edges that they may choose."""
+        found: dict[Any, list[torch.Tensor]] = {}
         # Nodes come from the energies' end last: what was chosen first is seen first.
         for node, kind in self._nodes:
-            index, source = _chosen(node, kind)
-            if index is None or index.numel() == 0 or len(found) == _MOST_CHOICES:
+            index, length = _source(node, kind)
+            if index is None:
                 continue
-            if source == n_edges:
-                found[node] = index
-            else:
-                before = next((edges for edges in found.values() if len(edges) == source), None)
-                if before is not None:
-                    found[node] = before[index]
+            before = [edges for choices in found.values() for edges in choices if len(edges) == length]
+            if length != len(self._ends[0]) and not before:
+                continue
+            index = _positions(index, length)
+            if index.numel() and len(found) < _MOST_CHOICES:
+                whole = [index] if length == len(self._ends[0]) else []
+                found[node] = _different([*whole, *(edges[index] for edges in before)])
         return found
 
 
-def _chosen(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
-    """Index (n,) of a gather along one dimension, masks as the index they stand for, and the length it runs over."""
+def _different(choices: list[torch.Tensor]) -> list[torch.Tensor]:
+    kept: list[torch.Tensor] = []
+    for edges in choices[:_MOST_CHOICES]:
+        if not any(torch.equal(edges, known) for known in kept):
+            kept.append(edges)
+    return kept
+
+
+def _source(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
+    """Index or mask (n,) of a gather along one dimension, and the length of the data that it is taken from."""
     if kind == "IndexSelect":
         sizes, dim = node._saved_self_sym_sizes, node._saved_dim
         return node._saved_index, int(sizes[dim if dim < len(sizes) else dim - 2**64])
@@ -207,9 +249,12 @@ def _chosen(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
     places = [k for k, index in enumerate(node._saved_indices) if index is not None]
     if len(places) != 1 or node._saved_indices[places[0]].ndim != 1:
         return None, 0
-    index, length = node._saved_indices[places[0]], int(node._saved_self_sym_sizes[places[0]])
-    masked = index.dtype in (torch.bool, torch.uint8)
-    return torch.nonzero(index)[:, 0] if masked else index % length, length
+    return node._saved_indices[places[0]], int(node._saved_self_sym_sizes[places[0]])
+
+
+def _positions(index: torch.Tensor, length: int) -> torch.Tensor:
+    """Integers from 0 on, whether the index is a mask or counts from the end."""
+    return torch.nonzero(index)[:, 0] if index.dtype in (torch.bool, torch.uint8) else index % length
 
 
 def _saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:

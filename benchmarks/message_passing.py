@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import interleaved, machine, peak_resident
-from fluxan.allocator import SWITCH, keep_memory
+from fluxan.allocator import keep_memory
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
 from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import model_graph
@@ -49,8 +47,6 @@ CASES = (
     (4, 3, 2, "float64", False),
     (4, 2, 3, "float64", False),
 )
-#: 216 atoms of MACE, and 512 of a network of three layers.
-ALLOCATOR_SYSTEMS = ("MACE", "network")
 ROOT = Path(__file__).parents[1]
 
 
@@ -174,63 +170,6 @@ def peak_of(task: str, model: Potential) -> float:
     return peak_resident() - before
 
 
-def allocator_gain(system: str, turns: int = 3) -> dict[str, Any]:
-    """Seconds and page faults with glibc's own thresholds ("before") and raised ones ("after"), in turns.
-
-    Each turn is a process of its own, since thresholds hold for a process; medians over the turns.
-    """
-    found: dict[str, list[dict[str, list[float]]]] = {"before": [], "after": []}
-    for _ in range(turns):
-        for name, switch in (("before", "0"), ("after", "1")):
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.message_passing", "--turn", system],
-                cwd=ROOT,
-                env=os.environ | {SWITCH: switch},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    medians = {
-        name: {
-            task: [statistics.median(values) for values in zip(*(turn[task] for turn in turns_), strict=True)]
-            for task in turns_[0]
-        }
-        for name, turns_ in found.items()
-    }
-    tasks = [task for task in medians["after"] if task != "peak_mib"]
-    ratios = {task: medians["before"][task][0] / medians["after"][task][0] for task in tasks}
-    return {"system": system, **medians, "speed_up": ratios}
-
-
-def turn_of(system: str, repeats: int = 5) -> dict[str, list[float]]:
-    """Median seconds of the processor and page faults of both tasks, and the peak; the child of `allocator_gain`."""
-    import resource
-
-    keep_memory()
-    if system == "MACE":
-        model, frame = mace_model(), crystal(3, ELEMENTS[:2])
-    else:
-        model, frame = EquivariantNetwork(ELEMENTS, n_layers=3, n_neighbors=49.0).double(), crystal(4, ELEMENTS[:2])
-    graph, route = build_graph(frame, model.cutoff), AdjointRoute(model)
-    tasks = {
-        "energy and forces": lambda: energy_and_forces(model, graph),
-        "virials": lambda: route.atomic_virial(graph),
-    }
-    found: dict[str, list[float]] = {}
-    for name, task in tasks.items():
-        task()
-        used = []
-        for _ in range(repeats):
-            begin = resource.getrusage(resource.RUSAGE_SELF)
-            task()
-            end = resource.getrusage(resource.RUSAGE_SELF)
-            seconds = end.ru_utime - begin.ru_utime + end.ru_stime - begin.ru_stime
-            used.append((seconds, float(end.ru_minflt - begin.ru_minflt)))
-        found[name] = [statistics.median(values) for values in zip(*used, strict=True)]
-    return found | {"peak_mib": [peak_resident()]}
-
-
 def run(model: str | None = None, repeats: int = 5) -> dict[str, Any]:
     """All cases; for a model from a file, the one with 512 atoms."""
     torch.set_num_threads(1)
@@ -246,9 +185,7 @@ def run(model: str | None = None, repeats: int = 5) -> dict[str, Any]:
             found = measure(mace_model(), crystal(n_cells, ELEMENTS[:2]), unfold=unfold, repeats=3 - 2 * unfold)
             cases.append({"model": "MACE", **found})
     tasks = ("energy and forces", "virials")
-    peaks = {task: peak_memory(task, model) for task in tasks}
-    gains = [] if model is not None else [allocator_gain(system) for system in ALLOCATOR_SYSTEMS]
-    return {"cases": cases, "peak_mib": peaks, "allocator": gains}
+    return {"cases": cases, "peak_mib": {task: peak_memory(task, model) for task in tasks}}
 
 
 def _network_case(
@@ -273,10 +210,6 @@ def text(result: dict[str, Any]) -> str:
             for name in ("unfolded flux", "metatomic flux")
             if name in seconds
         ]
-    for gain in result["allocator"]:
-        lines += [f"  {gain['system']}, thresholds of the allocator raised (FLUXAN_MALLOC):"]
-        lines += [f"    {name} {ratio:.2f} x as fast" for name, ratio in gain["speed_up"].items()]
-        lines += [f"    peak {gain['before']['peak_mib'][0]:.0f} -> {gain['after']['peak_mib'][0]:.0f} MiB"]
     peaks = result["peak_mib"]
     ratio = peaks["virials"] / peaks["energy and forces"]
     return "\n".join([*lines, f"  peak memory, 512 atoms: {peaks} MiB, ratio {ratio:.2f}"])
@@ -289,12 +222,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
-    parser.add_argument("--turn", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.turn:
-        torch.set_num_threads(1)
-        print(json.dumps(turn_of(options.turn)))
-        return
     if options.peak:
         torch.set_num_threads(1)
         print(peak_of(options.peak, load_model(options.model or EquivariantNetwork(ELEMENTS))))

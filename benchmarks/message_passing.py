@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import interleaved, machine, peak_resident
+from fluxan.allocator import keep_memory
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
 from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import model_graph
@@ -172,6 +173,7 @@ def peak_of(task: str, model: Potential) -> float:
 def run(model: str | None = None, repeats: int = 5) -> dict[str, Any]:
     """All cases; for a model from a file, the one with 512 atoms."""
     torch.set_num_threads(1)
+    keep_memory()
     if model is not None:
         loaded = load_model(model)
         frame = crystal(4, (loaded.elements or ELEMENTS)[:2])

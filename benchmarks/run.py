@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.measure import machine
 
-CASES = ("kernels", "end_to_end", "memory", "message_passing", "md_lammps", "md_ase", "dask_scaling")
+CASES = ("kernels", "end_to_end", "memory", "message_passing", "allocator", "md_lammps", "md_ase", "dask_scaling")
 
 
 def main() -> None:

@@ -49,7 +49,8 @@ def open_trajectory(
     topology : a file mdtraj reads, or an mdtraj topology, for formats without elements (AMBER, TRR, DCD)
     timestep : ps per MD step, or per frame where a file counts no steps; without it ``time`` may count frames
     units : of a LAMMPS dump that does not say (metal, the default, real, lj), or of an extended XYZ velocity column
-        (one of `fluxan.units.VELOCITY`; there is no default)
+        (one of `fluxan.units.VELOCITY`, or metal or real; there is no default), or of the numbers that a NetCDF file
+        holds as velocities, whatever it says (one of `fluxan.units.VELOCITY`)
     start, stop, stride : the frames to read, as in ``range``; none of them negative
     epsilon, sigma, mass : of LAMMPS' reduced units (units="lj"), in eV, Å and u
     leapfrog : whether stored velocities belong to half a step before the positions; None lets the file decide

@@ -1,8 +1,12 @@
-"""The running Green–Kubo integral cut at the correlation's first dip, as most of the literature has it."""
+"""The running Green–Kubo integral, averaged over the lags behind which the correlation has decayed into its noise.
+
+The customary cutoff at the first zero of C(t) is right only where C(t) does not oscillate: in a solid with optical
+modes it stops at a quarter of their period. Here the envelope decides.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,14 +14,31 @@ from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Estimate
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
+
+#: Root mean square of C over its noise at which nothing is left of C; 1 for noise alone, with some scatter.
+_DECAYED: Final = 1.5
+#: Noise of C over C(0) beyond which a run is too short to see a decay.
+_MOST_NOISE: Final = 0.3
+
+
+def decayed(correlation: NDArray[np.float64], noise: NDArray[np.float64]) -> int | None:
+    """First lag M from which on, up to 2M, the root mean square of a correlation (n,) is that of its noise; or None.
+
+    The noise (n,) may be known better and better with the lag.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(correlation**2)])
+    first = np.arange(1, (len(correlation) - 1) // 2 + 1)
+    mean_squares = (sums[2 * first + 1] - sums[first]) / (first + 1)
+    quiet = mean_squares <= (_DECAYED * noise[first]) ** 2
+    return int(first[np.argmax(quiet)]) if quiet.any() else None
 
 
 def running_integral(correlation: ArrayLike, *, length: int, components: int = 3, time_step: float = 1.0) -> Estimate:
-    """Integrate C(t) by the trapezoidal rule up to its first value at or below zero.
+    """Integrate C(t) by the trapezoidal rule, and average the integral over lags M to 2M behind which C is noise.
 
-    Kept for comparison: the cutoff is biased (it stops early where noise dips first, and integrates noise where
-    correlations are long), and the error covers the noise alone.
+    Kept for comparison: the cutoff is biased (slow motions below the noise are lost), and the error covers the noise
+    alone.
 
     Parameters
     ----------
@@ -33,14 +54,15 @@ def running_integral(correlation: ArrayLike, *, length: int, components: int = 3
     Returns
     -------
     Estimate
-        Twice the integral, so that it compares with S(0); the error is the large-lag one of a cut integral,
-        S(0)·√(2(2M+1)/(components·length)) for M lags (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27 (1946)).
-        ``details`` has ``cutoff``, the time of the dip.
+        Twice the integral, so that it compares with S(0). C(t) beyond its decay scatters by √(ΣC²/(components·length)),
+        its integral up to lag M by S(0)·√(2(2M+1)/(components·length)) (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27
+        (1946)), the mean over M to 2M as that up to 4M/3. ``details`` has ``cutoff``, the time of M.
 
     Raises
     ------
     InputError
-        If there are fewer than two lags, values are not finite, C(0) is not positive, or C(t) never dips to zero.
+        If there are fewer than two lags, values are not finite, C(0) is not positive, or C(t) does not decay into its
+        noise.
     """
     c = np.asarray(correlation, dtype=np.float64)
     if c.ndim != 1 or c.size < 2 or not np.isfinite(c).all():
@@ -49,12 +71,20 @@ def running_integral(correlation: ArrayLike, *, length: int, components: int = 3
         )
     if c[0] <= 0:
         raise InputError(f"the running integral needs a positive variance C(0), got {c[0]:g}")
-    dips = np.flatnonzero(c <= 0)
-    if dips.size == 0:
+    if (c > 0).all():
         raise InputError(
-            f"the correlation stays positive over its {c.size} lags, so its first dip is unknown; use a longer max_lag"
+            f"the correlation stays positive over its {c.size} lags, so its decay is unknown; use a longer max_lag"
         )
-    lags = int(dips[0])
-    value = time_step * (c[0] + 2 * c[1:lags].sum() + c[lags])
-    error = abs(value) * np.sqrt(2 * (2 * lags + 1) / (components * length))
+    # The sum of squares up to the lag that is looked at: the rest of it is noise, or none of this lag's business.
+    noise = np.sqrt((2 * np.cumsum(c**2) - c[0] ** 2) / (components * length))
+    lags = decayed(c, noise)
+    if lags is None or noise[lags] > _MOST_NOISE * c[0]:
+        left = np.sqrt((c[c.size // 2 :] ** 2).mean()) / c[0]
+        raise InputError(
+            f"the correlation has not decayed into its noise within {c.size} lags: {left:.2g} of C(0) is left, noise "
+            f"would be {noise[-1] / c[0]:.2g}; use a longer max_lag, or another method where it oscillates"
+        )
+    integral = 2 * np.cumsum(c) - c - c[0]
+    value = time_step * integral[lags : 2 * lags + 1].mean()
+    error = abs(value) * np.sqrt(2 * (8 * lags / 3 + 1) / (components * length))
     return Estimate(float(value), float(error), "running", {"cutoff": lags * time_step})

@@ -87,8 +87,8 @@ def plots(study: Study) -> Iterator[Plot]:
     yield Plot(
         "estimates",
         "Estimates side by side",
-        "Every method on the same flux; the filled square is the one that counts. The running integral is cut at the "
-        "first dip of C(t), as most of the literature does: its error covers noise alone.",
+        "Every method on the same flux; the filled square is the one that counts. The running integral is "
+        "averaged behind the decay of C(t) into its noise: its error covers noise alone.",
         partial(panels.draw_estimates, result=result),
         height=0.3,
     )

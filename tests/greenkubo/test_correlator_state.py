@@ -80,10 +80,11 @@ def test_segments_serve_cepstral_analysis():
 def test_running_integral_is_that_of_the_flux():
     samples = sample("B")
     flux = fluxan.green_kubo(samples, dt=1.0, **STATE).estimates["running"]
-    for scheme in SCHEMES:
-        state = fluxan.green_kubo(seen(samples, scheme), **STATE).estimates["running"]
-        assert state.value == pytest.approx(flux.value, rel=1e-6)
-        assert state.details == flux.details
+    linear, multitau = (fluxan.green_kubo(seen(samples, s), **STATE).estimates["running"] for s in SCHEMES)
+    assert linear.value == pytest.approx(flux.value, rel=1e-6)
+    assert linear.details == flux.details
+    # Averages of lags scatter less, which may move the plateau by some of them.
+    assert multitau.value == pytest.approx(flux.value, abs=0.05 * flux.error)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

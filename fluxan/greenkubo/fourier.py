@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -52,6 +52,11 @@ class Amplitudes:
     def total(self) -> NDArray[np.complex128]:
         """Of the sum of all channels, (n, 3)."""
         return self.flux.sum(axis=1)
+
+    def along(self, axis: int) -> Amplitudes:
+        """Those along one axis alone: its arrays end in a dimension of 1."""
+        part = np.s_[..., axis : axis + 1]
+        return replace(self, flux=self.flux[part], species=self.species[part], samples=self.samples[part])
 
 
 def amplitudes(series: FluxSeries, *, held: int = _HELD) -> Amplitudes:

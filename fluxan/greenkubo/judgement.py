@@ -74,18 +74,27 @@ def warnings(result: Conductivity, series: FluxSeries, offset: float) -> Iterato
         yield f"the error is {result.error / abs(result.kappa):.0%} of κ; {longer:.0f} times this run would give 10 %"
     if run.diffusing and result.components == "single":
         yield "species diffuse, but their fluxes were not taken out: κ depends on the zero of their energies"
-    still = [axis for axis, value in zip("xyz", np.diag(result.tensor), strict=True) if value <= _STILL * result.kappa]
-    if still:
-        yield (
-            f"the flux has no part along {' and '.join(still)}, yet κ is the mean over x, y and z: where heat flows it "
-            f"is {3 / (3 - len(still)):.3g} times that"
-        )
+    yield from _directions(result)
     yield from _drifts(series)
     if offset:
         yield (
             f"the flux has a mean, {offset:.3g} times what chance would give: is the centre of mass at rest, and "
             "nothing driven? It was taken out"
         )
+
+
+def _directions(result: Conductivity) -> Iterator[str]:
+    if result.isotropic:
+        return
+    directions = result.directions
+    still = [axis for axis, value in zip("xyz", directions.value, strict=True) if value <= _STILL * result.kappa]
+    if still:
+        yield (
+            f"the flux has no part along {' and '.join(still)}, yet κ is the mean over x, y and z: where heat flows it "
+            f"is {3 / (3 - len(still)):.3g} times that"
+        )
+    else:
+        yield from directions.warnings(result.unit)
 
 
 def _drifts(series: FluxSeries) -> Iterator[str]:

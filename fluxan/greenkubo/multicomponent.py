@@ -105,21 +105,22 @@ def project(amplitudes: Amplitudes, fluxes: NDArray[np.complex128], *, multiples
     flux = _ordinates(amplitudes.flux[used], width)
     directions, _ = np.linalg.qr(_ordinates(fluxes[used], width))
     flux = flux - directions @ (directions.conj().transpose(0, 2, 1) @ flux)
-    left = 3 * width - n_fluxes
+    n_axes = amplitudes.flux.shape[2]
+    left = n_axes * width - n_fluxes
     total = flux.sum(axis=2)
     return Projected(
         frequencies=amplitudes.frequencies[used].reshape(n_bins, width).mean(axis=1),
         density=np.einsum("fo,fo->f", total.conj(), total).real / left,
         dof=2.0 * left,
-        flux=flux.reshape(n_bins * width, 3, -1).transpose(0, 2, 1),
+        flux=flux.reshape(n_bins * width, n_axes, -1).transpose(0, 2, 1),
         fine_frequencies=amplitudes.frequencies[used],
     )
 
 
 def _ordinates(values: NDArray[np.complex128], width: int) -> NDArray[np.complex128]:
     """(n, channels, 3) as (bins, width·3, channels): every frequency and component of a bin is one ordinate."""
-    channels = values.shape[1]
-    return values.transpose(0, 2, 1).reshape(-1, width * 3, channels)
+    channels, n_axes = values.shape[1:]
+    return values.transpose(0, 2, 1).reshape(-1, width * n_axes, channels)
 
 
 def prediction(amplitudes: Amplitudes, combinations: NDArray[np.float64], *, band: float) -> NDArray[np.float64]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from fluxan.greenkubo.directions import LIKELY, SURELY, Directions
+
 if TYPE_CHECKING:
     import matplotlib.figure
-    import numpy as np
     from numpy.typing import NDArray
 
     from fluxan.greenkubo.estimate import Estimate
@@ -89,6 +92,9 @@ class Conductivity:
         κ(τ), the integral of the correlation up to τ.
     diagnostics
         Length of the run, drifts, diffusion.
+    isotropic
+        Whether κ along x, y and z, the diagonal of `tensor`, may be one and the same. Where it is not, each was
+        estimated from the flux along its own axis, and `kappa` is their mean: the conductivity along none of them.
     notes
         What was decided on the way, in words.
     warnings
@@ -112,6 +118,7 @@ class Conductivity:
     correlation: Curve
     cumulative: Curve
     diagnostics: Diagnostics
+    isotropic: bool = True
     notes: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
 
@@ -119,6 +126,12 @@ class Conductivity:
     def tensor(self) -> NDArray[np.float64]:
         """(3, 3), symmetric."""
         return self.parts.tensor.value
+
+    @property
+    def directions(self) -> Directions:
+        """κ along x, y and z with errors."""
+        sigmas = SURELY if self.isotropic else LIKELY
+        return Directions(np.diag(self.tensor), np.diag(self.tensor_error), sigmas=sigmas)
 
     @property
     def by_carrier(self) -> NDArray[np.float64]:

@@ -6,40 +6,25 @@ volume-extensive, in eV^(3/2)/u^(1/2); kinetic and potential part are added.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fluxan.errors import InputError
 
+from .correlation import FluxCorrelation, refuse_others
 from .table import Layout, open_lines, read_table
 from .units import STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .record import ReadOptions
+    from .table import Triple
 
 #: Columns per group of each quantity, in the order in which GPUMD writes them.
 _WIDTHS = {"temperature": 1, "potential": 1, "force": 3, "virial": 3, "jp": 3, "jk": 3, "momentum": 3}
-
-
-@dataclass(frozen=True)
-class CurrentCorrelation:
-    """Correlation functions of a heat current, one per run that was appended to the file.
-
-    Attributes
-    ----------
-    times : (n,) ps
-    values : (n_runs, n, 3) ⟨J_a(0) J_a(t)⟩ for a = x, y, z, (eV Å/ps)²
-    conductivity : (n_runs, n, 3) running conductivity as GPUMD integrated it, W/(m K)
-    """
-
-    times: np.ndarray
-    values: np.ndarray
-    conductivity: np.ndarray
 
 
 def compute_layout(path: Path, options: ReadOptions) -> Layout:
@@ -55,17 +40,24 @@ def compute_layout(path: Path, options: ReadOptions) -> Layout:
     thermostats = 2 if "temperature" in quantities else 0
     per_group = sum(_WIDTHS[quantity] for quantity in quantities)
     n_groups, rest = divmod(n_columns - thermostats, per_group)
+    if options.units not in {None, "gpumd"}:
+        raise InputError(f"{path} is in GPUMD's own units; units={options.units} does not apply")
     if rest or not n_groups:
         raise InputError(
             f"{path} has {n_columns} columns, which does not fit {' '.join(quantities)} of any number of groups; "
-            "give the quantities that its run.in asks for with quantities"
+            "give the quantities that its run.in asks for: quantities="
         )
     starts, at = {}, 0
     for quantity in quantities:
         starts[quantity] = at
         at += _WIDTHS[quantity] * n_groups
     parts = [starts[quantity] for quantity in ("jp", "jk") if quantity in starts]
-    flux = tuple(tuple((s + g, s + n_groups + g, s + 2 * n_groups + g) for s in parts) for g in range(n_groups))
+
+    def triple(first: int, group: int) -> Triple:
+        return first + group, first + n_groups + group, first + 2 * n_groups + group
+
+    flux = tuple(tuple(triple(first, group) for first in parts) for group in range(n_groups))
+    momentum = range(n_groups) if "momentum" in starts and list(options.mass_flux or ()) != ["none"] else ()
     names = ["total"] if n_groups == 1 else [f"group {group}" for group in range(n_groups)]
     missing = {"jp": "potential", "jk": "convective"}
     notes = [f"{path.name} has no {missing[part]} part of the flux ({part})" for part in missing if part not in starts]
@@ -75,56 +67,58 @@ def compute_layout(path: Path, options: ReadOptions) -> Layout:
         labels=tuple(options.labels or names),
         flux_unit=STYLES["gpumd"].flux,
         dt=options.dt or interval,
+        velocity=tuple(triple(starts["momentum"], group) for group in momentum),
+        species=tuple(f"momentum of {names[group]}" for group in momentum),
         others={"temperature": (0, 1.0)} if thermostats and n_groups == 1 else {},
         grows=True,
+        until_crash=options.until_crash,
         notes=tuple(notes),
     )
 
 
-def read_correlation(path: str | Path) -> CurrentCorrelation:
-    """Read GPUMD's hac.out.
+def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None) -> FluxCorrelation:
+    """Read GPUMD's hac.out (https://gpumd.org): t, C of x in, x out, y in, y out, z, then κ(t) of the same.
+
+    In-plane and out-of-plane parts add up. Runs that GPUMD appended begin with the first time again.
+
+    Parameters
+    ----------
+    path : of the file
+    options : volume and temperature, with which κ is integrated anew
 
     Raises
     ------
     InputError
-        The file is no table of eleven columns, or runs in it have different times.
+        The file is no table of eleven columns, runs in it have different times, or an option does not apply.
     """
-    path = Path(path)
+    path, options = Path(path), options or {}
+    refuse_others(path, options, {"volume", "temperature"})
     if _n_columns(path) != 11:
         raise InputError(f"{path} has {_n_columns(path)} columns, a hac.out of GPUMD has 11")
-    # The heat current's components: in-plane and out-of-plane parts add up, z has one column only.
+    # z has one column only: it is added twice.
     triples = (((1, 3, 5), (2, 4, 5)), ((6, 8, 10), (7, 9, 10)))
     table = read_table(path, Layout("GPUMD hac.out", triples, ("correlation", "conductivity"), clock=0, grows=True))
-    table.samples[:, :, 2] *= 0.5  # z was added twice
+    table.samples[:, :, 2] *= 0.5
     times = np.asarray(table.clock)
     begins = np.flatnonzero(np.diff(times, prepend=np.inf) < 0)
     n = int(begins[1]) if len(begins) > 1 else len(times)
-    if len(times) % n or not np.array_equal(times, np.tile(times[:n], len(times) // n)):
+    left = len(times) % n
+    if not np.array_equal(times, np.resize(times[:n], len(times))):
         raise InputError(f"{path} holds runs with different correlation times; separate them")
-    samples = table.samples.reshape(-1, n, 2, 3)
-    return CurrentCorrelation(times[:n], samples[:, :, 0] * STYLES["gpumd"].flux ** 2, samples[:, :, 1])
-
-
-def conductivity_at_first_dip(correlation: CurrentCorrelation) -> tuple[float, float, np.ndarray]:
-    """Mean over runs and directions of GPUMD's running conductivity where the correlation first dips to zero.
-
-    Returns
-    -------
-    mean, its standard error from the scatter, W/(m K), and the cutoffs (n_runs, 3), ps
-
-    Raises
-    ------
-    InputError
-        A correlation never dips to zero.
-    """
-    below = correlation.values <= 0
-    if not below.any(axis=1).all():
-        raise InputError(
-            f"a correlation stays positive up to {correlation.times[-1]:g} ps; compute_hac must go further"
-        )
-    at = below.argmax(axis=1)
-    values = np.take_along_axis(correlation.conductivity, at[:, None], axis=1)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size)), correlation.times[at]
+    samples = table.samples[: len(times) - left].reshape(-1, n, 2, 3)
+    notes = (f"the last run of {path.name} is cut after {left} of {n} times and was left out",) if left else ()
+    volume, temperature = options.get("volume"), options.get("temperature")
+    if (volume is None) != (temperature is None):
+        raise InputError(f"{path}: κ is integrated anew with both volume= and temperature=, or taken from the file")
+    return FluxCorrelation(
+        times[:n],
+        samples[:, :, 0] * STYLES["gpumd"].flux ** 2,
+        samples[:, :, 1] if volume is None else None,
+        np.ones(samples.shape[:2]),
+        volume=volume,
+        temperature=temperature,
+        notes=notes,
+    )
 
 
 def _quantities(path: Path, options: ReadOptions) -> tuple[list[str], float | None]:
@@ -143,7 +137,7 @@ def _quantities(path: Path, options: ReadOptions) -> tuple[list[str], float | No
     if asked is None:
         raise InputError(
             f"{path} does not say what its columns are, and there is no run.in beside it with a compute command; "
-            "give quantities as in run.in, e.g. temperature,jp,jk"
+            "give quantities as in run.in, e.g. quantities=temperature,jp,jk"
         )
     unknown = [quantity for quantity in asked if quantity not in _WIDTHS]
     if unknown or not {"jp", "jk"} & set(asked):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fluxan.errors import InputError
 
-from .choice import chosen_triples, flux_vectors, single
+from .choice import chosen_triples, flux_vectors, mass_flux, single
 from .table import Layout, open_lines
 from .units import IPI, unit_style
 
@@ -34,8 +34,9 @@ def ipi_layout(path: Path, options: ReadOptions) -> Layout:
     names, units = _header(path)
     triples = chosen_triples(path, names, options) or {"total": single(path, names, flux_vectors(names))}
     if options.units is None:
-        raise InputError(f"{path}: i-PI does not say what unit its flux has; give units, e.g. atomic or metal")
+        raise InputError(f"{path}: i-PI does not say what unit its flux has; give units=, e.g. atomic or metal")
     flux_unit = unit_style(options.units).flux
+    mass = mass_flux(path, names, options, triples)
     place = {name: names.index(name) for name in ("time", "step", "temperature", "volume") if name in names}
     clock = place.get("time", place.get("step"))
     clock_unit = _factor("time", units[clock]) if "time" in place and clock is not None else options.timestep
@@ -50,8 +51,12 @@ def ipi_layout(path: Path, options: ReadOptions) -> Layout:
         dt=options.dt,
         clock=clock,
         clock_unit=clock_unit,
+        velocity=tuple(mass.triples.values()),
+        species=tuple(mass.triples),
         others=others,
         grows=True,
+        until_crash=options.until_crash,
+        notes=mass.notes,
     )
 
 

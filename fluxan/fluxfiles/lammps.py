@@ -8,74 +8,30 @@ which is the default of units lj alone; fix ave/time never divides.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fluxan.errors import InputError, TrajectoryError
 
-from .choice import chosen_triples, find, flux_vectors, is_fluxlike, single, vectors
-from .table import Layout, is_number, open_lines
+from .choice import chosen_triples, find, flux_vectors, is_fluxlike, mass_flux, single, vectors
+from .runs import Run, chosen_run, find_runs
+from .script import Script
+from .table import Layout, open_lines
 from .units import unit_style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from .record import ReadOptions
     from .table import Triple
     from .units import UnitStyle
 
-_LOOP = re.compile(rb"Loop time of \S+ on \d+ procs for \d+ steps with (\d+) atoms")
-_EXTENSIVE = re.compile(r"c_\w+\[\d\]")
-_PER_VOLUME = re.compile(r"c_\w+\[\d\]/(vol|v_vol\w*|\$\{?vol\w*\}?)")
-#: What precedes the names of thermo columns, in present and in older versions.
-_MEMORY = (b"Per MPI rank memory", b"Memory usage per processor")
-
-
-@dataclass
-class Script:
-    """What the commands that a log repeats say."""
-
-    units: str | None = None
-    timestep: float | None = None
-    normalized: bool | None = None
-    #: Groups of computes of style heat/flux, by name.
-    fluxes: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
-
-    def take(self, line: str) -> None:
-        """Note one command."""
-        words = line.split()
-        if len(words) < 2:
-            return
-        command, first = words[:2]
-        if command == "units":
-            self.units = first
-        elif command == "timestep" and is_number(first):
-            self.timestep = float(first)
-        elif command == "thermo_style":
-            self.normalized = None  # what thermo_modify said before is lost
-        elif command == "thermo_modify" and "norm" in words[:-1]:
-            self.normalized = words[words.index("norm") + 1] in {"yes", "on", "true"}
-        elif command == "compute" and len(words) > 3 and words[3].startswith("heat/flux"):
-            self.fluxes[first] = words[2]
-        elif command == "variable" and len(words) > 3 and words[2] == "equal":
-            self.variables[first] = " ".join(words[3:])
-
-    def copy(self) -> Script:
-        """As it stands now."""
-        return replace(self, fluxes=dict(self.fluxes), variables=dict(self.variables))
-
-
-@dataclass
-class Run:
-    """One table of thermo output: its columns, its lines and the commands before it."""
-
-    names: list[str]
-    first: int
-    script: Script
-    last: int | None = None
-    n_atoms: int | None = None
+_STYLES = ("metal", "real", "lj", "si")
+_EXTENSIVE = re.compile(r"c_\w+(\[\d\])?")
+_PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
+#: Columns that count steps, and those that hold the time.
+_STEPS = ("Step", "Elapsed", "Elaplong")
+_TIMES = ("Time", "v_time", "v_t")
 
 
 def log_layout(path: Path, options: ReadOptions) -> Layout:
@@ -88,35 +44,41 @@ def log_layout(path: Path, options: ReadOptions) -> Layout:
     InputError
         No heat flux among the columns, several, or a unit or the number of atoms is unknown.
     """
-    runs = _runs(path)
+    runs = find_runs(path)
     if not runs:
-        raise TrajectoryError(f"{path} has no thermo output of a run in columns (thermo_style custom or one)")
-    run, notes = _chosen_run(path, runs, options)
-    script = run.script
-    units = _units(path, options.units or script.units)
+        raise TrajectoryError(f"{path} has no thermo output of a run (thermo_style custom, one, multi or yaml)")
+    with_flux = [k for k, run in enumerate(runs) if options.columns or _candidates(run)]
+    run, notes = chosen_run(path, runs, options.run, with_flux)
+    units, warnings = _units(path, options.units, run.script.units)
     style = unit_style(units)
-    triples = chosen_triples(path, run.names, options) or _fluxes(path, run)
-    chosen = [run.names[k] for triple in triples.values() for k in triple]
-    timestep = options.timestep
-    if timestep is None and script.units is not None:
-        timestep = (script.timestep or style.timestep or 0.0) * style.time
-    n_atoms = _atoms_divided_by(path, run, lj=units == "lj")
+    triples = _chosen(path, run, options) or _fluxes(path, run)
+    chosen = [run.keywords[k] for triple in triples.values() for k in triple]
+    mass = mass_flux(path, run.keywords, options, triples)
+    n_atoms = _atoms_divided_by(path, run, chosen, options, lj=units == "lj")
+    step, time = find(run.names, *_STEPS), find(run.names, *_TIMES)
     return Layout(
         format="LAMMPS log",
         flux=tuple((triple,) for triple in triples.values()),
         labels=tuple(triples),
-        flux_unit=style.flux * (n_atoms if chosen[0].startswith("c_") else 1),
+        flux_unit=style.flux * n_atoms,
         units="lj" if units == "lj" else "metal",
-        density=_is_density(path, chosen, script, options),
+        density=_is_density(path, chosen, run.script, options),
         dt=options.dt,
-        clock=find(run.names, "Step"),
-        clock_unit=timestep,
-        others=_others(run.names, style, n_atoms),
+        clock=time if step is None else step,
+        clock_unit=style.time if step is None else _timestep(run.script, style, options),
+        velocity=tuple(mass.triples.values()),
+        species=tuple(mass.triples),
+        others=_others(run.names, style, _energies_divided_by(run, options, lj=units == "lj"), time, step),
         first=run.first,
         last=run.last,
         grows=True,
         words=True,
-        notes=notes,
+        width=len(run.names),
+        style=run.style,
+        until_crash=options.until_crash,
+        ended=_ended(run),
+        notes=(*notes, *mass.notes),
+        warnings=warnings,
     )
 
 
@@ -129,9 +91,11 @@ def average_layout(path: Path, options: ReadOptions) -> Layout:
         No heat flux among the columns, several, or the units are unknown.
     """
     names = _average_names(path)
-    units = _units(path, options.units)
+    units, warnings = _units(path, options.units, None)
     style = unit_style(units)
     triples = chosen_triples(path, names, options) or {"total": single(path, names, flux_vectors(names))}
+    mass = mass_flux(path, names, options, triples)
+    time = find(names, *_TIMES)
     return Layout(
         format="LAMMPS fix ave/time file",
         flux=tuple((triple,) for triple in triples.values()),
@@ -142,46 +106,23 @@ def average_layout(path: Path, options: ReadOptions) -> Layout:
         dt=options.dt,
         clock=0,
         clock_unit=options.timestep,
-        others=_others(names, style, 1),
+        velocity=tuple(mass.triples.values()),
+        species=tuple(mass.triples),
+        others=_others(names, style, 1, time, 0),
         grows=True,
+        until_crash=options.until_crash,
+        notes=mass.notes,
+        warnings=warnings,
     )
 
 
-def _runs(path: Path) -> list[Run]:
-    """Every table of a log, with the commands before it."""
-    script, runs, header_follows = Script(), [], False
-    inside: Run | None = None
-    with open_lines(path) as file:
-        for number, line in enumerate(file):
-            if inside is not None:
-                loop = _LOOP.match(line) if line.startswith(b"Loop") else None
-                if loop or line.startswith((b"ERROR", b"Last command")):
-                    inside.last, inside.n_atoms = number, int(loop[1]) if loop else None
-                    inside = None
-            elif line.split(None, 1)[:1] == [b"Step"] or (header_follows and not line.startswith(b"-")):
-                inside = Run(line.decode("utf-8", "replace").split(), number + 1, script.copy())
-                runs.append(inside)
-            else:
-                script.take(line.decode("utf-8", "replace"))
-            header_follows = line.startswith(_MEMORY)
-    return runs
-
-
-def _chosen_run(path: Path, runs: list[Run], options: ReadOptions) -> tuple[Run, tuple[str, ...]]:
-    """Take the run that was asked for, or the last one with a flux."""
-    if options.run is not None:
-        if not -len(runs) <= options.run < len(runs):
-            raise InputError(f"{path} has {len(runs)} runs, counted from 0; there is no run {options.run}")
-        return runs[options.run], ()
-    with_flux = [k for k, run in enumerate(runs) if options.columns or _candidates(run)]
-    if not with_flux:
-        raise InputError(
-            f"{path} has no heat flux among its thermo columns ({' '.join(runs[-1].names[:12])}); add c_ID[1] c_ID[2] "
-            "c_ID[3] of compute heat/flux to thermo_style custom, or name the columns with columns"
-        )
-    last = with_flux[-1]
-    note = f"{path.name} holds {len(with_flux)} runs with a flux; the last one was read (run {last})"
-    return runs[last], (note,) if len(with_flux) > 1 else ()
+def _chosen(path: Path, run: Run, options: ReadOptions) -> dict[str, Triple] | None:
+    """Columns that the user named, by what the log prints or by what LAMMPS calls them."""
+    if options.columns is not None and not set(options.columns) <= set(run.names):
+        keywords = chosen_triples(path, [*run.names, *run.keywords], options)
+        n = len(run.names)
+        return keywords and {label: (a % n, b % n, c % n) for label, (a, b, c) in keywords.items()}
+    return chosen_triples(path, run.names, options)
 
 
 def _fluxes(path: Path, run: Run) -> dict[str, Triple]:
@@ -200,9 +141,9 @@ def _candidates(run: Run) -> dict[str, Triple]:
     """Vectors that are a compute heat/flux, a variable made of one, or bear the name of a flux."""
     computes = [f"c_{name}" for name in run.script.fluxes]
     found = {}
-    for stem, triple in vectors(run.names).items():
-        formula = run.script.variables.get(run.names[triple[0]].removeprefix("v_"), "")
-        if stem in computes or is_fluxlike(stem) or any(f"{compute}[" in formula for compute in computes):
+    for stem, triple in vectors(run.keywords).items():
+        formula = run.script.formula(run.keywords[triple[0]])
+        if stem in computes or is_fluxlike(stem) or set(computes) & set(re.findall(r"c_\w+", formula)):
             found[stem] = triple
     return found
 
@@ -213,29 +154,56 @@ def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOpti
         return options.density
     if all(name.startswith("c_") for name in chosen):
         return False
-    formulas = [script.variables.get(name.removeprefix("v_"), "").replace(" ", "") for name in chosen]
+    formulas = [script.formula(name) for name in chosen]
     for pattern, density in ((_PER_VOLUME, True), (_EXTENSIVE, False)):
         if all(pattern.fullmatch(formula) for formula in formulas):
             return density
     raise InputError(
-        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume; say so with density=True or False "
-        "(--density or --extensive)"
+        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False "
+        "(on the command line --density or --extensive)"
     )
 
 
-def _units(path: Path, units: str | None) -> str:
+def _units(path: Path, given: str | None, told: str | None) -> tuple[str, tuple[str, ...]]:
+    """Style of units, and a warning where the user's contradicts the log's."""
+    units = given or told
     if units is None:
-        raise InputError(f"{path} does not name its units; give units, one of metal, real, lj, si")
-    if units not in {"metal", "real", "lj", "si"}:
-        raise InputError(f"{path} is in LAMMPS units {units!r}; only metal, real, lj and si are read")
-    return units
+        raise InputError(f"{path} does not name its units; give units= one of {', '.join(_STYLES)}")
+    if units not in _STYLES:
+        raise InputError(f"{path} is in LAMMPS units {units!r}; only {', '.join(_STYLES)} are read")
+    if given and told and given != told:
+        return units, (f"{path.name} says units {told}, but was read as units={given}",)
+    return units, ()
 
 
-def _atoms_divided_by(path: Path, run: Run, *, lj: bool) -> int:
-    """By what extensive values were divided: the number of atoms, or 1."""
-    normalized = lj if run.script.normalized is None else run.script.normalized
-    if not normalized:
+def _timestep(script: Script, style: UnitStyle, options: ReadOptions) -> float | None:
+    """Duration of a step, ps; None where neither the user nor the log tells."""
+    if options.timestep is not None:
+        return options.timestep
+    if script.units is None:
+        return None
+    return (script.timestep or style.timestep or 0.0) * style.time or None
+
+
+def _normalized(run: Run, options: ReadOptions, *, lj: bool) -> bool:
+    """Whether thermo output divides extensive values by the number of atoms."""
+    if options.per_atom is not None:
+        return options.per_atom
+    return lj if run.script.normalized is None else run.script.normalized
+
+
+def _atoms_divided_by(path: Path, run: Run, chosen: Sequence[str], options: ReadOptions, *, lj: bool) -> int:
+    """By what the flux was divided: the number of atoms where thermo output is normalized, or 1."""
+    if not _normalized(run, options, lj=lj):
         return 1
+    extensive = {run.script.is_extensive(keyword) for keyword in chosen}
+    if extensive == {False} and options.per_atom is None:
+        return 1
+    if extensive != {True} and options.per_atom is None:
+        raise InputError(
+            f"{path}: thermo values of this run are per atom where they are extensive, and the log does not say what "
+            f"{chosen[0]} is; give per_atom=True or per_atom=False (on the command line --per-atom or --no-per-atom)"
+        )
     if run.n_atoms is None:
         raise InputError(
             f"{path}: thermo values of this run are per atom, and the log stops before it says how many atoms there "
@@ -244,14 +212,28 @@ def _atoms_divided_by(path: Path, run: Run, *, lj: bool) -> int:
     return run.n_atoms
 
 
-def _others(names: Sequence[str], style: UnitStyle, n_atoms: int) -> dict[str, tuple[int, float]]:
-    """Columns of temperature, volume and energy."""
+def _energies_divided_by(run: Run, options: ReadOptions, *, lj: bool) -> int:
+    return run.n_atoms or 1 if _normalized(run, options, lj=lj) else 1
+
+
+def _ended(run: Run) -> str:
+    """How a run ended that did not end well."""
+    if run.error is not None:
+        return f"the run ended in {run.error}"
+    return "" if run.whole else "the log stops before its run is over (killed, or still running)"
+
+
+def _others(
+    names: Sequence[str], style: UnitStyle, n_atoms: int, time: int | None, step: int | None
+) -> Mapping[str, tuple[int, float]]:
+    """Columns of temperature, volume and energy, and of the time where steps are counted too."""
     wanted = {
         "temperature": (("Temp", "c_thermo_temp", "v_temp"), style.temperature),
         "volume": (("Volume", "vol", "v_vol"), style.volume),
         "energy": (("TotEng", "Econserve", "v_etotal"), style.energy * n_atoms),
     }
     found = {name: (find(names, *columns), unit) for name, (columns, unit) in wanted.items()}
+    found["time"] = (None if step is None else time, style.time)
     return {name: (column, unit) for name, (column, unit) in found.items() if column is not None}
 
 

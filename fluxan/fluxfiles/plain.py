@@ -8,7 +8,7 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 
-from .choice import chosen_triples, find, flux_vectors, single, vectors
+from .choice import chosen_triples, find, flux_vectors, is_mass_flux, mass_flux, single, vectors
 from .table import Block, Layout, is_number, open_lines
 from .units import unit_style
 
@@ -52,9 +52,12 @@ def read_array(path: Path, options: ReadOptions) -> tuple[Layout, Block]:
     layout = _layout(path, names, options, form="array", n_channels=array.shape[1] if array.ndim == 3 else None)
     kept = np.asarray(values[:, layout.columns], dtype=np.float64)
     finite = np.isfinite(kept).all(axis=1)
-    if not finite.all():
-        raise TrajectoryError(f"{path}: row {int(np.argmin(finite))} is not finite")
-    return layout, Block.of(kept, layout)
+    if finite.all():
+        return layout, Block.of(kept, layout)
+    first = int(np.argmin(finite))
+    if not options.until_crash or not first:
+        raise TrajectoryError(f"{path}: row {first} is not finite; until_crash=True takes what is before it")
+    return layout, Block.of(kept[:first], layout, cut=True)
 
 
 def _as_table(path: Path, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -82,10 +85,11 @@ def _layout(
     n_channels: int | None = None,
 ) -> Layout:
     if options.units is None:
-        raise InputError(f"{path} does not name its units; give units, e.g. metal (eV Å/ps), real, lj, eV-A-fs")
+        raise InputError(f"{path} does not name its units; give units=, e.g. metal (eV Å/ps), real, lj, eV-A-fs")
     style = unit_style(options.units)
     triples = chosen_triples(path, names, options) or _guessed(path, names, options, n_channels)
-    used = {column for triple in triples.values() for column in triple}
+    mass = mass_flux(path, names, options, triples)
+    used = {column for triple in (*triples.values(), *mass.triples.values()) for column in triple}
     time, step = find(names, "time", "Time", "t"), find(names, "step", "Step", "timestep", "TimeStep")
     clock = None if options.dt is not None else time if time is not None else step
     others = {
@@ -103,7 +107,11 @@ def _layout(
         dt=options.dt,
         clock=clock,
         clock_unit=style.time if clock == time else options.timestep,
+        velocity=tuple(mass.triples.values()),
+        species=tuple(mass.triples),
         others={n: (c, factors[n]) for n, c in others.items() if c is not None and c not in used},
+        until_crash=options.until_crash,
+        notes=mass.notes,
         first=first,
         delimiter=delimiter,
     )
@@ -112,11 +120,12 @@ def _layout(
 def _guessed(path: Path, names: list[str], options: ReadOptions, n_channels: int | None) -> dict[str, Triple]:
     """Tell the flux from other columns by name, or take all columns where they have no names."""
     if names != [str(k + 1) for k in range(len(names))]:
-        return {"total": single(path, names, flux_vectors(names) or vectors(names))}
+        rest = {stem: triple for stem, triple in vectors(names).items() if not is_mass_flux(stem)}
+        return {"total": single(path, names, flux_vectors(names) or rest)}
     n_channels = n_channels or (1 if len(names) == 3 else len(options.labels or ()))
     if 3 * n_channels != len(names):
         raise InputError(
-            f"{path} has {len(names)} columns without names; say which three are the flux with columns, e.g. 2,3,4"
+            f"{path} has {len(names)} columns without names; say which three are the flux, e.g. columns=2,3,4"
         )
     labels = options.labels or (["total"] if n_channels == 1 else [str(k) for k in range(n_channels)])
     if len(labels) != n_channels:

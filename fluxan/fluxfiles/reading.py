@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,21 @@ import numpy as np
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 
+from .correlation import correlation_format
 from .gpumd import compute_layout
 from .ipi import ipi_layout
 from .lammps import average_layout, log_layout
 from .plain import read_array, text_layout
 from .record import FluxRecord, ReadOptions
-from .table import open_lines, read_table
+from .soundness import BLOWN_UP, blow_up, questions
+from .table import Block, open_lines, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import xarray
 
-    from .table import Block, Layout
+    from .table import Layout
 
 _TEXT: dict[str, Callable[[Path, ReadOptions], Layout]] = {
     "lammps-log": log_layout,
@@ -32,6 +35,17 @@ _TEXT: dict[str, Callable[[Path, ReadOptions], Layout]] = {
     "text": text_layout,
 }
 FORMATS = ("fluxan", *_TEXT, "npy")
+
+#: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
+_LOG = re.compile(
+    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
+)
+
+#: Share by which times between rows may differ from each other, and from what steps say.
+_UNEVEN = 1e-3
+
+#: Momenta and velocities, in a file's own unit, that are zero.
+_ROUND_OFF = 1e-12
 
 #: Bytes at the beginning of a file by which it is told apart.
 _HEAD = 1 << 14
@@ -51,6 +65,9 @@ def read_flux(
     density: bool | None = None,
     run: int | None = None,
     quantities: Sequence[str] | str | None = None,
+    mass_flux: Sequence[str] | str | None = None,
+    per_atom: bool | None = None,
+    until_crash: bool = False,
 ) -> FluxRecord:
     """Read a heat flux.
 
@@ -70,6 +87,10 @@ def read_flux(
     density : whether the columns are a flux per volume; LAMMPS logs tell where they define the variables
     run : which run of a LAMMPS log, counted from 0 or, negative, from the end; by default the last one with a flux
     quantities : of GPUMD's compute.out, as in its run.in
+    mass_flux : names (or numbers) of the columns of a species' mass flux, momentum or centre-of-mass velocity, three
+        per species, or stems: "c_vcm[1][*]"; "none" takes none. By default those with the name of one
+    per_atom : whether a LAMMPS log divides the flux by the number of atoms (thermo_modify norm), where it does not tell
+    until_crash : take the samples before a run blew up; without it such a run is refused
 
     Raises
     ------
@@ -78,7 +99,7 @@ def read_flux(
     InputError
         What the columns, units or settings are cannot be told, or do not fit.
     TrajectoryError
-        Broken rows, numbers that are not finite, gaps in time.
+        Broken rows, numbers that are not finite, gaps in time, a run that blew up.
     """
     path = Path(path)
     options = ReadOptions(
@@ -92,6 +113,9 @@ def read_flux(
         density=density,
         run=run,
         quantities=_words(quantities),
+        mass_flux=_words(mass_flux),
+        per_atom=per_atom,
+        until_crash=until_crash,
     )
     form = form or detect(path)
     if form == "fluxan":
@@ -118,7 +142,7 @@ def detect(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         raise FileError(f"{path} is empty")
-    if path.name == "hac.out" or is_state_file(path):
+    if path.name == "hac.out" or correlation_format(path) or is_state_file(path):
         raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
     if head.startswith(b"\x93NUMPY"):
         return "npy"
@@ -126,7 +150,7 @@ def detect(path: Path) -> str:
         return "fluxan"
     if b"\0" in head:
         raise FileError(f"{path} is a binary file of no kind that holds a flux")
-    if head.startswith(b"LAMMPS (") or b"\nPer MPI rank memory" in head or head.lstrip().startswith(b"Step "):
+    if _LOG.search(head):
         return "lammps-log"
     second = head.split(b"\n", 2)[1:2]
     if second and second[0].split()[:2] == [b"#", b"TimeStep"]:
@@ -137,7 +161,11 @@ def detect(path: Path) -> str:
 
 
 def _words(words: Sequence[str] | str | None) -> Sequence[str] | None:
-    return words.split(",") if isinstance(words, str) else words
+    return None if words is None else [word for part in _listed(words) for word in part.split(",") if word]
+
+
+def _listed(words: Sequence[str] | str) -> Sequence[str]:
+    return [words] if isinstance(words, str) else words
 
 
 def record_of(dataset: xarray.Dataset, options: ReadOptions | None = None) -> FluxRecord:
@@ -172,22 +200,23 @@ def _own(path: Path, options: ReadOptions) -> FluxRecord:
 
 
 def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> FluxRecord:
-    """Apply units; find the time step."""
-    block, step = _equidistant(path, block)
-    dt = layout.dt
-    if dt is None and step is not None and layout.clock_unit is not None:
-        dt = step * layout.clock_unit
-    samples = block.samples * layout.flux_unit
+    """Apply units; find the time step; refuse what blew up."""
+    block, step, notes = equidistant(path, block)
+    block, warnings = _sound(path, layout, block, options)
+    dt, doubts = _time_step(layout, block, step)
     volumes = block.others.get("volume")
     volume = options.volume if options.volume is not None else None if volumes is None else _mean(volumes)
+    samples = block.samples * layout.flux_unit
     if layout.density:
         if volume is None:
-            raise InputError(f"{path} holds a flux per volume, and no volume; give volume")
+            raise InputError(f"{path} holds a flux per volume, and no volume; give volume=")
         samples = samples * (volumes[:, None, None] if volumes is not None and options.volume is None else volume)
+    velocity, notes = _mass_flux(block, layout, notes)
     temperatures = block.others.get("temperature")
+    told = None if temperatures is None else _mean(temperatures)
     # A temperature that is given stands against the file's, sample by sample too.
-    given = {"volume"} if options.temperature is None else {"volume", "temperature"}
-    temperature = options.temperature or (None if temperatures is None else _mean(temperatures))
+    given = {"volume", "time"} if options.temperature is None else {"volume", "time", "temperature"}
+    temperature = options.temperature or told
     return FluxRecord(
         samples=samples,
         dt=dt,
@@ -197,18 +226,79 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
         temperature=temperature,
         format=layout.format,
         observables={name: values for name, values in block.others.items() if name not in given},
-        notes=layout.notes,
+        velocity=velocity,
+        species=layout.species if velocity is not None else (),
+        notes=tuple(notes),
+        warnings=(*layout.warnings, *warnings, *doubts, *questions(layout.units, temperature, told)),
     )
 
 
-def _equidistant(path: Path, block: Block) -> tuple[Block, float | None]:
-    """Rows at equal distances of their clock, and the distance.
+def _mass_flux(block: Block, layout: Layout, notes: list[str]) -> tuple[np.ndarray | None, list[str]]:
+    """The species' mass fluxes, if they are any, and all notes."""
+    if not layout.velocity:
+        return None, [*layout.notes, *notes]
+    if np.abs(block.velocity).max() > _ROUND_OFF:
+        return block.velocity, [*layout.notes, *notes]
+    told = f"{', '.join(layout.species)} is zero up to round-off, as a total momentum is: it is no species' mass flux"
+    return None, [told, *notes]
 
-    LAMMPS prints the first and the last step of a run whether or not they are due: these two may be left out.
+
+def _sound(path: Path, layout: Layout, block: Block, options: ReadOptions) -> tuple[Block, list[str]]:
+    """Rows before a blow-up where that was asked for, and how the run ended; else a blow-up is an error."""
+    ended = [layout.ended] if layout.ended else []
+    n = len(block.samples)
+    if block.cut:
+        ended.append(
+            f"the run blew up: what is behind sample {n}, the last before one that is not finite, was left out"
+        )
+    found = blow_up(block.samples, block.others)
+    if found is None:
+        return block, ended
+    first, times, what = found
+    if options.until_crash and first:
+        return block.rows(slice(0, first)), [
+            *ended,
+            f"the run blew up: the first {first} of its {n} samples were taken",
+        ]
+    told = f"; {layout.ended}" if layout.ended else ""
+    raise TrajectoryError(
+        f"{path}: {what} gets {times:.2g} times as large as its median from sample {first} (of {n}) on, more than "
+        f"{BLOWN_UP:.0f} times is a run that blew up{told}; until_crash=True takes the samples before it"
+    )
+
+
+def _time_step(layout: Layout, block: Block, step: float | None) -> tuple[float | None, list[str]]:
+    """Time between rows, ps, and a warning where steps and times of the file contradict each other."""
+    counted = None if step is None or layout.clock_unit is None else step * layout.clock_unit
+    times = block.others.get("time")
+    if layout.dt is not None or times is None or len(times) < 2:
+        return layout.dt if layout.dt is not None else counted, []
+    measured = float(times[-1] - times[0]) / (len(times) - 1)
+    if measured <= 0:
+        return counted, []
+    if np.abs(np.diff(times) - measured).max() > _UNEVEN * measured + 4e-6 * np.abs(times).max():
+        return measured, [f"the time between rows is not the same everywhere: its mean, {measured:.4g}, was taken"]
+    if counted is None or abs(counted / measured - 1) > _UNEVEN:
+        doubt = f"the file's times are {measured:.4g} apart, its steps {counted:.4g}: the times were taken"
+        return measured, [doubt] if counted is not None else []
+    return counted, []
+
+
+def equidistant(path: Path, block: Block) -> tuple[Block, float | None, list[str]]:
+    """Rows at equal distances of their clock, the distance, and what was left out.
+
+    LAMMPS prints the first and the last step of a run whether or not they are due: these two may be left out. Where the
+    clock goes back, a later run has begun (a restart that repeats steps, or a run of its own): its rows count.
     """
     clock = block.clock
+    if clock is not None and len(clock) > 1 and (clock == clock[0]).all():
+        return block, None, [f"{path.name}: its times are all {clock[0]:.12g}, which is no time"]
     if clock is None or len(clock) < 3:
-        return block, None if clock is None or len(clock) < 2 else float(clock[1] - clock[0])
+        return block, None if clock is None or len(clock) < 2 else float(clock[1] - clock[0]), []
+    block, notes = _latest(path, block, clock)
+    clock = np.asarray(block.clock)
+    if len(clock) < 3:
+        return block, float(clock[-1] - clock[0]) if len(clock) == 2 else None, notes
     step = float(np.median(np.diff(clock)))
     begin = 1 if 0 < clock[1] - clock[0] < 0.999 * step else 0
     end = len(clock) - (1 if 0 < clock[-1] - clock[-2] < 0.999 * step else 0)
@@ -223,7 +313,22 @@ def _equidistant(path: Path, block: Block) -> tuple[Block, float | None]:
             f"{path}: rows are not at equal times: {after:.12g} follows {before:.12g}, {step:.12g} apart elsewhere; "
             "use a part without gaps, and one run at a time"
         )
-    return block, step
+    return block, step, notes
+
+
+def _latest(path: Path, block: Block, clock: np.ndarray) -> tuple[Block, list[str]]:
+    """Rows that no later row precedes in time, where a clock goes back; one that never advances is none."""
+    steps = np.diff(clock)
+    # A clock printed with too few digits repeats itself all along: that is no restart.
+    if not (steps < 0).any() and not 0 < (steps == 0).sum() <= max(1, len(clock) // 20):
+        return block, []
+    ahead = np.minimum.accumulate(clock[::-1])[::-1]
+    kept = np.append(clock[:-1] < ahead[1:], True)
+    begins = int(np.flatnonzero(np.diff(clock) <= 0)[-1]) + 1
+    notes = [
+        f"{path.name}: a later run begins again at {clock[begins]:.12g}; {(~kept).sum()} rows before were left out"
+    ]
+    return block.rows(np.flatnonzero(kept)), notes
 
 
 def _mean(values: np.ndarray) -> float | None:

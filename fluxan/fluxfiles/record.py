@@ -27,7 +27,11 @@ class FluxRecord:
     temperature : K or reduced, mean over the run; None where unknown
     format : what the file is
     observables : what else the file tells per sample, each (n,): "temperature", "energy"
+    velocity : (n, n_species, 3) the species' mass fluxes, momenta or sums of velocities, of any unit; None where the
+        file has none
+    species : name of each
     notes : what the reader decided that a user may want to know, one sentence each
+    warnings : what speaks against the file, one sentence each
     """
 
     samples: np.ndarray
@@ -38,7 +42,10 @@ class FluxRecord:
     temperature: float | None = None
     format: str = "array"
     observables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    velocity: np.ndarray | None = None
+    species: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def total(self) -> np.ndarray:
@@ -60,6 +67,9 @@ class ReadOptions:
     density: bool | None = None
     run: int | None = None
     quantities: Sequence[str] | None = None
+    mass_flux: Sequence[str] | None = None
+    per_atom: bool | None = None
+    until_crash: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -67,10 +77,3 @@ class ReadOptions:
             value = getattr(self, name)
             if value is not None and not (np.isreal(value) and 0 < value < np.inf):
                 raise InputError(f"{name} is {value!r}, expected a positive number")
-        if self.columns is not None and (not self.columns or len(self.columns) % 3):
-            raise InputError(
-                f"columns names {len(self.columns)} columns, expected three per channel: x, y, z of the first, "
-                "then of the second, ..."
-            )
-        if self.labels is not None and self.columns is not None and 3 * len(self.labels) != len(self.columns):
-            raise InputError(f"{len(self.labels)} labels for {len(self.columns) // 3} channels of three columns each")

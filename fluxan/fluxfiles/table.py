@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
@@ -21,6 +22,11 @@ LINES_AT_ONCE = 65_536
 
 #: Columns (x, y, z).
 Triple = tuple[int, int, int]
+
+#: How a step of LAMMPS' multi-line thermo output begins, and a value in it.
+MULTI_HEAD: Final = b"------------ Step "
+MULTI_VALUE: Final = re.compile(rb"(\S+)\s+=\s+(\S+)")
+_MULTI_STEP: Final = re.compile(rb"-+ Step\s+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,18 @@ class Layout:
     dt : time between rows, ps; None takes it from `clock`
     clock : column of the step or the time; rows must come at equal distances of it
     clock_unit : ps per unit of `clock`; None where unknown
-    others : columns of "temperature", "volume" and "energy", with factors to K, Å³ and eV
+    velocity : per species the columns of its mass flux, momentum or velocity, of any unit
+    species : name of each
+    others : columns of "temperature", "volume", "energy" and "time", with factors to K, Å³, eV and ps
     first, last : lines of the table, counted from 0; `last` is excluded, None is the end of the file
     delimiter : between columns; None is white space
     grows : the file may belong to a running job: its last row counts only with its line's end
     words : lines of words may stand between rows, as warnings do in a log
-    notes : what was decided on the way
+    width : columns that a row has where lines of numbers of another origin may stand between; None for any
+    style : "columns", or "yaml" and "multi" for LAMMPS' thermo output of these kinds
+    until_crash : rows end before the first that is not finite
+    ended : how the run ended that should not have; empty where it went well
+    notes, warnings : what was decided on the way, and what speaks against the file
     """
 
     format: str
@@ -55,45 +67,63 @@ class Layout:
     dt: float | None = None
     clock: int | None = None
     clock_unit: float | None = None
+    velocity: tuple[Triple, ...] = ()
+    species: tuple[str, ...] = ()
     others: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     first: int = 0
     last: int | None = None
     delimiter: bytes | None = None
     grows: bool = False
     words: bool = False
+    width: int | None = None
+    style: str = "columns"
+    until_crash: bool = False
+    ended: str = ""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[int]:
         """Every column that is referred to, in order."""
         columns = {column for channel in self.flux for term in channel for column in term}
+        columns |= {column for triple in self.velocity for column in triple}
         columns |= {column for column, _ in self.others.values()}
         return sorted(columns if self.clock is None else columns | {self.clock})
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a flux file: samples (n, n_channels, 3), clock (n,) or None, and the other columns (n,) each."""
+    """Rows of a flux file: samples (n, n_channels, 3), velocity (n, n_species, 3), clock (n,) or None, others (n,).
+
+    `cut` says that rows which are not finite were left out behind them.
+    """
 
     samples: np.ndarray
+    velocity: np.ndarray
     clock: np.ndarray | None
     others: dict[str, np.ndarray]
+    cut: bool = False
 
     @classmethod
-    def of(cls, values: np.ndarray, layout: Layout) -> Block:
+    def of(cls, values: np.ndarray, layout: Layout, *, cut: bool = False) -> Block:
         """Sort the values of ``layout.columns``, (n, n_columns), and apply the units of all but the flux."""
         place = {column: k for k, column in enumerate(layout.columns)}
         samples = np.zeros((len(values), len(layout.flux), 3))
         for channel, terms in enumerate(layout.flux):
             for term in terms:
                 samples[:, channel] += values[:, [place[column] for column in term]]
+        velocity = np.empty((len(values), len(layout.velocity), 3))
+        for species, triple in enumerate(layout.velocity):
+            velocity[:, species] = values[:, [place[column] for column in triple]]
         clock = None if layout.clock is None else values[:, place[layout.clock]]
-        return cls(samples, clock, {n: values[:, place[c]] * unit for n, (c, unit) in layout.others.items()})
+        others = {name: values[:, place[column]] * unit for name, (column, unit) in layout.others.items()}
+        return cls(samples, velocity, clock, others, cut)
 
-    def rows(self, part: slice) -> Block:
+    def rows(self, part: slice | np.ndarray) -> Block:
         """Some of the rows."""
         clock = None if self.clock is None else self.clock[part]
-        return Block(self.samples[part], clock, {name: values[part] for name, values in self.others.items()})
+        others = {name: values[part] for name, values in self.others.items()}
+        return Block(self.samples[part], self.velocity[part], clock, others, self.cut)
 
 
 @contextmanager
@@ -126,18 +156,48 @@ def read_table(path: Path, layout: Layout) -> Block:
     FileError
         The file cannot be read.
     """
-    parts = []
+    parts: list[np.ndarray] = []
+    whole = True
     with open_lines(path) as file:
-        body = islice(enumerate(file, start=1), layout.first, layout.last)
-        while portion := list(islice(body, LINES_AT_ONCE)):
-            rows = [(number, line) for number, line in portion if _is_row(line, words=layout.words)]
-            if rows and layout.grows and not rows[-1][1].endswith(b"\n"):
-                rows.pop()
-            if rows:
-                parts.append(_parse(path, rows, layout))
-    if not parts:
+        rows = _rows(islice(enumerate(file, start=1), layout.first, layout.last), layout)
+        while portion := list(islice(rows, LINES_AT_ONCE)):
+            values, whole = _parse(path, portion, layout)
+            parts.append(values)
+            if not whole:
+                break
+    if not sum(map(len, parts)):
         raise TrajectoryError(f"{path}: the {layout.format} has no rows of numbers")
-    return Block.of(np.concatenate(parts), layout)
+    return Block.of(np.concatenate(parts), layout, cut=not whole)
+
+
+def _rows(lines: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tuple[int, bytes]]:
+    """Rows of numbers with the numbers of their lines; comments, and words where they may stand, are none."""
+    if layout.style == "multi":
+        yield from _steps(lines, layout)
+        return
+    for number, line in lines:
+        if layout.grows and not line.endswith(b"\n"):
+            return
+        if layout.style == "yaml":
+            if line.lstrip().startswith(b"- [") and b"]" in line:
+                yield number, line[line.index(b"[") + 1 : line.index(b"]")].replace(b",", b" ") + b"\n"
+        elif _is_row(line, words=layout.words) and layout.width in {None, len(line.split())}:
+            yield number, line
+
+
+def _steps(lines: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tuple[int, bytes]]:
+    """Steps of multi-line output as one row each, the step's number last; one cut short is left out."""
+    values: list[bytes] | None = None
+    first, step = 0, b""
+    for number, line in lines:
+        head = _MULTI_STEP.match(line)
+        if head:
+            first, step, values = number, head[1], []
+        elif values is not None and b" = " in line and line.endswith(b"\n"):
+            values += [value for _, value in MULTI_VALUE.findall(line)]
+            if len(values) + 1 == layout.width:
+                yield first, b" ".join([*values, step]) + b"\n"
+                values = None
 
 
 def _is_row(line: bytes, *, words: bool) -> bool:
@@ -157,8 +217,8 @@ def is_number(word: bytes | str) -> bool:
     return True
 
 
-def _parse(path: Path, rows: list[tuple[int, bytes]], layout: Layout) -> np.ndarray:
-    """Columns of rows (line number, line), every value finite."""
+def _parse(path: Path, rows: list[tuple[int, bytes]], layout: Layout) -> tuple[np.ndarray, bool]:
+    """Columns of rows (line number, line), every value finite; and whether all rows are among them."""
     columns, text = layout.columns, b"".join(line for _, line in rows)
     if layout.delimiter is not None:
         text = text.replace(layout.delimiter, b" ")
@@ -167,14 +227,16 @@ def _parse(path: Path, rows: list[tuple[int, bytes]], layout: Layout) -> np.ndar
     except InputError:
         raise TrajectoryError(_first_broken(path, rows, layout)) from None
     finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        column = int(np.argmin(np.isfinite(values[row])))
-        raise TrajectoryError(
-            f"{path}, line {rows[row][0]}: column {columns[column] + 1} is {values[row, column]}; "
-            "a flux must be finite, find out why the run blew up"
-        )
-    return values
+    if finite.all():
+        return values, True
+    row = int(np.argmin(finite))
+    if layout.until_crash:
+        return values[:row], False
+    column = int(np.argmin(np.isfinite(values[row])))
+    raise TrajectoryError(
+        f"{path}, line {rows[row][0]}: column {columns[column] + 1} is {values[row, column]}; a flux must be finite: "
+        "find out why the run blew up, or take what is before it with until_crash=True"
+    )
 
 
 def _first_broken(path: Path, rows: list[tuple[int, bytes]], layout: Layout) -> str:

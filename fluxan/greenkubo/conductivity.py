@@ -8,6 +8,7 @@ J the volume-extensive flux and S(0) the zero-frequency limit of its two-sided s
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,7 +106,18 @@ def green_kubo(
             found: Analysis = Accumulated(source, series, state, method=method, compare=tuple(compare))
         else:
             found = Sampled(series, state, method=method, compare=tuple(compare))
-        return found.conductivity(components)
+        result = found.conductivity(components)
+        return _with_words_of(source, result) if isinstance(source, FluxRecord) else result
+
+
+def _with_words_of(record: FluxRecord, result: Conductivity) -> Conductivity:
+    """Add what is to be said of the file."""
+    warnings = [*record.warnings, *result.warnings]
+    if record.velocity is not None and result.components == "single" and result.diagnostics.diffusion is None:
+        warnings.append(
+            "the run is too short to tell whether species diffuse: components='multi' takes κ at zero flux of mass"
+        )
+    return replace(result, notes=(*record.notes, *result.notes), warnings=tuple(warnings))
 
 
 def _check_choices(*, method: str, remove: str | None, components: str, compare: Sequence[str]) -> None:

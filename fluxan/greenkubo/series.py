@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Samples per block are this many numbers, 16 MiB.
 _BLOCK: Final = 2**21
 _NEEDED: Final = ("kinetic", "convective", "velocity", "volume", "temperature", "potential_energy")
+#: Root mean square, in a file's own unit or over that of another species, at which a mass flux is round-off.
+_NOTHING: Final = 1e-12
 #: The variable of a Dataset that holds Σ_j ⟨W_j⟩ v_j; see `fluxan.greenkubo.gauge`.
 MEAN_VIRIAL: Final = "mean_virial"
 
@@ -160,7 +162,11 @@ class FluxSeries:
         InputError
             There is no time step.
         """
-        series = cls.of_array(record.samples, dt=record.dt if dt is None else dt, velocity=velocity)
+        dt = record.dt if dt is None else dt
+        if dt is None:
+            raise InputError(f"this {record.format} does not tell the time between its samples: give dt= in ps")
+        mass_flux = None if record.velocity is None else scaled(record.velocity, record.total)
+        series = cls.of_array(record.samples, dt=dt, velocity=mass_flux if velocity is None else velocity)
         return replace(
             series,
             labels=record.labels,
@@ -196,6 +202,18 @@ class FluxSeries:
         labels = ("total",) if n == 1 else tuple(str(channel) for channel in range(n))
         time_step = layout.time_step if dt is None else float(dt)
         return cls(read, correlator.n_samples, time_step, labels, by_owner=False, n_species=0)
+
+
+def scaled(velocity: NDArray[np.float64], flux: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mass fluxes of unknown unit, (n, n_species, 3), as large as the flux (n, 3); what is round-off of zero is zero.
+
+    Their scale is free: κ at zero mass flux does not change with it. Left as it comes, a momentum in SI units would be
+    taken for round-off.
+    """
+    power = np.sqrt((velocity**2).mean(axis=(0, 2)))
+    moving = power > max(_NOTHING * power.max(initial=0.0), _NOTHING)
+    factors = np.where(moving, np.sqrt((flux**2).mean()) / np.where(moving, power, 1.0), 0.0)
+    return velocity * factors[:, None]
 
 
 def _channels(block: xarray.Dataset) -> NDArray[np.float64]:

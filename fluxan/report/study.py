@@ -94,7 +94,6 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)
     result = green_kubo(record, **settings)
-    result = replace(result, notes=(*record.notes, *result.notes))
     return Study(path.name, record, result, facts={"file": path.name, "format": record.format})
 
 

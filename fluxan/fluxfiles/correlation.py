@@ -1,0 +1,121 @@
+"""Files that hold a correlation function instead of the flux: GPUMD's hac.out, LAMMPS' fix ave/correlate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluxan.errors import FileError, InputError
+
+from .table import open_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+_HEAD = 1 << 14
+
+
+@dataclass(frozen=True)
+class FluxCorrelation:
+    """Correlation functions of a heat flux, of several runs or of several parts of one.
+
+    Attributes
+    ----------
+    times : (n,) ps, or reduced; None where the file does not say and the user did not
+    values : (n_parts, n, 3) ⟨J_a(0) J_a(t)⟩ for a = x, y, z, volume-extensive: (eV Å/ps)², or reduced
+    conductivity : (n_parts, n, 3) running conductivity where the file holds it, W/(m K); else None
+    weights : (n_parts, n) products that were averaged, in any unit
+    parts : what the parts are: "runs" or "parts of the run"
+    units : "metal" or "lj"
+    volume, temperature : Å³ and K, or reduced; None where unknown
+    format : what the file is
+    notes, warnings : what was decided on the way, and what speaks against the file
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    conductivity: np.ndarray | None
+    weights: np.ndarray
+    parts: str = "runs"
+    units: str = "metal"
+    volume: float | None = None
+    temperature: float | None = None
+    format: str = "GPUMD hac.out"
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Correlation of all parts together, (n, 3)."""
+        return (self.weights[:, :, None] * self.values).sum(axis=0) / self.weights.sum(axis=0)[:, None]
+
+
+def correlation_format(path: Path, form: str | None = None) -> str | None:
+    """Which file of a correlation function a file is: "gpumd-hac", "lammps-correlate"; None for another.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read.
+    """
+    if form in {"gpumd-hac", "lammps-correlate"}:
+        return form
+    if form is not None or not path.is_file():
+        return None
+    with open_lines(path) as file:
+        head = file.read(_HEAD)
+    if b"\0" in head:
+        return None
+    lines = [line.split() for line in head.split(b"\n")[:8]]
+    if path.name.startswith("hac") and path.suffix == ".out" and len(lines[0]) == 11:
+        return "gpumd-hac"
+    titles = [line for line in lines if line[:1] == [b"#"]]
+    products = any(word.count(b"*") == 1 for line in titles for word in line)
+    windows = any(b"Number-of-time-windows" in line for line in titles)
+    return "lammps-correlate" if products or windows else None
+
+
+def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
+    """Read a correlation function of the heat flux.
+
+    Parameters
+    ----------
+    path : GPUMD's hac.out, or a file of LAMMPS' fix ave/correlate or ave/correlate/long
+    options : form, and what `fluxan.fluxfiles.read_flux` calls volume, temperature, and with LAMMPS units, dt (between
+        lags), timestep, columns and density
+
+    Raises
+    ------
+    FileError
+        No such file, or it is none of these.
+    InputError
+        An option does not apply to the file, or one that it needs is missing.
+    TrajectoryError
+        Broken rows.
+    """
+    from .correlate import read_ave_correlate
+    from .gpumd import read_correlation
+
+    path = Path(path)
+    form = correlation_format(path, options.pop("form", None) or ("gpumd-hac" if path.name == "hac.out" else None))
+    if form == "lammps-correlate":
+        return read_ave_correlate(path, options)
+    if form is None:
+        raise FileError(f"{path} is no correlation function that fluxan reads: hac.out, or fix ave/correlate's")
+    return read_correlation(path, options)
+
+
+def refuse_others(path: Path, options: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse options that say nothing of a file.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
+    for name, value in options.items():
+        if name not in known and value not in (None, False):
+            raise InputError(f"{path} is a correlation function: {name}={value} says nothing of it")

@@ -1,0 +1,74 @@
+"""Whether a flux can be that of a run that went well: no blow-up, no unit that the temperature speaks against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Multiples of the median |J| (and of the median temperature) that no run in equilibrium reaches: |J| of a Gaussian
+#: flux passes six medians once in 10¹⁴ samples. Values of a blow-up grow by orders of magnitude a sample.
+BLOWN_UP: Final = 50.0
+#: Multiples down to which samples before that are taken to belong to it.
+_BEGINS: Final = 5.0
+#: Share of samples behind which outliers are not the end of a run but all over it.
+_FEW: Final = 0.25
+#: Temperatures, K and reduced, beyond which units are more likely wrong than right.
+_PLAUSIBLE: Final = {"metal": (2.0, 2e4), "lj": (1e-3, 50.0)}
+#: Ratio of a temperature that was given to the file's at which one of them is questioned.
+_APART: Final = 1.2
+
+
+def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int, float, str] | None:
+    """First sample of a blow-up at the end of a run.
+
+    Parameters
+    ----------
+    samples : (n, n_channels, 3)
+    others : further columns, of which "temperature" is looked at
+
+    Returns
+    -------
+    its index, how many times the median it gets, and of what; None where there is none
+    """
+    found = [
+        _first(values, name)
+        for name, values in (
+            ("the flux", np.sqrt((samples.sum(axis=1) ** 2).sum(axis=1))),
+            ("the temperature", np.abs(others.get("temperature", np.empty(0)))),
+        )
+    ]
+    return min((one for one in found if one is not None), default=None)
+
+
+def _first(values: np.ndarray, name: str) -> tuple[int, float, str] | None:
+    if not len(values):
+        return None
+    median = float(np.median(values))
+    outliers = np.flatnonzero(values > BLOWN_UP * median) if median > 0 else np.empty(0, dtype=np.int64)
+    if not len(outliers) or len(outliers) > _FEW * len(values):
+        return None
+    calm = np.flatnonzero(values[: outliers[0]] < _BEGINS * median)
+    return int(calm[-1]) + 1 if len(calm) else 0, float(values.max() / median), name
+
+
+def questions(units: str, temperature: float | None, file_temperature: float | None) -> Iterator[str]:
+    """What of a flux's temperature speaks against its units, or against the file.
+
+    Parameters
+    ----------
+    units : "metal" (K) or "lj"
+    temperature : that counts
+    file_temperature : that the file has, where it has one
+    """
+    low, high = _PLAUSIBLE[units]
+    word = " K" if units == "metal" else " in reduced units"
+    if temperature is not None and not low <= temperature <= high:
+        yield f"the temperature is {temperature:.3g}{word}: is units= right?"
+    if temperature is not None and file_temperature is not None:
+        ratio = temperature / file_temperature if file_temperature > 0 else np.inf
+        if not 1 / _APART < ratio < _APART:
+            yield f"temperature={temperature:.4g} was given, but the file says {file_temperature:.4g}{word}"

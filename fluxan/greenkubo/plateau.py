@@ -1,0 +1,157 @@
+"""Conductivity from a correlation function alone: its integral where the correlation has decayed, by direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.errors import InputError
+from fluxan.greenkubo.directions import Directions
+from fluxan.greenkubo.running import BEHIND, decayed
+from fluxan.greenkubo.state import UNITS
+
+if TYPE_CHECKING:
+    from fluxan.fluxfiles.correlation import FluxCorrelation
+
+#: Lags at the end of a correlation that stand for its noise, as a share of all.
+_TAIL: Final = 4
+#: Root mean square of the last lags over C(0) at which a correlation has not decayed.
+_LEFT: Final = 0.05
+#: Change of the integral over its plateau, in parts of it, at which it is none.
+_CHANGES: Final = 0.1
+#: Parts of one run that tell an error; runs may be as few as two.
+_FEWEST_PARTS: Final = 4
+#: Scatter over value that is that of printed digits.
+_ROUND_OFF: Final = 1e-5
+
+
+@dataclass(frozen=True)
+class PlateauConductivity:
+    """Mean of a running integral over the lags behind which the correlation has decayed.
+
+    Attributes
+    ----------
+    directions
+        κ along x, y, z with errors, NaN where they are not known.
+    unit
+        "W/(m K)", or "reduced".
+    windows
+        (3, 2) first and last lag of the mean for each direction, ps.
+    n_parts
+        Runs, or parts of one, that errors come from.
+    notes, warnings
+        In words.
+    """
+
+    directions: Directions
+    unit: str
+    windows: np.ndarray
+    n_parts: int
+    notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
+
+
+def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
+    """Average the running integral, direction by direction, over its plateau.
+
+    The correlation has decayed at the first t from which on, up to 2t, its root mean square is that of its last
+    quarter, or what the scatter of parts gives. The plateau lasts from twice that lag to four times, or is the second
+    half.
+
+    Raises
+    ------
+    InputError
+        There are fewer than eight lags, or volume or temperature are not known.
+    """
+    n = len(correlation.times)
+    if n < 2 * _TAIL:
+        raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
+    weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
+    mean, scatter = correlation.mean, _scatter(correlation.values, weights)
+    windows = [_window(mean[:, axis], scatter[axis]) for axis in range(3)]
+    whole, unit = _integral(correlation, mean[None])
+    whole = whole.mean(axis=0)
+    each = _integral(correlation, correlation.values)[0]
+    value, *parts = (_over(curves, windows) for curves in (whole, *each))
+    covariance = _covariance(np.array(parts), weights, correlation.parts)
+    known = np.diag(covariance) > (_ROUND_OFF * np.abs(parts).max(axis=0)) ** 2
+    error = np.where(known, np.sqrt(np.diag(covariance)), np.nan)
+    directions = Directions(value, error, covariance, max(2 * len(parts) - 2, 1))
+    times = np.array([[correlation.times[first], correlation.times[stop - 1]] for first, stop in windows])
+    doubts = [_doubts(mean[:, axis], whole[:, axis], slice(*windows[axis]), "xyz"[axis]) for axis in range(3)]
+    scale = np.abs(directions.value).max()
+    # A direction in which nothing flows has nothing to converge.
+    heard = [doubt for doubt, value in zip(doubts, directions.value, strict=True) if abs(value) > 0.01 * scale]
+    return PlateauConductivity(
+        directions,
+        unit,
+        times,
+        len(parts),
+        notes=correlation.notes,
+        warnings=(*correlation.warnings, *(w for group in heard for w in group), *directions.warnings(unit)),
+    )
+
+
+def _over(curves: np.ndarray, windows: list[tuple[int, int]]) -> np.ndarray:
+    """Means (3,) of curves (n, 3) over their windows."""
+    return np.array([curves[slice(*window), axis].mean() for axis, window in enumerate(windows)])
+
+
+def _integral(correlation: FluxCorrelation, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Running conductivity (k, n, 3) of values (k, n, 3), or the file's own where it holds one, and its unit."""
+    factor, unit = UNITS[correlation.units]
+    if correlation.conductivity is not None:
+        return correlation.conductivity, unit
+    for name in ("volume", "temperature"):
+        if getattr(correlation, name) is None:
+            raise InputError(f"a correlation function does not know its {name}: give {name}=")
+    volume, temperature = correlation.volume or 0.0, correlation.temperature or 0.0
+    times = correlation.times
+    # GPUMD's lags are the middles of intervals, LAMMPS' begin with zero.
+    steps = 0.5 * np.diff(times)[:, None] * (values[:, 1:] + values[:, :-1])
+    first = times[0] * values[:, :1]
+    running = np.concatenate([first, first + np.cumsum(steps, axis=1)], axis=1)
+    return running * factor / (volume * temperature**2), unit
+
+
+def _scatter(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Noise (3,) of the mean correlation by the scatter of parts (n_parts, n, 3); not finite for too few."""
+    n = len(values)
+    if n < _FEWEST_PARTS:
+        return np.full(3, np.inf)
+    apart = values - np.tensordot(weights, values, axes=1)
+    return np.sqrt(np.tensordot(weights**2, apart**2, axes=1).mean(axis=0) * n / (n - 1))
+
+
+def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
+    """Indices of the plateau, half-open; at the latest the second half."""
+    n = len(correlation)
+    noise = min(float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean())), scatter)
+    first = min(BEHIND * (decayed(correlation, np.full(n, noise)) or n), n // 2)
+    return first, min(2 * first + 1, n)
+
+
+def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray:
+    """Covariance (3, 3) of the mean over parts (n, 3), from their scatter; zero for too few to tell."""
+    n = len(parts)
+    if n < (2 if kind == "runs" else _FEWEST_PARTS):
+        return np.zeros((3, 3))
+    scatter = weights[:, None] * (parts - weights @ parts)
+    return scatter.T @ scatter * n / (n - 1)
+
+
+def _doubts(correlation: np.ndarray, integral: np.ndarray, window: slice, axis: str) -> list[str]:
+    left = np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()) / abs(correlation[0])
+    if left > _LEFT:
+        return [
+            f"the correlation along {axis} has not decayed: {left:.0%} of C(0) is left at its end; take longer lags"
+        ]
+    values = integral[window]
+    half = max(1, len(values) // 2)
+    before, after = values[:half].mean(), values[half:].mean() if len(values) > 1 else values.mean()
+    change = abs(after - before) / max(abs(values.mean()), 1e-300)
+    if change > _CHANGES:
+        return [f"the integral along {axis} still changes by {change:.0%} where its plateau should be"]
+    return []

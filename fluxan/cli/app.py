@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
+from fluxan.cli.wording import for_command_line
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ _state = {"debug": False}
 
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"fluxan: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"fluxan: warning: {for_command_line(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     except FluxanError as error:
         if _state["debug"]:
             raise
-        message = " ".join(str(error).split())
+        message = for_command_line(" ".join(str(error).split()))
         print(f"fluxan: error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

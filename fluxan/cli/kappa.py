@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from fluxan.cli.correlation import along_axes, headline, print_correlation
 from fluxan.cli.options import Components, FluxFile, Json, Method, with_flux_options
+from fluxan.cli.wording import for_command_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +40,16 @@ def kappa(
 
     Example: fluxan kappa log.lammps --temperature 94 --volume 12000
 
+    Example: fluxan kappa flux.dat --units metal --dt 0.005 --volume 65013 --mass-flux c_vcm[1][*] (a molten salt)
+
     Example: fluxan kappa correlation.nc --temperature 94 --volume 12000 (a saved Correlator)
+
+    Correlation functions are read too: GPUMD's hac.out, and what LAMMPS' fix ave/correlate writes.
     """
-    if flux.name == "hac.out" and "form" not in reader:
-        print_correlation(flux, json=json)
+    from fluxan.fluxfiles.correlation import correlation_format
+
+    if correlation_format(flux, reader.get("form")):
+        print_correlation(flux, reader, json=json)
         return
     names = [name for name in compare.split(",") if name not in {"", "none"}]
     result, form = _found(flux, reader, method=method, compare=names, components=components)
@@ -65,7 +73,7 @@ def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conduct
         return study.result, study.record.format
     for name in reader:
         if name not in _OF_STATES:
-            raise InputError(f"{path} is a saved correlator: --{name} says nothing of it")
+            raise InputError(f"{path} is a saved correlator: {name}= says nothing of it")
     return green_kubo(path, **reader, **settings), "fluxan correlator"
 
 
@@ -76,7 +84,11 @@ def print_result(result: Conductivity) -> None:
     run = result.diagnostics
     reduced = result.unit == "reduced"
     kind = ", at zero flux of mass" if result.components == "multi" else ""
-    typer.echo(f"κ = {value(result.kappa, result.error)}{unit(result)}")
+    if result.isotropic:
+        typer.echo(f"κ = {value(result.kappa, result.error)}{unit(result)}")
+    else:
+        typer.echo(headline(result.directions, result.unit))
+    typer.echo(along_axes(result.directions, result.unit))
     typer.echo(f"T = {temperature(result)}, V = {result.volume:.6g}{'' if reduced else ' Å³'}{kind}")
     time = "" if reduced else " ps"
     typer.echo(f"run of {run.length:.4g}{time}, {run.length_over_slowest:.3g} times its slowest motion")
@@ -88,9 +100,9 @@ def print_result(result: Conductivity) -> None:
         typer.echo("")
         print_parts(result)
     for note in result.notes:
-        typer.echo(f"\n{note}")
+        typer.echo(f"\n{for_command_line(note)}")
     for warning in result.warnings:
-        print(f"fluxan: warning: {warning}", file=sys.stderr)
+        print(f"fluxan: warning: {for_command_line(warning)}", file=sys.stderr)
 
 
 def print_parts(result: Conductivity) -> None:
@@ -108,9 +120,11 @@ def print_parts(result: Conductivity) -> None:
 
 def facts(result: Conductivity, form: str) -> dict[str, Any]:
     """A result in plain values; None for an element of the tensor that is not known."""
-    run = result.diagnostics
+    run, directions = result.diagnostics, result.directions
     names = ("kappa", "error", "unit", "method", "components", "temperature", "temperature_error", "volume")
     plain = {name: getattr(result, name) for name in names}
+    plain |= {"isotropic": result.isotropic, "kappa_xyz": _plain(directions.value)}
+    plain |= {"error_xyz": _plain(directions.error)}
     plain |= {"kappa_single": result.kappa_single, "error_single": result.error_single}
     plain["estimates"] = {name: {"kappa": e.value, "error": e.error} for name, e in result.estimates.items()}
     arrays = ("tensor", "tensor_error", "by_carrier", "by_carrier_error", "matrix", "matrix_error")
@@ -128,30 +142,6 @@ def facts(result: Conductivity, form: str) -> dict[str, Any]:
 
 def _plain(values: NDArray[np.float64]) -> list[Any]:
     return [_plain(row) if row.ndim else float(row) if np.isfinite(row) else None for row in values]
-
-
-def print_correlation(path: Path, *, json: bool) -> None:
-    """Print what a correlation function alone gives: GPUMD's integral, cut at the first dip."""
-    from fluxan.fluxfiles.gpumd import conductivity_at_first_dip, read_correlation
-    from fluxan.report.verdicts import value
-
-    correlation = read_correlation(path)
-    mean, error, cutoffs = conductivity_at_first_dip(correlation)
-    n_runs = len(correlation.values)
-    if json:
-        plain = {"kappa": mean, "error": error, "unit": "W/(m K)", "cutoffs": cutoffs.tolist()}
-        typer.echo(json_module.dumps(plain))
-        return
-    typer.echo(f"κ = {value(mean, error)} W/(m K)")
-    typer.echo(
-        f"mean over x, y, z and {n_runs} run{'s' if n_runs > 1 else ''} of GPUMD's integral, cut where the correlation "
-        f"first dips below zero ({cutoffs.min():.3g} to {cutoffs.max():.3g} ps)"
-    )
-    print(
-        "fluxan: warning: a correlation function does not tell its error: this is the scatter of directions and runs; "
-        "for the better estimators print the flux itself (compute ... jp jk) and give compute.out",
-        file=sys.stderr,
-    )
 
 
 def save_figure(figure: Any, path: Path) -> None:

@@ -51,20 +51,46 @@ def _reader(
 
 def _flux_reader(
     temperature: Annotated[float | None, typer.Option(help="K; from the file if unset.")] = None,
-    volume: Annotated[float | None, typer.Option(help="Å³; from the file if unset.")] = None,
+    volume: Annotated[
+        float | None,
+        typer.Option(
+            help="Å³; from the file if unset. Of a sheet: its area times its thickness (graphene: 3.35 Å), not the "
+            "cell with its vacuum; of a wire: its cross-section times its length."
+        ),
+    ] = None,
     dt: Annotated[float | None, typer.Option(help="ps between samples; from the file if unset.")] = None,
     timestep: Annotated[float | None, typer.Option(help="ps per MD step, where the file counts steps only.")] = None,
     units: Annotated[
         str | None, typer.Option(help="Of another code's flux: metal, real, lj, si, atomic, gpumd or eV-A-fs.")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Names or numbers of the flux's columns, three per channel: Jx,Jy,Jz.")
+        str | None,
+        typer.Option(help="Names or numbers of the flux's columns, three per channel: Jx,Jy,Jz or c_flux[*]."),
+    ] = None,
+    mass_flux: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Columns of a species' mass flux, momentum or centre-of-mass velocity, in any unit: c_vcm[1][*]; once "
+            "per species (one less than there are will do where momentum is conserved). Those with the name of one "
+            "if unset; none for none."
+        ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the channels: Ag,I.")] = None,
     density: Annotated[
         bool | None, typer.Option("--density/--extensive", help="The flux is per volume, or is not.")
     ] = None,
     run: Annotated[int | None, typer.Option(help="Run of a LAMMPS log, from 0; the last with a flux if unset.")] = None,
+    per_atom: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-atom/--no-per-atom",
+            help="The log divides the flux by the number of atoms (thermo_modify norm), or does not; the log's word if "
+            "unset.",
+        ),
+    ] = None,
+    until_crash: Annotated[
+        bool | None, typer.Option("--until-crash", help="Take the samples before a run blew up, which is refused else.")
+    ] = None,
     quantities: Annotated[str | None, typer.Option(help="Of GPUMD's compute.out: temperature,jp,jk.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="Of the file, where its content does not tell.")] = None,
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxan.errors import FileError
+from fluxan.errors import FileError, InputError
 from fluxan.fluxfiles import FluxRecord, read_flux
 from fluxan.fluxfiles.reading import detect, record_of
 from fluxan.fluxfiles.record import ReadOptions
@@ -89,7 +89,10 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
     if (reader.get("form") or detect(path)) == "fluxan":
         from fluxan.dataset import open_flux
 
-        given = {name: reader.get(name) for name in ("temperature", "volume", "dt")}
+        given = {name: reader.pop(name, None) for name in ("temperature", "volume", "dt")}
+        for name, value in reader.items():
+            if name != "form" and value is not None:
+                raise InputError(f"{path} is fluxan's own flux, of known units and columns: {name}= says nothing of it")
         with open_flux(path) as dataset:
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)

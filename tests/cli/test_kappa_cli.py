@@ -86,20 +86,129 @@ def test_warnings_are_lines_on_standard_error(run, tmp_path):
     assert any("times its slowest motion" in line for line in lines)
 
 
-def test_kappa_of_a_correlation(run, tmp_path):
-    t = np.arange(100) * 0.1
-    parts = np.cos(t)[:, None] * [1.0, 0.0, 2.0, 0.0, 3.0]
-    kappa = np.outer(t, [1.0, 0.5, 2.0, 0.0, 2.5])
-    np.savetxt(tmp_path / "hac.out", np.column_stack([t, parts, kappa]))
+def test_kappa_along_each_direction(run, table, own, tmp_path):
+    options = ["--units", "lj", "--temperature", "2", "--volume", "10"]
+    _, out, _ = run("kappa", table, *options)
+    assert out.splitlines()[1].startswith("κx = ")
+    _, out, _ = run("kappa", own, "--json")
+    facts = json.loads(out)
+    assert facts["isotropic"] is True
+    assert facts["kappa_xyz"] == np.diag(facts["tensor"]).tolist()
+    assert facts["error_xyz"] == np.diag(facts["tensor_error"]).tolist()
+    values = SERIES["one mode"].sample(20_000, rng=np.random.default_rng(5)) * np.sqrt([1, 0.05, 1])
+    np.savetxt(tmp_path / "layers.dat", values, header="Jx Jy Jz")
+    status, out, err = run("kappa", tmp_path / "layers.dat", "--dt", "1", *options)
+    assert status == 0
+    assert out.startswith("κ in the plane xz = ")
+    assert "the conductivity depends on the direction; the mean over x, y and z" in err
+    _, out, _ = run("kappa", tmp_path / "layers.dat", "--dt", "1", *options, "--json")
+    facts = json.loads(out)
+    assert facts["isotropic"] is False
+    assert facts["kappa_xyz"][1] < 0.2 * facts["kappa_xyz"][0]
+    assert facts["error_xyz"][0] < 0.3 * facts["kappa_xyz"][0]
+
+
+def salt(folder):
+    """A flux that a mass flux drives in part, and the mass flux, which diffuses."""
+    heat, mass = (SERIES["one mode"].sample(6000, rng=np.random.default_rng(seed)) for seed in (1, 2))
+    names = "Temp c_flux[1] c_flux[2] c_flux[3] c_vcm[1][1] c_vcm[1][2] c_vcm[1][3] a b c"
+    table = np.column_stack([np.full(6000, 1000.0), heat + mass, 0.01 * mass, 0.01 * mass])
+    np.savetxt(folder / "flux.dat", table, header=names, comments="", fmt="%.6g")
+    return folder / "flux.dat"
+
+
+def test_kappa_at_zero_mass_flux(run, tmp_path):
+    options = [salt(tmp_path), "--units", "metal", "--dt", "0.02", "--volume", "500", "--compare", "none"]
+    kappas = []
+    for given in ([], ["--mass-flux", "c_vcm[1][*]"], ["--mass-flux", "a", "--mass-flux", "b", "--mass-flux", "c"],
+                  ["--mass-flux", "8,9,10", "--components", "multi"], ["--mass-flux", "none"]):  # fmt: skip
+        status, out, err = run("kappa", *options, *given, "--json")
+        assert status == 0, err
+        kappas.append(json.loads(out)["kappa"])
+    assert kappas[1:4] == pytest.approx(kappas[:1] * 3, rel=1e-6)
+    assert kappas[4] == pytest.approx(2 * kappas[0], rel=0.35)
+    _, out, _ = run("kappa", *options)
+    assert "c_vcm[1] of flux.dat was taken for the species' mass flux (--mass-flux none leaves it out)" in out
+    assert "species diffuse: κ is that at zero flux of mass; without that, κ would be" in out
+    status, _, err = run("kappa", *options, "--columns", "c_flux[*],c_vcm[1][*]")
+    assert status == 2
+    assert "give it as --mass-flux c_vcm[1][1]" in err
+    status, _, err = run("kappa", *options, "--mass-flux", "none", "--components", "multi")
+    assert status == 2
+    assert "--mass-flux with another code's file" in err
+
+
+def test_a_run_that_blew_up(run, tmp_path):
+    flux = np.random.default_rng(1).standard_normal((124, 3))
+    flux[120:] *= [[1e8], [1e9], [1e10], [1e11]]
+    rows = "".join(f"{5 * k} 100 5000 {x:.6g} {y:.6g} {z:.6g}\n" for k, (x, y, z) in enumerate(flux))
+    path = tmp_path / "log.lammps"
+    path.write_text(
+        "LAMMPS (2 Aug 2023)\nunits metal\ncompute flux all heat/flux KE PE ST\nPer MPI rank memory allocation\n"
+        f"Step Temp Volume c_flux[1] c_flux[2] c_flux[3]\n{rows}ERROR: Lost atoms: original 256 current 250\n"
+    )
+    status, out, err = run("kappa", path)
+    assert (status, out) == (2, "")
+    assert "--until-crash takes the samples before it" in err
+    status, out, err = run("kappa", path, "--until-crash")
+    assert status == 0
+    assert out.startswith("κ = 0.00")
+    assert "the run ended in ERROR: Lost atoms" in err
+    assert "the first 120 of its 124 samples were taken" in err
+
+
+def test_kappa_of_gpumds_correlation(run, tmp_path):
+    """Optical modes over a slow relaxation; the file's own integral tends to 0.7."""
+    t = 0.005 * (np.arange(400) + 0.5)
+    c = 0.02 * np.exp(-t / 0.3) + np.exp(-t / 0.15) * np.cos(2 * np.pi * 12 * t)
+    exact = 0.02 * 0.3 + 0.15 / (1 + (2 * np.pi * 12 * 0.15) ** 2)
+    kappa = 0.7 / exact * 0.005 * np.cumsum(c)
+    columns = [t, 0.9 * c, 0.1 * c, 0.9 * c, 0.1 * c, c, 0.9 * kappa, 0.1 * kappa, 0.9 * kappa, 0.1 * kappa, kappa]
+    np.savetxt(tmp_path / "hac.out", np.column_stack(columns), fmt="%.6e")
     status, out, err = run("kappa", tmp_path / "hac.out", "--json")
     facts = json.loads(out)
     assert status == 0
-    assert facts["cutoffs"] == [pytest.approx([1.6, 1.6, 1.6])]  # the first point behind π/2
-    assert facts["kappa"] == pytest.approx(1.6 * (1.5 + 2 + 2.5) / 3)
-    assert facts["error"] == pytest.approx(1.6 * np.std([1.5, 2, 2.5], ddof=1) / np.sqrt(3))
-    _, out, err = run("kappa", tmp_path / "hac.out")
-    assert out.startswith("κ = 3.20 ± 0.46 W/(m K)")
-    assert "does not tell its error" in err
+    assert facts["kappa"] == pytest.approx(0.7, rel=0.02)
+    assert facts["error"] is None
+    assert facts["error_xyz"] == [None] * 3
+    status, out, err = run("kappa", tmp_path / "hac.out")
+    assert out.startswith("κ = 0.69")
+    assert "one run, error unknown" in out
+    assert "a correlation function tells less than the flux" in err
+    (tmp_path / "hac_300K.out").write_text((tmp_path / "hac.out").read_text())
+    assert run("kappa", tmp_path / "hac_300K.out")[1] == out
+    (tmp_path / "other.txt").write_text((tmp_path / "hac.out").read_text())
+    assert run("kappa", tmp_path / "other.txt", "--format", "gpumd-hac")[1] == out
+    status, _, err = run("kappa", tmp_path / "hac.out", "--dt", "0.1")
+    assert status == 2
+    assert "--dt 0.1 says nothing of it" in err
+
+
+def test_kappa_of_lammps_correlation(run, tmp_path):
+    head = "# Time-correlated data for fix J\n# Timestep Number-of-time-windows\n# Index TimeDelta Ncount"
+    block = "".join(f"{k + 1} {10 * k} {400 - k} " + 3 * f"{np.exp(-k / 10):.5f} " + "\n" for k in range(100))
+    names = " c_flux[1]*c_flux[1] c_flux[2]*c_flux[2] c_flux[3]*c_flux[3]\n4000 100\n"
+    (tmp_path / "J0Jt.dat").write_text(head + names + block)
+    options = ["--units", "real", "--volume", "1000", "--temperature", "70"]
+    status, out, _ = run("kappa", tmp_path / "J0Jt.dat", *options, "--dt", "0.04", "--json")
+    assert status == 0
+    # ∫ = 10 lags of 0.04 ps, 1 (kcal/mol Å/fs)².
+    k_b, flux, volume = 1.380649e-23, 4184 / 6.02214076e23 * 1e5, 1000e-30
+    assert json.loads(out)["kappa"] == pytest.approx(flux**2 * 0.4e-12 / (k_b * 70**2 * volume), rel=0.01)
+    assert run("kappa", tmp_path / "J0Jt.dat", *options, "--timestep", "0.004", "--json")[1] == out
+    for missing, told in ((4, "give --temperature"), (2, "give --volume")):
+        status, _, err = run("kappa", tmp_path / "J0Jt.dat", *options[:missing], "--dt", "0.04")
+        assert status == 2
+        assert told in err
+    status, _, err = run("spectrum", tmp_path / "J0Jt.dat", *options)
+    assert status == 2
+    assert "is a correlation function, not a flux" in err
+
+
+def test_options_that_say_nothing_of_a_file(run, own):
+    status, _, err = run("kappa", own, "--units", "real")
+    assert status == 2
+    assert "--units says nothing of it" in err
 
 
 def test_spectrum_by_band(run, own, tmp_path):
@@ -150,8 +259,8 @@ def test_report_with_its_trajectory_shows_the_mean_virial(run, tmp_path):
         (["kappa", "none.nc"], "none.nc: no such file"),
         (["kappa", "{table}"], "does not name its units"),
         (["kappa", "{table}", "--units", "metal"], "temperature"),
-        (["kappa", "{table}", "--units", "metal", *STATE, "--method", "guess"], "method is 'guess'"),
-        (["kappa", "{table}", "--units", "metal", "--volume", "0"], "volume is 0.0, expected a positive number"),
+        (["kappa", "{table}", "--units", "metal", *STATE, "--method", "guess"], "--method is 'guess'"),
+        (["kappa", "{table}", "--units", "metal", "--volume", "0"], "--volume is 0.0, expected a positive number"),
         (["kappa", "{own}", "--plot", "kappa.docx"], "kappa.docx cannot be written"),
         (["kappa", __file__], "test_kappa_cli.py"),
         (["spectrum", "{own}", "--bands", "5,1"], "two or more frequencies that increase"),

@@ -55,7 +55,7 @@ def _first(values: np.ndarray, name: str) -> tuple[int, float, str] | None:
     return int(calm[-1]) + 1 if len(calm) else 0, float(values.max() / median), name
 
 
-def questions(units: str, temperature: float | None, file_temperature: float | None) -> Iterator[str]:
+def questions(units: str, temperature: float | None, file_temperature: float | None = None) -> Iterator[str]:
     """What of a flux's temperature speaks against its units, or against the file.
 
     Parameters

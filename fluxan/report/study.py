@@ -10,6 +10,7 @@ from fluxan.errors import FileError, InputError
 from fluxan.fluxfiles import FluxRecord, read_flux
 from fluxan.fluxfiles.reading import detect, record_of
 from fluxan.fluxfiles.record import ReadOptions
+from fluxan.fluxfiles.soundness import blow_up
 from fluxan.greenkubo import green_kubo
 from fluxan.greenkubo.series import MEAN_VIRIAL
 from fluxan.greenkubo.state import UNITS
@@ -119,6 +120,10 @@ def study_dataset(
     settings |= {"temperature": temperature, "volume": volume, "dt": dt}
     record = record_of(dataset, ReadOptions(temperature=temperature, volume=volume, dt=dt))
     result = green_kubo(dataset, **settings)
+    found = blow_up(record.samples, record.observables)
+    if found is not None:
+        told = f"{found[2]} gets {found[1]:.2g} times its median from frame {found[0]} on: the run blew up"
+        result = replace(result, warnings=(told, *result.warnings))
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
         gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))

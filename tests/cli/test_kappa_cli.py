@@ -179,6 +179,9 @@ def test_kappa_of_gpumds_correlation(run, tmp_path):
     assert run("kappa", tmp_path / "hac_300K.out")[1] == out
     (tmp_path / "other.txt").write_text((tmp_path / "hac.out").read_text())
     assert run("kappa", tmp_path / "other.txt", "--format", "gpumd-hac")[1] == out
+    status, _, err = run("kappa", tmp_path / "hac.out", "--plot", tmp_path / "k.png")
+    assert status == 2
+    assert "k.png needs the flux itself" in err
     status, _, err = run("kappa", tmp_path / "hac.out", "--dt", "0.1")
     assert status == 2
     assert "--dt 0.1 says nothing of it" in err
@@ -203,6 +206,20 @@ def test_kappa_of_lammps_correlation(run, tmp_path):
     status, _, err = run("spectrum", tmp_path / "J0Jt.dat", *options)
     assert status == 2
     assert "is a correlation function, not a flux" in err
+
+
+def test_an_own_flux_is_questioned_too(run, own, tmp_path):
+    with fluxan.open_flux(own) as dataset:
+        whole = dataset.load()
+    potential = whole["potential"].copy()
+    potential[-3:] *= 1e6
+    broken = whole.assign(potential=potential)
+    from fluxan.report.study import study_dataset
+
+    assert any("the run blew up" in warning for warning in study_dataset(broken).result.warnings)
+    assert not any("blew up" in warning for warning in study_dataset(whole).result.warnings)
+    _, _, err = run("kappa", own, "--temperature", "1e5")
+    assert "the temperature is 1e+05 K: is --units right?" in err
 
 
 def test_options_that_say_nothing_of_a_file(run, own):

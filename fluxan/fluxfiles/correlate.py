@@ -64,6 +64,13 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
     one = blocks[-1][None, :, columns]
     values, weights, parts = (one, np.ones(one.shape[:2]), "runs") if long else _parts(blocks, columns)
     style = unit_style(given.units)
+    shown = names[columns[0]].partition("*")[0]
+    if given.density is None and not shown.startswith("c_"):
+        raise InputError(
+            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
+        )
+    if given.density and given.volume is None:
+        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
     volume_factor = (given.volume or 1.0) if given.density else 1.0
     return FluxCorrelation(
         _times(path, times, given, style.time, long=long),
@@ -75,6 +82,7 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
         volume=given.volume,
         temperature=given.temperature,
         format=f"LAMMPS fix ave/correlate{'/long' if long else ''} file",
+        notes=("the correlation was taken as it stands: a prefactor that the fix was given would be in κ",),
     )
 
 

@@ -159,8 +159,7 @@ def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOpti
         if all(pattern.fullmatch(formula) for formula in formulas):
             return density
     raise InputError(
-        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False "
-        "(on the command line --density or --extensive)"
+        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False"
     )
 
 
@@ -202,7 +201,7 @@ def _atoms_divided_by(path: Path, run: Run, chosen: Sequence[str], options: Read
     if extensive != {True} and options.per_atom is None:
         raise InputError(
             f"{path}: thermo values of this run are per atom where they are extensive, and the log does not say what "
-            f"{chosen[0]} is; give per_atom=True or per_atom=False (on the command line --per-atom or --no-per-atom)"
+            f"{chosen[0]} is; give per_atom=True or per_atom=False"
         )
     if run.n_atoms is None:
         raise InputError(

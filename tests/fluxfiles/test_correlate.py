@@ -117,7 +117,7 @@ def blocks(path, samples, n_lags, every, *, running=True):
     """What fix ave/correlate writes of a series, 10 steps a sample."""
     with path.open("w") as file:
         file.write("# Time-correlated data for fix J\n# Timestep Number-of-time-windows\n")
-        file.write("# Index TimeDelta Ncount v_Jx*v_Jx v_Jy*v_Jy v_Jz*v_Jz\n")
+        file.write("# Index TimeDelta Ncount c_flux[1]*c_flux[1] c_flux[2]*c_flux[2] c_flux[3]*c_flux[3]\n")
         for end in range(every, len(samples) + 1, every):
             part = samples[:end] if running else samples[end - every : end]
             file.write(f"{10 * end} {n_lags}\n")
@@ -138,12 +138,27 @@ def test_error_from_parts_of_one_run(tmp_path, name, running):
     for seed in range(12):
         samples = SERIES[name].sample(20_000, rng=np.random.default_rng([2, seed]))
         blocks(tmp_path / "J0Jt.dat", samples, 300, 2000, running=running)
-        found = lj(tmp_path / "J0Jt.dat", density=False)
+        found = lj(tmp_path / "J0Jt.dat")
         mean, error = found.directions.mean()
         apart.append((mean - SERIES[name].integral) / error)
         assert found.directions.isotropic
     assert 0.5 < np.std(apart) < 2
     assert abs(np.mean(apart)) < 1.2
+
+
+def test_a_variable_may_be_a_flux_per_volume(tmp_path):
+    samples = SERIES["one mode"].sample(4000, rng=np.random.default_rng(2))
+    path = tmp_path / "J0Jt.dat"
+    blocks(path, samples, 300, 1000)
+    path.write_text(
+        path.read_text().replace("c_flux[1]", "v_Jx").replace("c_flux[2]", "v_Jy").replace("c_flux[3]", "v_Jz")
+    )
+    with pytest.raises(InputError, match="v_Jx is a flux or a flux per volume: density=True or density=False"):
+        read_flux_correlation(path, units="lj", dt=1.0)
+    with pytest.raises(InputError, match="flux per volume, and no volume; give volume="):
+        read_flux_correlation(path, units="lj", dt=1.0, density=True)
+    whole, per_volume = (read_flux_correlation(path, units="lj", dt=1.0, volume=5.0, density=d) for d in (False, True))
+    assert per_volume.mean == pytest.approx(25 * whole.mean)
 
 
 def test_layers_in_a_correlation(tmp_path):

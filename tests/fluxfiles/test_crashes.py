@@ -140,6 +140,26 @@ def test_tables_arrays_and_averages_blow_up_too(tmp_path):
     assert len(read_flux(tmp_path / "flux.npy", units="metal", dt=0.01, until_crash=True).samples) == 150
 
 
+def test_a_blow_up_early_in_a_long_run(tmp_path):
+    """Nearly half of the samples are those of atoms that fly apart."""
+    path = log(tmp_path, rows(after=[1e3] * 100), END)
+    with pytest.raises(TrajectoryError, match=r"from sample 120 \(of 220\) on"):
+        read_flux(path)
+    assert len(read_flux(path, until_crash=True).samples) == 120
+
+
+def test_yaml_that_ends_in_an_error(tmp_path):
+    lines = [", ".join(line.split()) for line in rows(after=(1e3, 1e6)).splitlines()]
+    names = ["Step", "Temp", "Volume", "c_flux[1]", "c_flux[2]", "c_flux[3]"]
+    body = f"---\nkeywords: [{''.join(f'{name!r}, ' for name in names)}]\ndata:\n"
+    body += "".join(f"  - [{line}, ]\n" for line in lines)
+    path = tmp_path / "log.lammps"
+    path.write_text(HEAD.format(units="metal") + "thermo_modify line yaml\n" + body + LOST)
+    with pytest.raises(TrajectoryError, match="blew up; the run ended in ERROR: Lost atoms"):
+        read_flux(path)
+    assert len(read_flux(path, until_crash=True).samples) == 120
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_no_blow_up(seed):
     """Gaussian flux, a cold beginning, and heavy tails."""

@@ -5,9 +5,9 @@ made of fresh pages: 200,000 page faults, over a third of the processor's time, 
 (benchmarks/README.md). Every job that evaluates a model raises the thresholds, once per process; ``FLUXAN_MALLOC=0`` in
 the environment leaves the allocator as it is. Other C libraries (musl, macOS) have no such thresholds.
 
-What is kept is bounded by what one frame needs, and by gaps: up to 7 % more at the peak for message-passing networks whose
-cell fluctuates. A model of a few tensors that are all large, and differ in size from frame to frame, may take twice
-the memory; it does not grow further.
+What is kept is bounded by what one frame needs, and by gaps: up to 7 % more at the peak for message-passing networks
+whose cell fluctuates. A model of a few tensors that are all large, and differ in size from frame to frame, may take
+twice the memory; it does not grow further.
 """
 
 from __future__ import annotations

@@ -157,10 +157,9 @@ def _run(task: Task, output: Path, client: object, *, progress: bool) -> Outcome
 
 
 def _in_keys(error: FluxanError) -> str:
-    """A message in one line, with the keys of a job file for what keywords and options are elsewhere."""
+    """A message in one line, with the keys of a job file for Python's keywords."""
     text = " ".join(str(error).split())
-    text = re.sub(r"say --[a-z-]+ \((\w+)=True\)", r"set \1 = true in the job file", text)
-    text = re.sub(r"(\w+)= \(--[a-z-]+\)", r"\1 = in the job file", text)
+    text = re.sub(r"say (\w+)=True", r"set \1 = true in the job file", text)
     return re.sub(r"(?<!\w)(" + "|".join(KEYS) + r")=(?=[ ,;.)]|$)", r"\1 = in the job file", text)
 
 

@@ -225,7 +225,7 @@ def find_model(trajectory: Trajectory, model: object) -> Potential:
     if beside is not None and beside.is_file():
         return load_model(beside)
     raise ModelError(
-        f"{trajectory.name} carries no model: give model= (--model), a potential's .toml or a checkpoint, "
+        f"{trajectory.name} carries no model: give model=, a potential's .toml or a checkpoint, "
         "or put a fluxan.toml beside the file"
     )
 

@@ -51,6 +51,22 @@ def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> N
         print(f"fluxan: warning: {for_command_line(warning)}", file=sys.stderr)
 
 
+def refuse_for_correlation(path: Path, *, plot: Path | None, method: str, components: str) -> None:
+    """Refuse what a correlation function alone does not give.
+
+    Raises
+    ------
+    InputError
+        A plot, a method or components are asked for.
+    """
+    from fluxan.errors import InputError
+
+    asked = {"plot": plot, "method": method, "components": components}
+    for (name, value), usual in zip(asked.items(), (None, "default", "auto"), strict=True):
+        if value != usual:
+            raise InputError(f"{path} is a correlation function: {name}={value} needs the flux itself")
+
+
 def headline(directions: Directions, unit: str) -> str:
     """One line: κ where it is the same in all directions, else in a plane, else that it is not one number."""
     unit = "" if unit == "reduced" else f" {unit}"

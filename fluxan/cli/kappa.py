@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.correlation import along_axes, headline, print_correlation
+from fluxan.cli.correlation import along_axes, headline, print_correlation, refuse_for_correlation
 from fluxan.cli.options import Components, FluxFile, Json, Method, with_flux_options
 from fluxan.cli.wording import for_command_line
 
@@ -49,6 +49,7 @@ def kappa(
     from fluxan.fluxfiles.correlation import correlation_format
 
     if correlation_format(flux, reader.get("form")):
+        refuse_for_correlation(flux, plot=plot, method=method, components=components)
         print_correlation(flux, reader, json=json)
         return
     names = [name for name in compare.split(",") if name not in {"", "none"}]

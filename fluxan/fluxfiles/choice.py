@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .record import ReadOptions
     from .table import Triple
 
-_ENDINGS = (("[1]", "[2]", "[3]"), ("x", "y", "z"), ("_x", "_y", "_z"), ("1", "2", "3"), ("[0]", "[1]", "[2]"))
+_ENDINGS = (("[1]", "[2]", "[3]"), ("_x", "_y", "_z"), ("x", "y", "z"), ("1", "2", "3"), ("[0]", "[1]", "[2]"))
 _FLUXLIKE = re.compile(r"flux|heat|current|(^|[cvf]_)[jq]", re.IGNORECASE)
 #: Names of centre-of-mass velocities, momenta and mass fluxes; and those that may be velocities or momenta.
 _MASS_FLUX = re.compile(r"vcm|mass_?fl|mflux|moment|(^|_)mom(_|\d|$)|(^|[cvf]_)jm(_|\d|$)", re.IGNORECASE)
@@ -106,7 +106,7 @@ def vectors(names: Sequence[str]) -> dict[str, Triple]:
             if not name.lower().endswith(first) or stem in found or not stem:
                 continue
             triple = tuple(lower.get((stem + ending).lower(), -1) for ending in (first, second, third))
-            if -1 not in triple:
+            if -1 not in triple and triple not in found.values():
                 found[stem] = (triple[0], triple[1], triple[2])
     return found
 

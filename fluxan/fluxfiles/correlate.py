@@ -61,8 +61,16 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
     if not blocks:
         raise TrajectoryError(f"{path} holds no block in which every lag has data")
     times = blocks[-1][:, 0] if long else blocks[-1][:, 1]
-    values, weights, parts = (blocks[-1][None, :, columns], np.ones(1), "runs") if long else _parts(blocks, columns)
+    one = blocks[-1][None, :, columns]
+    values, weights, parts = (one, np.ones(one.shape[:2]), "runs") if long else _parts(blocks, columns)
     style = unit_style(given.units)
+    shown = names[columns[0]].partition("*")[0]
+    if given.density is None and not shown.startswith("c_"):
+        raise InputError(
+            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
+        )
+    if given.density and given.volume is None:
+        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
     volume_factor = (given.volume or 1.0) if given.density else 1.0
     return FluxCorrelation(
         _times(path, times, given, style.time, long=long),
@@ -74,6 +82,7 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
         volume=given.volume,
         temperature=given.temperature,
         format=f"LAMMPS fix ave/correlate{'/long' if long else ''} file",
+        notes=("the correlation was taken as it stands: a prefactor that the fix was given would be in κ",),
     )
 
 
@@ -119,14 +128,14 @@ def _blocks(path: Path, n_columns: int, *, long: bool) -> Iterator[np.ndarray]:
     with open_lines(path) as file:
         for number, line in enumerate(file, start=1):
             words = line.split()
-            if not words or not line.endswith(b"\n"):
+            comment = line.lstrip().startswith(b"#")
+            if not words or not line.endswith(b"\n") or (comment and not long):
                 continue
-            head = words[0] == b"#" if long else len(words) == 2
-            if head:
+            if comment or len(words) == 2:
                 if len(rows) > 1 and (long or len(rows) == expected):
                     yield np.array(rows)
                 rows, expected = [], None if long else int(words[1])
-            elif words[0] != b"#":
+            else:
                 if len(words) != n_columns or not all(map(is_number, words)):
                     raise TrajectoryError(f"{path}, line {number}: expected {n_columns} numbers, got {line[:60]!r}")
                 rows.append([float(word) for word in words])
@@ -147,7 +156,7 @@ def _parts(blocks: list[np.ndarray], columns: list[int]) -> tuple[np.ndarray, np
     else:
         starts = np.linspace(0, len(blocks), min(_PARTS, len(blocks)) + 1).astype(int)[:-1]
         counts, sums = np.add.reduceat(counts, starts), np.add.reduceat(sums, starts)
-    return sums / counts[:, :, None], counts[:, 0], "parts of the run"
+    return sums / counts[:, :, None], counts, "parts of the run"
 
 
 def _times(path: Path, times: np.ndarray, options: ReadOptions, unit: float, *, long: bool) -> np.ndarray:

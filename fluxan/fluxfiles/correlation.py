@@ -27,7 +27,7 @@ class FluxCorrelation:
     times : (n,) ps, or reduced; None where the file does not say and the user did not
     values : (n_parts, n, 3) ⟨J_a(0) J_a(t)⟩ for a = x, y, z, volume-extensive: (eV Å/ps)², or reduced
     conductivity : (n_parts, n, 3) running conductivity where the file holds it, W/(m K); else None
-    weights : (n_parts,) samples that each part was averaged over, in any unit
+    weights : (n_parts, n) products that were averaged, in any unit
     parts : what the parts are: "runs" or "parts of the run"
     units : "metal" or "lj"
     volume, temperature : Å³ and K, or reduced; None where unknown
@@ -46,6 +46,11 @@ class FluxCorrelation:
     format: str = "GPUMD hac.out"
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Correlation of all parts together, (n, 3)."""
+        return (self.weights[:, :, None] * self.values).sum(axis=0) / self.weights.sum(axis=0)[:, None]
 
 
 def correlation_format(path: Path, form: str | None = None) -> str | None:

@@ -114,7 +114,7 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
         times[:n],
         samples[:, :, 0] * STYLES["gpumd"].flux ** 2,
         samples[:, :, 1] if volume is None else None,
-        np.ones(len(samples)),
+        np.ones(samples.shape[:2]),
         volume=volume,
         temperature=temperature,
         notes=notes,

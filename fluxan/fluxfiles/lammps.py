@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .units import UnitStyle
 
 _STYLES = ("metal", "real", "lj", "si")
-_EXTENSIVE = re.compile(r"c_\w+\[\d\]")
-_PER_VOLUME = re.compile(r"c_\w+\[\d\]/(vol|v_vol\w*|\$\{?vol\w*\}?)")
+_EXTENSIVE = re.compile(r"c_\w+(\[\d\])?")
+_PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
 #: Columns that count steps, and those that hold the time.
 _STEPS = ("Step", "Elapsed", "Elaplong")
 _TIMES = ("Time", "v_time", "v_t")
@@ -143,7 +143,7 @@ def _candidates(run: Run) -> dict[str, Triple]:
     found = {}
     for stem, triple in vectors(run.keywords).items():
         formula = run.script.formula(run.keywords[triple[0]])
-        if stem in computes or is_fluxlike(stem) or any(f"{compute}[" in formula for compute in computes):
+        if stem in computes or is_fluxlike(stem) or set(computes) & set(re.findall(r"c_\w+", formula)):
             found[stem] = triple
     return found
 
@@ -159,8 +159,7 @@ def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOpti
         if all(pattern.fullmatch(formula) for formula in formulas):
             return density
     raise InputError(
-        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False "
-        "(on the command line --density or --extensive)"
+        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False"
     )
 
 
@@ -202,7 +201,7 @@ def _atoms_divided_by(path: Path, run: Run, chosen: Sequence[str], options: Read
     if extensive != {True} and options.per_atom is None:
         raise InputError(
             f"{path}: thermo values of this run are per atom where they are extensive, and the log does not say what "
-            f"{chosen[0]} is; give per_atom=True or per_atom=False (on the command line --per-atom or --no-per-atom)"
+            f"{chosen[0]} is; give per_atom=True or per_atom=False"
         )
     if run.n_atoms is None:
         raise InputError(

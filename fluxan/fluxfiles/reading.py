@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 
+from .correlation import correlation_format
 from .gpumd import compute_layout
 from .ipi import ipi_layout
 from .lammps import average_layout, log_layout
@@ -33,6 +35,11 @@ _TEXT: dict[str, Callable[[Path, ReadOptions], Layout]] = {
     "text": text_layout,
 }
 FORMATS = ("fluxan", *_TEXT, "npy")
+
+#: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
+_LOG = re.compile(
+    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
+)
 
 #: Share by which times between rows may differ from each other, and from what steps say.
 _UNEVEN = 1e-3
@@ -135,7 +142,7 @@ def detect(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         raise FileError(f"{path} is empty")
-    if path.name == "hac.out" or is_state_file(path):
+    if path.name == "hac.out" or correlation_format(path) or is_state_file(path):
         raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
     if head.startswith(b"\x93NUMPY"):
         return "npy"
@@ -143,7 +150,7 @@ def detect(path: Path) -> str:
         return "fluxan"
     if b"\0" in head:
         raise FileError(f"{path} is a binary file of no kind that holds a flux")
-    if head.startswith(b"LAMMPS (") or b"\nPer MPI rank memory" in head or head.lstrip().startswith(b"Step "):
+    if _LOG.search(head):
         return "lammps-log"
     second = head.split(b"\n", 2)[1:2]
     if second and second[0].split()[:2] == [b"#", b"TimeStep"]:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 BLOWN_UP: Final = 50.0
 #: Multiples down to which samples before that are taken to belong to it.
 _BEGINS: Final = 5.0
-#: Share of samples behind which outliers are not the end of a run but all over it.
-_FEW: Final = 0.25
 #: Temperatures, K and reduced, beyond which units are more likely wrong than right.
 _PLAUSIBLE: Final = {"metal": (2.0, 2e4), "lj": (1e-3, 50.0)}
 #: Ratio of a temperature that was given to the file's at which one of them is questioned.
@@ -49,13 +47,13 @@ def _first(values: np.ndarray, name: str) -> tuple[int, float, str] | None:
         return None
     median = float(np.median(values))
     outliers = np.flatnonzero(values > BLOWN_UP * median) if median > 0 else np.empty(0, dtype=np.int64)
-    if not len(outliers) or len(outliers) > _FEW * len(values):
+    if not len(outliers):
         return None
     calm = np.flatnonzero(values[: outliers[0]] < _BEGINS * median)
     return int(calm[-1]) + 1 if len(calm) else 0, float(values.max() / median), name
 
 
-def questions(units: str, temperature: float | None, file_temperature: float | None) -> Iterator[str]:
+def questions(units: str, temperature: float | None, file_temperature: float | None = None) -> Iterator[str]:
     """What of a flux's temperature speaks against its units, or against the file.
 
     Parameters

@@ -18,6 +18,7 @@ from fluxan.correlation import Correlator
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import InputError, ShortRunError
 from fluxan.fluxfiles.record import FluxRecord
+from fluxan.fluxfiles.soundness import questions
 from fluxan.greenkubo.accumulated import Accumulated
 from fluxan.greenkubo.analysis import Analysis, Sampled
 from fluxan.greenkubo.judgement import ENOUGH
@@ -107,7 +108,9 @@ def green_kubo(
         else:
             found = Sampled(series, state, method=method, compare=tuple(compare))
         result = found.conductivity(components)
-        return _with_words_of(source, result) if isinstance(source, FluxRecord) else result
+        if isinstance(source, FluxRecord):
+            return _with_words_of(source, result)
+        return replace(result, warnings=(*questions(unit, state.temperature), *result.warnings))
 
 
 def _with_words_of(record: FluxRecord, result: Conductivity) -> Conductivity:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.directions import Directions
-from fluxan.greenkubo.running import decayed
+from fluxan.greenkubo.running import BEHIND, decayed
 from fluxan.greenkubo.state import UNITS
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class PlateauConductivity:
 def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     """Average the running integral, direction by direction, over its plateau.
 
-    The plateau begins where the root mean square of C(t), from t to 2t, is that of its last quarter, and ends at twice
-    that lag.
+    The correlation has decayed at the first t from which on, up to 2t, its root mean square is that of its last
+    quarter, or what the scatter of parts gives. The plateau lasts from twice that lag to four times, or is the second
+    half.
 
     Raises
     ------
@@ -67,16 +68,17 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     n = len(correlation.times)
     if n < 2 * _TAIL:
         raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
-    integral, unit = _integral(correlation)
-    weights = correlation.weights / correlation.weights.sum()
-    mean = np.tensordot(weights, correlation.values, axes=1)
-    windows = [_window(mean[:, axis]) for axis in range(3)]
-    parts = np.stack([integral[:, slice(*w), axis].mean(axis=1) for axis, w in enumerate(windows)], axis=1)
-    whole = np.tensordot(weights, integral, axes=1)
-    covariance = _covariance(parts, weights, correlation.parts)
+    weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
+    mean, scatter = correlation.mean, _scatter(correlation.values, weights)
+    windows = [_window(mean[:, axis], scatter[axis]) for axis in range(3)]
+    whole, unit = _integral(correlation, mean[None])
+    whole = whole.mean(axis=0)
+    each = _integral(correlation, correlation.values)[0]
+    value, *parts = (_over(curves, windows) for curves in (whole, *each))
+    covariance = _covariance(np.array(parts), weights, correlation.parts)
     known = np.diag(covariance) > (_ROUND_OFF * np.abs(parts).max(axis=0)) ** 2
     error = np.where(known, np.sqrt(np.diag(covariance)), np.nan)
-    directions = Directions(weights @ parts, error, covariance, max(2 * len(parts) - 2, 1))
+    directions = Directions(value, error, covariance, max(2 * len(parts) - 2, 1))
     times = np.array([[correlation.times[first], correlation.times[stop - 1]] for first, stop in windows])
     doubts = [_doubts(mean[:, axis], whole[:, axis], slice(*windows[axis]), "xyz"[axis]) for axis in range(3)]
     scale = np.abs(directions.value).max()
@@ -92,8 +94,13 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     )
 
 
-def _integral(correlation: FluxCorrelation) -> tuple[np.ndarray, str]:
-    """Running conductivity (n_parts, n, 3), the file's own where it holds one, and its unit."""
+def _over(curves: np.ndarray, windows: list[tuple[int, int]]) -> np.ndarray:
+    """Means (3,) of curves (n, 3) over their windows."""
+    return np.array([curves[slice(*window), axis].mean() for axis, window in enumerate(windows)])
+
+
+def _integral(correlation: FluxCorrelation, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Running conductivity (k, n, 3) of values (k, n, 3), or the file's own where it holds one, and its unit."""
     factor, unit = UNITS[correlation.units]
     if correlation.conductivity is not None:
         return correlation.conductivity, unit
@@ -101,7 +108,7 @@ def _integral(correlation: FluxCorrelation) -> tuple[np.ndarray, str]:
         if getattr(correlation, name) is None:
             raise InputError(f"a correlation function does not know its {name}: give {name}=")
     volume, temperature = correlation.volume or 0.0, correlation.temperature or 0.0
-    times, values = correlation.times, correlation.values
+    times = correlation.times
     # GPUMD's lags are the middles of intervals, LAMMPS' begin with zero.
     steps = 0.5 * np.diff(times)[:, None] * (values[:, 1:] + values[:, :-1])
     first = times[0] * values[:, :1]
@@ -109,11 +116,20 @@ def _integral(correlation: FluxCorrelation) -> tuple[np.ndarray, str]:
     return running * factor / (volume * temperature**2), unit
 
 
-def _window(correlation: np.ndarray) -> tuple[int, int]:
+def _scatter(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Noise (3,) of the mean correlation by the scatter of parts (n_parts, n, 3); not finite for too few."""
+    n = len(values)
+    if n < _FEWEST_PARTS:
+        return np.full(3, np.inf)
+    apart = values - np.tensordot(weights, values, axes=1)
+    return np.sqrt(np.tensordot(weights**2, apart**2, axes=1).mean(axis=0) * n / (n - 1))
+
+
+def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
     """Indices of the plateau, half-open; at the latest the second half."""
     n = len(correlation)
-    noise = float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean()))
-    first = min(decayed(correlation, np.full(n, noise)) or n // 2, n // 2)
+    noise = min(float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean())), scatter)
+    first = min(BEHIND * (decayed(correlation, np.full(n, noise)) or n), n // 2)
     return first, min(2 * first + 1, n)
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxan.errors import FileError
+from fluxan.errors import FileError, InputError
 from fluxan.fluxfiles import FluxRecord, read_flux
 from fluxan.fluxfiles.reading import detect, record_of
 from fluxan.fluxfiles.record import ReadOptions
+from fluxan.fluxfiles.soundness import blow_up
 from fluxan.greenkubo import green_kubo
 from fluxan.greenkubo.series import MEAN_VIRIAL
 from fluxan.greenkubo.state import UNITS
@@ -89,7 +90,10 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
     if (reader.get("form") or detect(path)) == "fluxan":
         from fluxan.dataset import open_flux
 
-        given = {name: reader.get(name) for name in ("temperature", "volume", "dt")}
+        given = {name: reader.pop(name, None) for name in ("temperature", "volume", "dt")}
+        for name, value in reader.items():
+            if name != "form" and value is not None:
+                raise InputError(f"{path} is fluxan's own flux, of known units and columns: {name}= says nothing of it")
         with open_flux(path) as dataset:
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)
@@ -116,6 +120,10 @@ def study_dataset(
     settings |= {"temperature": temperature, "volume": volume, "dt": dt}
     record = record_of(dataset, ReadOptions(temperature=temperature, volume=volume, dt=dt))
     result = green_kubo(dataset, **settings)
+    found = blow_up(record.samples, record.observables)
+    if found is not None:
+        told = f"{found[2]} gets {found[1]:.2g} times its median from frame {found[0]} on: the run blew up"
+        result = replace(result, warnings=(told, *result.warnings))
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
         gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))

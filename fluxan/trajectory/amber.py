@@ -112,7 +112,7 @@ class AmberTrajectory(Trajectory):
             return float(scale)
         found = self._reduced(name) if unit == "lj" else factor(name, unit)
         if found is None:
-            way = f"; name it: units= (--units) one of {', '.join(VELOCITY)}" if name == "velocities" else ""
+            way = f"; name it: units= one of {', '.join(VELOCITY)}" if name == "velocities" else ""
             raise InputError(
                 f"{name.replace('time', 'times')} are in {unit!r}; known units are {spoken_units(name)}{way}"
             )
@@ -137,7 +137,7 @@ class AmberTrajectory(Trajectory):
 
     def unit_advice(self, unit: str) -> str:
         """How to say that velocities are in a unit: by an option, which goes before what the file says."""
-        return f"{unit} (units={unit!r}, --units {unit})"
+        return f"{unit} (units={unit!r})"
 
     def _records(self, indices: range) -> Iterator[Record]:
         n_frames = self._file.n_frames

@@ -278,7 +278,7 @@ class Trajectory(Displayed, ABC):
     def _full_step(self, frame: Frame, record: Record) -> Frame:
         """Return the frame with v(t) = v(t - dt/2) + F(t)/m dt/2, where forces and MD step are known."""
         if record.forces is None or self.md_step is None:
-            lacking = self._lacking_forces if record.forces is None else "timestep= (--timestep) is not given"
+            lacking = self._lacking_forces if record.forces is None else "timestep= is not given"
             self.warn(
                 f"velocities belong to half an MD step before the positions (leapfrog) and stay so, since {lacking}; "
                 "leapfrog=False if they do not",

@@ -78,7 +78,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         self.has_time = self.options.timestep is not None or self._time_factor > 0
         if "vx" in header.columns and self._units is None:
             raise InputError(
-                "the unit of its velocity column is ambiguous; name it: units= (--units) one of "
+                "the unit of its velocity column is ambiguous; name it: units= one of "
                 f"{', '.join(VELOCITY)} (GPUMD writes A/fs)"
             )
 
@@ -89,14 +89,14 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         style = {"A/ps": "ps", "A/fs": "fs"}.get(self._units or "") if header.writer == "LAMMPS" else None
         if style is not None:
             return TIME[style]
-        hint = "LAMMPS writes ps in units metal and fs in real: name them, units= (--units)"
+        hint = "LAMMPS writes ps in units metal and fs in real: name them with units="
         other = "GPUMD writes fs, others ps"
         self.time_problem = f"the unit of its Time= is ambiguous ({hint if header.writer == 'LAMMPS' else other})"
         return 0.0
 
     def unit_advice(self, unit: str) -> str:
         """How to say that velocities are in a unit; momenta are in ASE's."""
-        named = f"{unit} (units={unit!r}, --units {unit})"
+        named = f"{unit} (units={unit!r})"
         return super().unit_advice(unit) if self._units is None else named
 
     def _parse_header(self, first: str, file: BinaryIO) -> XyzHeader:

@@ -58,12 +58,12 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
         self.has_time = self.options.timestep is not None or header.time is not None
         self.velocity_factor = self._units.velocity
         if self.options.units is None and not self._named:
-            self.note("units are taken as metal: the dump does not name them (ITEM: UNITS), nor does units= (--units)")
+            self.note("units are taken as metal: the dump does not name them (ITEM: UNITS), nor does units=")
 
     def unit_advice(self, unit: str) -> str:
         """How to say that velocities are in a unit: LAMMPS' style, unless the dump names its own."""
         style = {"A/ps": "metal", "A/fs": "real"}.get(unit)
-        return unit if style is None or self._named else f"{unit} (units={style!r}, --units {style})"
+        return unit if style is None or self._named else f"{unit} (units={style!r})"
 
     def _parse_header(self, first: str, file: BinaryIO) -> DumpHeader:
         header, line = DumpHeader(), first

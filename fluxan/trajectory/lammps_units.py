@@ -37,7 +37,7 @@ class LammpsUnits:
         if style != "lj":
             raise InputError(f"LAMMPS units {style!r}; expected one of metal, real, lj")
         if options.epsilon is None or options.sigma is None or options.mass is None:
-            raise InputError("units='lj' needs epsilon (eV), sigma (Å) and mass (u): --epsilon, --sigma, --mass")
+            raise InputError("units='lj' needs epsilon= (eV), sigma= (Å) and mass= (u)")
         velocity = float(np.sqrt(options.epsilon / (options.mass * MASS_VELOCITY2)))
         force = options.epsilon / options.sigma
         return cls(options.sigma, velocity, options.sigma / velocity, options.mass, force)

@@ -49,7 +49,7 @@ class MdtrajTrajectory(Trajectory):
         if options.topology is not None:
             self._numbers = topology_numbers(options.topology)
         elif not path.name.lower().endswith(_WITH_TOPOLOGY):
-            raise InputError(f"{self.name}: such files hold no topology; give topology= (--topology), e.g. a .pdb file")
+            raise InputError(f"{self.name}: such files hold no topology; give topology=, e.g. a .pdb file")
 
     def _records(self, indices: range) -> Iterator[Record]:
         n_atoms = 0 if self._numbers is None else len(self._numbers)

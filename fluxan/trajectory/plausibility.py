@@ -83,7 +83,7 @@ class Plausibility:
         if density > _DENSEST:
             self._trajectory.warn(
                 f"there are {density:.3g} atoms per Å³: are its lengths in nm, or in LAMMPS' reduced units "
-                "(units='lj', --units lj)?"
+                "(units='lj')?"
             )
 
     def _moves_so(self, first: Frame | None, frame: Frame) -> bool:

@@ -50,8 +50,8 @@ def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
         if options.topology is not None:
             return numbers_of_atoms(len(types), options)
         raise InputError(
-            f"the file has types 1 to {types.max()} without elements; give elements=, e.g. elements=['Ar', 'Kr'] "
-            "(--elements Ar,Kr) for types 1 and 2"
+            f"the file has types 1 to {types.max()} without elements; give elements=, e.g. elements='Ar,Kr' "
+            "for types 1 and 2"
         )
     names = element_list(options.elements)
     if len(names) == len(types) and types.max() < len(names):

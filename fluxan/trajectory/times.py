@@ -58,7 +58,7 @@ class Clock:
         if self.timestep is not None:
             return count * self.timestep
         if self.stored:
-            raise InputError("has no time, the frames before had; give timestep= (--timestep) to count instead")
+            raise InputError("has no time, the frames before had; give timestep= to count instead")
         return float(index)
 
 
@@ -93,7 +93,7 @@ def settle(trajectory: Trajectory, first: Sequence[Record], indices: range) -> C
             return Clock(stored=True, timestep=timestep, spacing=even[2], even=even)
         problem = _standstill(times, resolution)
     if problem and timestep is None and len(first) > 1:
-        trajectory.warn(f"{problem}: they are not used, and time counts frames; give timestep= (--timestep)")
+        trajectory.warn(f"{problem}: they are not used, and time counts frames; give timestep=")
     elif problem:
         trajectory.note(f"{problem}: they are not used" + (", time comes from timestep=" if timestep else ""))
     return counted
@@ -137,7 +137,5 @@ def _reconciled(trajectory: Trajectory, clock: Clock, first: Sequence[Record], i
     begin, end = (counted.time(record, index) for record, index in zip(first, indices[:2], strict=False))
     if abs(end - begin - clock.spacing) > 0.01 * abs(clock.spacing):
         used = "timestep= is" if trajectory.timestep_wins else "the file's times are"
-        trajectory.warn(
-            f"its times are {clock.spacing:g} ps apart, by timestep= (--timestep) {end - begin:g} ps; {used} used"
-        )
+        trajectory.warn(f"its times are {clock.spacing:g} ps apart, by timestep= {end - begin:g} ps; {used} used")
     return counted if trajectory.timestep_wins else clock

@@ -68,7 +68,7 @@ class AmberWriter:
     ) -> None:
         self.path = Path(path)
         if self.path.exists() and not overwrite:
-            raise OutputError(f"{self.path} exists; choose another name or say overwrite=True (--overwrite)")
+            raise OutputError(f"{self.path} exists; choose another name or say overwrite=True")
         self.n_atoms, self.n_frames = n_atoms, 0
         self._time = time
         self._periodic, self._velocities, self._pbc = periodic, velocities, tuple(pbc) if periodic else (False,) * 3
@@ -201,7 +201,7 @@ def convert(
 
     output = Path(output)
     if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists; choose another name or say overwrite=True (--overwrite)")
+        raise OutputError(f"{output} exists; choose another name or say overwrite=True")
     trajectory = as_trajectory(traj, velocities=velocities, **reader)
     if trajectory.path is not None and output.exists() and output.samefile(trajectory.path):
         raise OutputError(f"{output} is the trajectory itself; give another output")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,99 +86,146 @@ def test_warnings_are_lines_on_standard_error(run, tmp_path):
     assert any("times its slowest motion" in line for line in lines)
 
 
-DATA = Path(__file__).parents[1] / "fluxfiles" / "data"
+def test_kappa_along_each_direction(run, table, own, tmp_path):
+    options = ["--units", "lj", "--temperature", "2", "--volume", "10"]
+    _, out, _ = run("kappa", table, *options)
+    assert out.splitlines()[1].startswith("κx = ")
+    _, out, _ = run("kappa", own, "--json")
+    facts = json.loads(out)
+    assert facts["isotropic"] is True
+    assert facts["kappa_xyz"] == np.diag(facts["tensor"]).tolist()
+    assert facts["error_xyz"] == np.diag(facts["tensor_error"]).tolist()
+    values = SERIES["one mode"].sample(20_000, rng=np.random.default_rng(5)) * np.sqrt([1, 0.05, 1])
+    np.savetxt(tmp_path / "layers.dat", values, header="Jx Jy Jz")
+    status, out, err = run("kappa", tmp_path / "layers.dat", "--dt", "1", *options)
+    assert status == 0
+    assert out.startswith("κ in the plane xz = ")
+    assert "the conductivity depends on the direction; the mean over x, y and z" in err
+    _, out, _ = run("kappa", tmp_path / "layers.dat", "--dt", "1", *options, "--json")
+    facts = json.loads(out)
+    assert facts["isotropic"] is False
+    assert facts["kappa_xyz"][1] < 0.2 * facts["kappa_xyz"][0]
+    assert facts["error_xyz"][0] < 0.3 * facts["kappa_xyz"][0]
 
 
-def _hac(path, correlation, scale=(1.0, 1.0, 1.0), runs=1, seed=0):
-    """Write a hac.out of C(t) and its running integral, directions times a scale, runs a few per cent apart."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(400) * 0.005
-    x, y, z = scale
-    rows = []
-    for _ in range(runs):
-        factor = np.repeat([x / 2, x / 2, y / 2, y / 2, z], 1) * rng.normal(1, 0.03 if runs > 1 else 0, 5)
-        integral = np.concatenate([[0.0], np.cumsum(0.5 * (correlation(t)[1:] + correlation(t)[:-1])) * 0.005])
-        rows.append(np.column_stack([t, np.outer(correlation(t), factor), np.outer(integral, factor)]))
-    np.savetxt(path, np.concatenate(rows))
+def salt(folder):
+    """A flux that a mass flux drives in part, and the mass flux, which diffuses."""
+    heat, mass = (SERIES["one mode"].sample(6000, rng=np.random.default_rng(seed)) for seed in (1, 2))
+    names = "Temp c_flux[1] c_flux[2] c_flux[3] c_vcm[1][1] c_vcm[1][2] c_vcm[1][3] a b c"
+    table = np.column_stack([np.full(6000, 1000.0), heat + mass, 0.01 * mass, 0.01 * mass])
+    np.savetxt(folder / "flux.dat", table, header=names, comments="", fmt="%.6g")
+    return folder / "flux.dat"
 
 
-def _optical(t):
-    return 0.2 * np.exp(-t / 0.3) + np.exp(-t / 0.15) * np.cos(2 * np.pi * 12 * t)
+def test_kappa_at_zero_mass_flux(run, tmp_path):
+    options = [salt(tmp_path), "--units", "metal", "--dt", "0.02", "--volume", "500", "--compare", "none"]
+    kappas = []
+    for given in ([], ["--mass-flux", "c_vcm[1][*]"], ["--mass-flux", "a", "--mass-flux", "b", "--mass-flux", "c"],
+                  ["--mass-flux", "8,9,10", "--components", "multi"], ["--mass-flux", "none"]):  # fmt: skip
+        status, out, err = run("kappa", *options, *given, "--json")
+        assert status == 0, err
+        kappas.append(json.loads(out)["kappa"])
+    assert kappas[1:4] == pytest.approx(kappas[:1] * 3, rel=1e-6)
+    assert kappas[4] == pytest.approx(2 * kappas[0], rel=0.35)
+    _, out, _ = run("kappa", *options)
+    assert "c_vcm[1] of flux.dat was taken for the species' mass flux (--mass-flux none leaves it out)" in out
+    assert "species diffuse: κ is that at zero flux of mass; without that, κ would be" in out
+    status, _, err = run("kappa", *options, "--columns", "c_flux[*],c_vcm[1][*]")
+    assert status == 2
+    assert "give it as --mass-flux c_vcm[1][1]" in err
+    status, _, err = run("kappa", *options, "--mass-flux", "none", "--components", "multi")
+    assert status == 2
+    assert "--mass-flux with another code's file" in err
 
 
-def test_kappa_of_an_oscillating_correlation(run, tmp_path):
-    """The first zero of C lies within a quarter of an optical period; the integral behind its decay is κ."""
-    _hac(tmp_path / "hac.out", _optical)
+def test_a_run_that_blew_up(run, tmp_path):
+    flux = np.random.default_rng(1).standard_normal((124, 3))
+    flux[120:] *= [[1e8], [1e9], [1e10], [1e11]]
+    rows = "".join(f"{5 * k} 100 5000 {x:.6g} {y:.6g} {z:.6g}\n" for k, (x, y, z) in enumerate(flux))
+    path = tmp_path / "log.lammps"
+    path.write_text(
+        "LAMMPS (2 Aug 2023)\nunits metal\ncompute flux all heat/flux KE PE ST\nPer MPI rank memory allocation\n"
+        f"Step Temp Volume c_flux[1] c_flux[2] c_flux[3]\n{rows}ERROR: Lost atoms: original 256 current 250\n"
+    )
+    status, out, err = run("kappa", path)
+    assert (status, out) == (2, "")
+    assert "--until-crash takes the samples before it" in err
+    status, out, err = run("kappa", path, "--until-crash")
+    assert status == 0
+    assert out.startswith("κ = 0.00")
+    assert "the run ended in ERROR: Lost atoms" in err
+    assert "the first 120 of its 124 samples were taken" in err
+
+
+def test_kappa_of_gpumds_correlation(run, tmp_path):
+    """Optical modes over a slow relaxation; the file's own integral tends to 0.7."""
+    t = 0.005 * (np.arange(400) + 0.5)
+    c = 0.02 * np.exp(-t / 0.3) + np.exp(-t / 0.15) * np.cos(2 * np.pi * 12 * t)
+    exact = 0.02 * 0.3 + 0.15 / (1 + (2 * np.pi * 12 * 0.15) ** 2)
+    kappa = 0.7 / exact * 0.005 * np.cumsum(c)
+    columns = [t, 0.9 * c, 0.1 * c, 0.9 * c, 0.1 * c, c, 0.9 * kappa, 0.1 * kappa, 0.9 * kappa, 0.1 * kappa, kappa]
+    np.savetxt(tmp_path / "hac.out", np.column_stack(columns), fmt="%.6e")
     status, out, err = run("kappa", tmp_path / "hac.out", "--json")
     facts = json.loads(out)
-    exact = 0.2 * 0.3 + 0.15 / (1 + (0.15 * 2 * np.pi * 12) ** 2)
     assert status == 0
-    assert facts["kappa"] == pytest.approx(exact, rel=0.03)
-    assert facts["error"] is None  # directions of one run are no independent runs
-    _, out, err = run("kappa", tmp_path / "hac.out")
-    assert "error unknown" in out
-    assert "correlation function tells less than the flux" in err
-
-
-def test_kappa_of_a_sheet_is_not_averaged_over_directions(run, tmp_path):
-    _hac(tmp_path / "hac.out", _optical, scale=(1.0, 1.0, 1e-5), runs=4)
-    facts = json.loads(run("kappa", tmp_path / "hac.out", "--json")[1])
-    x, y, z = facts["kappa_xyz"]
-    assert not facts["isotropic"]
-    assert x == pytest.approx(y, rel=0.2)
-    assert z < 1e-3 * x
-    _, out, err = run("kappa", tmp_path / "hac.out")
-    assert "in the plane xy" in out
-    assert "along z" in err
-
-
-def test_a_correlation_that_never_decays_is_warned_of(run, tmp_path):
-    _hac(tmp_path / "hac.out", lambda t: np.cos(20 * t))
+    assert facts["kappa"] == pytest.approx(0.7, rel=0.02)
+    assert facts["error"] is None
+    assert facts["error_xyz"] == [None] * 3
     status, out, err = run("kappa", tmp_path / "hac.out")
+    assert out.startswith("κ = 0.69")
+    assert "one run, error unknown" in out
+    assert "a correlation function tells less than the flux" in err
+    (tmp_path / "hac_300K.out").write_text((tmp_path / "hac.out").read_text())
+    assert run("kappa", tmp_path / "hac_300K.out")[1] == out
+    (tmp_path / "other.txt").write_text((tmp_path / "hac.out").read_text())
+    assert run("kappa", tmp_path / "other.txt", "--format", "gpumd-hac")[1] == out
+    status, _, err = run("kappa", tmp_path / "hac.out", "--plot", tmp_path / "k.png")
+    assert status == 2
+    assert "k.png needs the flux itself" in err
+    status, _, err = run("kappa", tmp_path / "hac.out", "--dt", "0.1")
+    assert status == 2
+    assert "--dt 0.1 says nothing of it" in err
+
+
+def test_kappa_of_lammps_correlation(run, tmp_path):
+    head = "# Time-correlated data for fix J\n# Timestep Number-of-time-windows\n# Index TimeDelta Ncount"
+    block = "".join(f"{k + 1} {10 * k} {400 - k} " + 3 * f"{np.exp(-k / 10):.5f} " + "\n" for k in range(100))
+    names = " c_flux[1]*c_flux[1] c_flux[2]*c_flux[2] c_flux[3]*c_flux[3]\n4000 100\n"
+    (tmp_path / "J0Jt.dat").write_text(head + names + block)
+    options = ["--units", "real", "--volume", "1000", "--temperature", "70"]
+    status, out, _ = run("kappa", tmp_path / "J0Jt.dat", *options, "--dt", "0.04", "--json")
     assert status == 0
-    assert "error unknown" in out
-    assert "along x has not decayed: 69% of C(0) is left" in err
+    # ∫ = 10 lags of 0.04 ps, 1 (kcal/mol Å/fs)².
+    k_b, flux, volume = 1.380649e-23, 4184 / 6.02214076e23 * 1e5, 1000e-30
+    assert json.loads(out)["kappa"] == pytest.approx(flux**2 * 0.4e-12 / (k_b * 70**2 * volume), rel=0.01)
+    assert run("kappa", tmp_path / "J0Jt.dat", *options, "--timestep", "0.004", "--json")[1] == out
+    for missing, told in ((4, "give --temperature"), (2, "give --volume")):
+        status, _, err = run("kappa", tmp_path / "J0Jt.dat", *options[:missing], "--dt", "0.04")
+        assert status == 2
+        assert told in err
+    status, _, err = run("spectrum", tmp_path / "J0Jt.dat", *options)
+    assert status == 2
+    assert "is a correlation function, not a flux" in err
 
 
-def test_a_run_that_blew_up_is_refused_and_can_be_cut(run):
-    status, out, err = run("kappa", DATA / "crashed.log")
-    assert (status, out) == (2, "")
-    assert "Lost atoms" in err
-    assert "--until-crash" in err
-    status, out, err = run("kappa", DATA / "crashed.log", "--until-crash", "--json")
-    assert status == 0
-    assert json.loads(out)["kappa"] < 0.01
+def test_an_own_flux_is_questioned_too(run, own, tmp_path):
+    with fluxan.open_flux(own) as dataset:
+        whole = dataset.load()
+    potential = whole["potential"].copy()
+    potential[-3:] *= 1e6
+    broken = whole.assign(potential=potential)
+    from fluxan.report.study import study_dataset
+
+    assert any("the run blew up" in warning for warning in study_dataset(broken).result.warnings)
+    assert not any("blew up" in warning for warning in study_dataset(whole).result.warnings)
+    _, _, err = run("kappa", own, "--temperature", "1e5")
+    assert "the temperature is 1e+05 K: is --units right?" in err
 
 
-def test_normalised_columns_are_known_by_the_log_s_own_words(run):
-    status, out, _ = run("kappa", DATA / "colname.log", "--json")
-    assert status == 0
-    assert json.loads(out)["kappa"] == pytest.approx(6.2e-4, rel=0.05)
-
-
-@pytest.mark.parametrize("name", ["yaml.log", "time.log"])
-def test_logs_in_yaml_and_with_times_are_read(run, name):
-    status, out, _ = run("kappa", DATA / name, "--json")
-    assert status == 0
-    assert json.loads(out)["kappa"] == pytest.approx(0.18, rel=0.1)
-
-
-def test_output_of_fix_ave_correlate_is_read(run):
-    options = ["--units", "real", "--dt", "0.04", "--volume", "1000", "--temperature", "70"]
-    status, out, err = run("kappa", DATA / "J0Jt.dat", *options)
-    assert status == 0
-    assert "error unknown" in out
-    assert "correlation function tells less than the flux" in err
-
-
-def test_a_mass_flux_among_the_columns_is_taken_out(run):
-    options = ["--units", "metal", "--dt", "0.02", "--volume", "500", "--json"]
-    facts = json.loads(run("kappa", DATA / "mass_flux.dat", *options)[1])
-    assert facts["components"] == "multi"
-    assert abs(facts["kappa"] - 0.0037) < 2 * facts["error"]
-    assert facts["kappa_single"] > 0.007
-    alone = json.loads(run("kappa", DATA / "mass_flux.dat", *options, "--mass-flux", "none")[1])
-    assert alone["components"] == "single"
+def test_options_that_say_nothing_of_a_file(run, own):
+    status, _, err = run("kappa", own, "--units", "real")
+    assert status == 2
+    assert "--units says nothing of it" in err
 
 
 def test_spectrum_by_band(run, own, tmp_path):
@@ -230,8 +276,8 @@ def test_report_with_its_trajectory_shows_the_mean_virial(run, tmp_path):
         (["kappa", "none.nc"], "none.nc: no such file"),
         (["kappa", "{table}"], "does not name its units"),
         (["kappa", "{table}", "--units", "metal"], "temperature"),
-        (["kappa", "{table}", "--units", "metal", *STATE, "--method", "guess"], "method is 'guess'"),
-        (["kappa", "{table}", "--units", "metal", "--volume", "0"], "volume is 0.0, expected a positive number"),
+        (["kappa", "{table}", "--units", "metal", *STATE, "--method", "guess"], "--method is 'guess'"),
+        (["kappa", "{table}", "--units", "metal", "--volume", "0"], "--volume is 0.0, expected a positive number"),
         (["kappa", "{own}", "--plot", "kappa.docx"], "kappa.docx cannot be written"),
         (["kappa", __file__], "test_kappa_cli.py"),
         (["spectrum", "{own}", "--bands", "5,1"], "two or more frequencies that increase"),

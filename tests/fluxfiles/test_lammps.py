@@ -230,10 +230,15 @@ def cut(lines, at):
         (swap(2, "nan"), {"run": 1}, TrajectoryError, r"line \d+: column 3 is nan; a flux must be finite"),
         (swap(2, "x-1"), {"run": 1}, TrajectoryError, r"line \d+: column 3 is no number"),
         (delete_row, {"run": 1}, TrajectoryError, "not at equal times: 30 follows 10, 10 apart elsewhere"),
-        (without_units, {"run": 1}, InputError, "does not name its units; give units"),
+        (without_units, {"run": 1}, InputError, "does not name its units; give units="),
         (unchanged, {"run": 0}, InputError, "no heat flux among its columns"),
         (unchanged, {"run": 9}, InputError, "7 runs, counted from 0; there is no run 9"),
-        (unchanged, {"run": 4}, InputError, r"whether v_Qx is a flux or a flux per volume.*--density"),
+        (
+            unchanged,
+            {"run": 4},
+            InputError,
+            "whether v_Qx is a flux or a flux per volume: density=True or density=False",
+        ),
         (unchanged, {"columns": "a,b,c"}, InputError, "no column 'a'; it has Step Temp"),
         (unchanged, {"columns": "1,2"}, InputError, "2 columns, expected three per channel"),
         (

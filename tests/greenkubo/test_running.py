@@ -24,9 +24,12 @@ def test_integral_of_a_decay_into_nothing():
     correlation = np.append(np.maximum(1 - np.arange(40) / 10, 0), -1e-12)
     estimate = running_integral(correlation, length=100_000)
     assert estimate.value == pytest.approx(10.0, rel=2e-3)
-    assert estimate.details["cutoff"] == 10
+    assert estimate.details["cutoff"] in {18, 20}
     halved = running_integral(correlation, length=100_000, time_step=0.5)
-    assert (halved.value, halved.details["cutoff"]) == (pytest.approx(0.5 * estimate.value), 5.0)
+    assert (halved.value, halved.details["cutoff"]) == (
+        pytest.approx(0.5 * estimate.value),
+        0.5 * estimate.details["cutoff"],
+    )
 
 
 @pytest.mark.parametrize("name", ["white", "one mode", "B"])

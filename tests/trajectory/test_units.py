@@ -74,7 +74,7 @@ def test_the_dump_in_units_real_that_does_not_say_so():
     (question,) = questions(trajectory)
     assert question == (
         "real_unnamed.lammpstrj: the temperature is 0.00011 K: are the velocities in A/fs "
-        "(units='real', --units real), which makes it 110 K?"
+        "(units='real'), which makes it 110 K?"
     )
     assert questions(trajectory) == []  # asked once
     assert questions(open_trajectory(DATA / "real_unnamed.lammpstrj", elements="Ar", units="real")) == []
@@ -89,7 +89,7 @@ def test_dumps(tmp_path, temperature):
     path = write_dump(tmp_path / "metal.dump", frames)
     assert questions(open_trajectory(path)) == []
     (question,) = questions(open_trajectory(path, units="real"))
-    assert temperature < 30 or "A/ps (units='metal', --units metal)" in question
+    assert temperature < 30 or "A/ps (units='metal')" in question
     notes = open_trajectory(path).info()["notes"]
     assert notes[0].startswith("units are taken as metal: the dump does not name them")
 
@@ -120,7 +120,8 @@ def test_every_job_asks(tmp_path):
             [sys.executable, "-m", "fluxan.cli", *map(str, command)], capture_output=True, text=True, check=False
         )
         assert run.returncode in {0, 1}, run.stderr
-        assert run.stderr.count("are the velocities in A/fs (units='real', --units real)") == 1
+        way = "units='real'" if command[0] == "batch" else "--units real"
+        assert run.stderr.count(f"are the velocities in A/fs ({way})") == 1
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -133,7 +134,7 @@ def test_extended_xyz(tmp_path, unit):
     path.write_text("\n".join(lines) + "\n")
     assert questions(open_trajectory(path, units=unit)) == []
     (question,) = questions(open_trajectory(path, units="A/ps"))
-    assert f"{unit} (units='{unit}', --units {unit}), which makes it 300 K" in question
+    assert f"{unit} (units='{unit}'), which makes it 300 K" in question
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -166,12 +167,12 @@ def test_amber_without_its_scale_factor(tmp_path):
 
     rewrite(tmp_path / "t.nc", unscaled)
     (question,) = questions(open_trajectory(tmp_path / "t.nc"))
-    assert "t.nc: the temperature is 0.717 K: are the velocities in amber (units='amber', --units amber)" in question
+    assert "t.nc: the temperature is 0.717 K: are the velocities in amber (units='amber')" in question
     (first, *_) = open_trajectory(tmp_path / "t.nc", units="amber")
     np.testing.assert_allclose(first.velocities, frames[0].velocities, rtol=1e-14)
     # scaled twice
     rewrite(tmp_path / "t.nc", lambda dataset: dataset["velocities"].setncattr("scale_factor", 20.455**2))
-    assert "--units amber" in questions(open_trajectory(tmp_path / "t.nc"))[0]
+    assert "units='amber'" in questions(open_trajectory(tmp_path / "t.nc"))[0]
 
 
 def moving(frame):
@@ -235,7 +236,7 @@ def test_reduced_units_taken_as_metal(tmp_path):
     frame = fluxan.Frame(rng.uniform(0, 5, (100, 3)), rng.normal(size=(100, 3)), 5.0 * np.eye(3), [18] * 100)
     (question,) = questions(open_trajectory(write_dump(tmp_path / "t.dump", [frame])))
     assert "there are 0.8 atoms per Å³" in question
-    assert "--units lj" in question
+    assert "units='lj'" in question
 
 
 def write_netcdf(path, frames, units, *, scale=(1.0, 1.0, 1.0, 1.0), program="LAMMPS", angles=90.0):
@@ -315,7 +316,7 @@ def test_reduced_units_of_netcdf(tmp_path):
     units = dict.fromkeys(("time", "coordinates", "velocities", "forces", "cell_lengths"), "lj")
     tau = 3.405 * np.sqrt(39.948 * 1.0364269e-4 / 0.0103235)
     path = write_netcdf(tmp_path / "t.nc", make_frames(), units, scale=(3.405, 3.405 / tau, tau, 1.0))
-    with pytest.raises(TrajectoryError, match=r"t\.nc: units='lj' needs epsilon .*--epsilon, --sigma, --mass"):
+    with pytest.raises(TrajectoryError, match=r"t\.nc: units='lj' needs epsilon= \(eV\), sigma= \(Å\) and mass= \(u\)"):
         open_trajectory(path, elements="Ar")
     found = list(open_trajectory(path, elements="Ar", epsilon=0.0103235, sigma=3.405, mass=39.948))
     for one, two in zip(found, make_frames(), strict=True):
@@ -342,7 +343,7 @@ def test_a_unit_of_velocities_that_nobody_knows_can_be_named(tmp_path):
     path = write_netcdf(
         tmp_path / "t.nc", make_frames(), {"velocities": "ell/minute"}, scale=(1, 10, 1, 1), program="X"
     )
-    with pytest.raises(TrajectoryError, match=r"velocities are in 'ell/minute'.*units= \(--units\) one of A/ps"):
+    with pytest.raises(TrajectoryError, match=r"velocities are in 'ell/minute'.*units= one of A/ps"):
         open_trajectory(path, elements="Ar")
     (first, *_) = open_trajectory(path, elements="Ar", units="nm/ps")
     np.testing.assert_allclose(first.velocities, make_frames()[0].velocities)

@@ -74,7 +74,7 @@ def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
     if not trusted:
         raise ModelError(
             f"{path} is a pickled model, and unpickling runs whatever code the file holds: if you trust where it is "
-            f"from, say --trust-pickle (trust_pickle=True); {instead}"
+            f"from, say trust_pickle=True; {instead}"
         )
 
 

@@ -143,7 +143,7 @@ def test_what_the_model_says_of_itself(files):
 
 
 def test_pickles_are_refused(files):
-    with pytest.raises(ModelError, match=r"eager\.model is a pickled model, and unpickling runs .*--trust-pickle"):
+    with pytest.raises(ModelError, match=r"eager\.model is a pickled model, and unpickling runs .*trust_pickle="):
         fluxan.load_model(f"mace:{files / 'eager.model'}")
 
 

@@ -124,7 +124,7 @@ def test_checkpoint(tmp_path, frame):
         "pytorch-lightning_version": lightning.__version__,
     }
     torch.save(checkpoint, path)
-    with pytest.raises(ModelError, match=r"last\.ckpt is a pickled model, and unpickling runs .*--trust-pickle"):
+    with pytest.raises(ModelError, match=r"last\.ckpt is a pickled model, and unpickling runs .*trust_pickle="):
         fluxan.load_model(f"nequip:{path}")
     loaded = fluxan.load_model(f"nequip:{path}", trust_pickle=True)
     expected = fluxan.atomic_virial(frame, trained.evaluation_model["sole_model"].eval())

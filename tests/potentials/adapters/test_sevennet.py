@@ -121,7 +121,7 @@ def test_multi_fidelity(frame):
 
 
 def test_bad_files(path, tmp_path):
-    with pytest.raises(ModelError, match=r"checkpoint\.pth is a pickled model, and unpickling runs .*--trust-pickle"):
+    with pytest.raises(ModelError, match=r"checkpoint\.pth is a pickled model, and unpickling runs .*trust_pickle="):
         fluxan.load_model(f"sevennet:{path}")
     text, other = tmp_path / "text.pth", tmp_path / "other.pth"
     text.write_text("not a model")

@@ -192,7 +192,7 @@ def test_time_in_a_unit_that_nothing_tells(tmp_path):
         assert times_of(open_trajectory(path, units="A/ps")) == [0, 1, 2, 3]
     assert times_of(open_trajectory(path, units="A/ps", timestep=0.1)) == pytest.approx([0, 0.1, 0.2, 0.3])
     path.write_text(xyz(tmp_path, "LAMMPS metal").read_text().replace(":vel:R:3", ":forces:R:3"))
-    with pytest.warns(TrajectoryWarning, match=r"LAMMPS writes ps in units metal and fs in real: name them with units="):
+    with pytest.warns(TrajectoryWarning, match=r"ps in units metal and fs in real: name them with units="):
         list(open_trajectory(path))
     assert times_of(open_trajectory(path, units="metal")) == pytest.approx([0, 0.1, 0.2, 0.3])
 

@@ -101,7 +101,7 @@ def _require_even(path: Path, clock: np.ndarray, step: float) -> None:
         at = int(np.argmax(wrong)) if wrong.any() else 0
         raise TrajectoryError(
             f"{path}: rows are not at equal times: {clock[at + 1]:.12g} follows {clock[at]:.12g}, {step:.12g} apart "
-            "elsewhere; use a part without gaps, and one run at a time"
+            "elsewhere; use a part without gaps, and one run at a time, or give dt= where times have too few digits"
         )
 
 
@@ -117,7 +117,9 @@ def _coarse(clock: np.ndarray, expected: float | None) -> float | None:
     uneven = np.ptp(steps) > _UNEVEN * steps.max() + _SIX_DIGITS * np.abs(clock).max()
     if not repeats and (expected is None or not uneven):
         return None
-    unit = max(float(steps[steps > 0].min()), _SIX_DIGITS * float(np.abs(clock).max()))
+    unit = float(np.median(steps[steps > 0]))
+    if expected is not None:
+        unit = max(unit, _SIX_DIGITS * float(np.abs(clock).max()))
     step = float(clock[-1] - clock[0]) / (len(clock) - 1) if expected is None else expected
     straight = clock[0] + step * np.arange(len(clock))
     known = expected is not None or clock[-1] - clock[0] > _SPAN * unit

@@ -64,28 +64,36 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
     times = blocks[-1][:, 0] if long else blocks[-1][:, 1]
     one = blocks[-1][None, :, columns]
     values, weights, parts = (one, np.ones(one.shape[:2]), "runs") if long else _parts(blocks, columns)
-    style = unit_style(given.units)
-    shown = names[columns[0]].partition("*")[0]
-    if given.density is None and not shown.startswith("c_"):
-        raise InputError(
-            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
-        )
-    if given.density and given.volume is None:
-        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
-    volume_factor = (given.volume or 1.0) if given.density else 1.0
+    style, state = unit_style(given.units), "lj" if given.units == "lj" else "metal"
+    volume_factor, doubts = _density(path, names[columns[0]].partition("*")[0], given)
     return FluxCorrelation(
         _times(path, times, given, style.time, long=long),
         values * (style.flux * volume_factor) ** 2,
         None,
         weights,
         parts=parts,
-        units="lj" if given.units == "lj" else "metal",
+        units=state,
         volume=given.volume,
         temperature=given.temperature,
         format=f"LAMMPS fix ave/correlate{'/long' if long else ''} file",
         notes=("the correlation was taken as it stands: a prefactor that the fix was given would be in κ",),
-        warnings=tuple(questions("lj" if given.units == "lj" else "metal", given.temperature, volume=given.volume)),
+        warnings=(*doubts, *questions(state, given.temperature, volume=given.volume)),
     )
+
+
+def _density(path: Path, shown: str, given: ReadOptions) -> tuple[float, list[str]]:
+    """The volume where the flux is one per volume, else 1; and what speaks against that."""
+    named = shown.startswith("c_")
+    if given.density is None and not named:
+        raise InputError(
+            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
+        )
+    if not given.density:
+        return 1.0, []
+    if given.volume is None:
+        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
+    doubt = f"density=True was given, but {shown} has the name of a compute, whose flux is not per volume"
+    return given.volume, [doubt] if named else []
 
 
 def _names(path: Path) -> tuple[list[str], bool]:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryEr
 from fluxan.system import PERIODIC, Frame, hand_over
 from fluxan.trajectory.continuity import Continuity
 from fluxan.trajectory.plausibility import Plausibility
-from fluxan.trajectory.times import FIRST, Clock, settle
+from fluxan.trajectory.times import FIRST, Clock, settle, steps_grow
 from fluxan.units import MASS_VELOCITY2, VELOCITY
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Trajectory(Displayed, ABC):
         self.half_step = False
         self.md_step: float | None = None
         self._clock: Clock | None = None
+        self._counts_steps = True
         self._questioned = False
         #: A frame of the file and the byte where it begins: reading that starts behind it begins there.
         self._mark = (0, 0)
@@ -193,13 +194,16 @@ class Trajectory(Displayed, ABC):
                 first.extend(islice(source, FIRST))  # keeps what comes before a fault
             except FluxanError as error:
                 fault = error
+            self._counts_steps = steps_grow(self, first)
+            if not self._counts_steps:
+                first = [replace(record, step=None) for record in first]
             self._clock = settle(self, first, every)
             self.has_time = self._clock.has_time
         if start == 0:
             yield from first
             if fault is not None:
                 raise fault
-        yield from records
+        yield from records if self._counts_steps else (replace(record, step=None) for record in records)
 
     def info(self) -> dict[str, Any]:
         """Tell what the trajectory holds, read from its header and first frames, as plain values."""

@@ -62,6 +62,19 @@ class Clock:
         return float(index)
 
 
+def steps_grow(trajectory: Trajectory, first: Sequence[Record]) -> bool:
+    """Whether MD steps count; where those of the first three frames are equal they were never set, which is told."""
+    steps = {record.step for record in first}
+    if len(first) < FIRST or len(steps) > 1 or None in steps:
+        return True
+    problem = f"its MD steps are all equal ({steps.pop()}), as where they were never set"
+    if trajectory.options.timestep is None and first[0].time is None:
+        trajectory.warn(f"{problem}: they are not used, and time counts frames; give timestep= per frame")
+    else:
+        trajectory.note(f"{problem}: they are not used")
+    return False
+
+
 def settle(trajectory: Trajectory, first: Sequence[Record], indices: range) -> Clock:
     """Decide on the clock, and warn where stored times are of no use.
 

@@ -37,18 +37,21 @@ def pooled(f, density, dof, time_step=1.0):
     return _pooled(Spectrum.of(f, density, dof=dof, time_step=time_step))
 
 
-def test_a_crystal_is_better_described_than_by_a_smooth_curve():
-    shape, gains, off, error = SHAPES["crystal"], [], [], []
+def test_a_crystal_is_described_better_than_by_a_smooth_curve():
+    """The smooth curve ends its rise too early."""
+    shape, gains, off, smooth_off, error = SHAPES["crystal"], [], [], [], []
     for seed in range(12):
         spectrum, unit = pooled(*periodogram(shape.sample(shape.length, rng=np.random.default_rng(seed))))
         found, smooth = relaxation_times(spectrum), gaussian_process(spectrum)
+        exact, mean = np.log(2 * shape.integral / unit), found.weight @ found.mean
         gains.append(found.log_evidence - smooth.log_evidence)
-        mean = found.weight @ found.mean
-        off.append(mean - np.log(2 * shape.integral / unit))
+        off.append(mean - exact)
+        smooth_off.append(smooth.weight @ smooth.mean - exact)
         error.append(np.sqrt(found.weight @ (found.variance + found.mean**2) - mean**2))
-    assert np.mean(gains) > 2
-    assert np.count_nonzero(np.abs(off) < 2 * np.array(error)) >= 9
-    assert abs(np.mean(off)) < np.std(off)
+    assert np.mean(gains) > 0.5
+    assert np.mean(smooth_off) < np.mean(off) - 0.02
+    assert abs(np.mean(off)) < 0.5 * np.std(off)
+    assert np.count_nonzero(np.abs(off) < 2 * np.array(error)) >= 10
 
 
 def test_units_of_frequency_cancel():

@@ -76,14 +76,6 @@ CIRCLES = {
             "fluxan.cli.wording",
         }
     ),
-    frozenset(
-        {
-            "fluxan.trajectory.base",
-            "fluxan.trajectory.continuity",
-            "fluxan.trajectory.plausibility",
-            "fluxan.trajectory.times",
-        }
-    ),
 }
 
 

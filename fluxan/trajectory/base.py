@@ -6,7 +6,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from fluxan.display import Displayed, cell_kind, cell_lengths, composition, formula
 from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError, TrajectoryWarning
-from fluxan.system import PERIODIC, Frame, hand_over
+from fluxan.system import Frame, hand_over
 from fluxan.trajectory.continuity import Continuity
 from fluxan.trajectory.plausibility import Plausibility
 from fluxan.trajectory.times import FIRST, Clock, settle, steps_grow
@@ -27,33 +27,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.record import Record
 
 #: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
 BLOCK_BYTES = 1 << 22
 
 #: A trajectory is known by the SHA-256 of this many of its first bytes: it may grow while it is read.
 IDENTITY_BYTES = 1 << 20
-
-
-@dataclass(slots=True)
-class Record:
-    """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
-
-    `time` is None where the file has none (then it is counted), `time_resolution` what stored times are rounded to;
-    `step` is the MD step, `ids` the atoms' identities, `forces` are in eV/Å, all three only where the file has them.
-    """
-
-    positions: np.ndarray
-    numbers: np.ndarray
-    velocities: np.ndarray | None = None
-    cell: np.ndarray | None = None
-    masses: np.ndarray | None = None
-    time: float | None = None
-    pbc: tuple[bool, bool, bool] = PERIODIC
-    step: int | None = None
-    ids: np.ndarray | None = None
-    forces: np.ndarray | None = None
-    time_resolution: float = 0.0
 
 
 @contextmanager

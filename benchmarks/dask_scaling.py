@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import fluxan
-from fluxan.dataset import VARIABLES
 from fluxan.potentials.equivariant import EquivariantNetwork
+from fluxan.series.schema import VARIABLES
 from tests.systems import argon_krypton
 
 N_FRAMES = 1200

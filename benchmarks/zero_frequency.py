@@ -26,7 +26,7 @@ from fluxan.greenkubo.cepstral import cepstral
 from fluxan.greenkubo.running import running_integral
 from fluxan.greenkubo.stacie_fit import stacie
 from fluxan.greenkubo.zero_frequency import zero_frequency
-from tests.series import SERIES, SHAPES, Series, Shape, periodogram
+from tests.exact_series import SERIES, SHAPES, Series, Shape, periodogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable

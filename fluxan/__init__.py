@@ -14,15 +14,17 @@ from fluxan.version import __version__
 
 if TYPE_CHECKING:
     from fluxan.contribution import contributions
-    from fluxan.correlation import Correlator, power_spectrum
-    from fluxan.dataset import carrier_flux, open_flux, total_flux
-    from fluxan.decomposition import decompose
+    from fluxan.correlation import Correlator
     from fluxan.flux.evaluate import atomic_virial, heat_flux
     from fluxan.flux.pair import pair_flux
     from fluxan.greenkubo import green_kubo
+    from fluxan.jobs.average_virial import mean_virial, with_mean_virial
+    from fluxan.jobs.decomposition import decompose
     from fluxan.neighbors import build_graph
     from fluxan.potentials.base import Potential
     from fluxan.potentials.load import load_model
+    from fluxan.series.flux_dataset import carrier_flux, open_flux, total_flux
+    from fluxan.series.flux_spectrum import power_spectrum
     from fluxan.system import Flux, Frame, Graph
     from fluxan.trajectory import convert, open_trajectory
 
@@ -36,18 +38,20 @@ _HOMES = {
     "Potential": "potentials.base",
     "atomic_virial": "flux.evaluate",
     "build_graph": "neighbors",
-    "carrier_flux": "dataset",
+    "carrier_flux": "series.flux_dataset",
     "contributions": "contribution",
     "convert": "trajectory",
-    "decompose": "decomposition",
+    "decompose": "jobs.decomposition",
     "green_kubo": "greenkubo",
     "heat_flux": "flux.evaluate",
     "load_model": "potentials.load",
-    "open_flux": "dataset",
+    "mean_virial": "jobs.average_virial",
+    "open_flux": "series.flux_dataset",
     "open_trajectory": "trajectory",
     "pair_flux": "flux.pair",
-    "power_spectrum": "correlation",
-    "total_flux": "dataset",
+    "power_spectrum": "series.flux_spectrum",
+    "total_flux": "series.flux_dataset",
+    "with_mean_virial": "jobs.average_virial",
 }
 
 __all__ = [
@@ -67,11 +71,13 @@ __all__ = [
     "green_kubo",
     "heat_flux",
     "load_model",
+    "mean_virial",
     "open_flux",
     "open_trajectory",
     "pair_flux",
     "power_spectrum",
     "total_flux",
+    "with_mean_virial",
 ]
 
 

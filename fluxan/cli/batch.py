@@ -11,7 +11,7 @@ import typer
 from fluxan.cli.options import Dask, Json
 
 if TYPE_CHECKING:
-    from fluxan.batch import Outcome, Replicas
+    from fluxan.jobs.batch import Outcome, Replicas
 
 
 def batch(
@@ -27,8 +27,8 @@ def batch(
 
     Example: fluxan batch jobs.toml --dask local
     """
-    from fluxan.batch import TABLE, replicas, run_batch
-    from fluxan.jobfile import read_jobs
+    from fluxan.jobs.batch import TABLE, replicas, run_batch
+    from fluxan.jobs.job_file import read_jobs
 
     file = read_jobs(jobs)
     outcomes: list[Outcome] = []

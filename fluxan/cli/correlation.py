@@ -28,8 +28,8 @@ _CAVEAT = (
 
 def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> None:
     """Print what a correlation function alone gives: its integral where it has decayed, direction by direction."""
-    from fluxan.fluxfiles.correlation import read_flux_correlation
     from fluxan.greenkubo.plateau import plateau_conductivity
+    from fluxan.series.readers.correlation_reading import read_flux_correlation
 
     correlation = read_flux_correlation(path, **reader)
     found = plateau_conductivity(correlation)

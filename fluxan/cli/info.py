@@ -26,7 +26,7 @@ def info(
 
     Example: fluxan info run.nc
     """
-    from fluxan.dataset import is_flux_file, open_flux
+    from fluxan.series.flux_dataset import is_flux_file, open_flux
     from fluxan.trajectory import open_trajectory
 
     if is_flux_file(file):

@@ -46,7 +46,7 @@ def kappa(
 
     Correlation functions are read too: GPUMD's hac.out, and what LAMMPS' fix ave/correlate writes.
     """
-    from fluxan.fluxfiles.correlation import correlation_format
+    from fluxan.series.readers.flux_correlation import correlation_format
 
     if correlation_format(flux, reader.get("form")):
         refuse_for_correlation(flux, plot=plot, method=method, compare=compare, components=components)
@@ -71,7 +71,7 @@ def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conduct
 
     if not (path.is_file() and is_state_file(path)):
         study = study_file(path, reader=reader, **settings)
-        return study.result, study.record.format
+        return study.result, study.record.source
     for name in reader:
         if name not in _OF_STATES:
             raise InputError(f"{path} is a saved correlator: {name}= says nothing of it")

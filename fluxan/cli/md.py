@@ -125,8 +125,8 @@ class _Told:
 
     def finish(self, run: Run, *, json: bool) -> None:
         """Print the result of the run."""
-        from fluxan.dataset import open_flux
         from fluxan.md.drift import energy_drift
+        from fluxan.series.flux_dataset import open_flux
 
         with open_flux(run.output) as dataset:
             drift, mean = energy_drift(dataset), float(dataset["temperature"].mean())
@@ -172,7 +172,7 @@ def _line(result: Conductivity | None) -> str:
 
 
 def _follow(run: Run, told: _Told, *, quiet: bool) -> None:
-    from fluxan.report.progress import progress_bar
+    from fluxan.progress import progress_bar
 
     settings = run.settings
     total = settings.thermal_steps + settings.n_frames * settings.flux_every
@@ -238,7 +238,7 @@ def _start(
         frame, potential = example.build(), example.model() if model is None else load_model(model)
         suited = {key: getattr(example, key) for key in ("temperature", "timestep", "time", "thermalise")}
     else:
-        from fluxan.decomposition import find_model
+        from fluxan.jobs.decomposition import find_model
         from fluxan.trajectory.structure import open_structure
 
         trajectory = open_structure(structure, **({} if elements is None else {"elements": elements}))

@@ -70,8 +70,8 @@ def _study(flux: Path, trajectory: Path | None, model: Any, reader: dict[str, An
         raise InputError("--model without a trajectory: give --trajectory too, or leave it out")
     if trajectory is None:
         return study_file(flux, reader=reader, **settings)
-    from fluxan.dataset import open_flux
-    from fluxan.greenkubo import with_mean_virial
+    from fluxan.jobs.average_virial import with_mean_virial
+    from fluxan.series.flux_dataset import open_flux
 
     given = {name: reader.get(name) for name in ("temperature", "volume", "dt")}
     with open_flux(flux) as dataset:

@@ -56,13 +56,15 @@ def spectrum(
 def _spectrum(path: Path, bandwidth: float | None, reader: dict[str, Any]) -> PowerSpectrum:
     from dataclasses import replace
 
-    from fluxan.correlation import power_spectrum
-    from fluxan.fluxfiles import read_flux
+    from fluxan.series.flux_spectrum import power_spectrum
+    from fluxan.series.readers.flux_reading import read_flux
 
     record = read_flux(path, **reader)
-    if bandwidth is None and record.dt is not None:
-        bandwidth = max(1.01 / len(record.samples), 0.5 / _POINTS) / record.dt
-    found = power_spectrum(record.samples, dt=record.dt, bandwidth=bandwidth)
+    if bandwidth is None and not np.isnan(record.time_step):
+        bandwidth = max(1.01 / len(record.samples), 0.5 / _POINTS) / record.time_step
+    found = power_spectrum(
+        record.samples, dt=None if np.isnan(record.time_step) else record.time_step, bandwidth=bandwidth
+    )
     return replace(found, labels=record.labels)
 
 

@@ -6,9 +6,9 @@ from fluxan.lazy import submodule
 
 from .correlator import Correlator
 from .result import Correlation, LevelCovariances
-from .spectrum import PowerSpectrum, power_spectrum
+from .spectrum import PowerSpectrum, spectrum_of_samples
 
-__all__ = ["Correlation", "Correlator", "LevelCovariances", "PowerSpectrum", "power_spectrum"]
+__all__ = ["Correlation", "Correlator", "LevelCovariances", "PowerSpectrum", "spectrum_of_samples"]
 
 
 def __getattr__(name: str) -> object:

@@ -14,10 +14,7 @@ import numpy as np
 from fluxan.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import matplotlib.figure
-    import xarray
 
 #: cos-sum coefficients; "boxcar" leaves samples as they are.
 WINDOWS = {"boxcar": (1.0, 0.0), "hann": (0.5, -0.5)}
@@ -196,44 +193,26 @@ class PowerSpectrum:
         return weights
 
 
-def power_spectrum(
-    flux: xarray.Dataset | str | Path | np.ndarray,
+def spectrum_of_samples(
+    samples: np.ndarray,
     *,
-    dt: float | None = None,
-    by: str = "carrier",
+    time_step: float,
+    labels: tuple[str, ...] = (),
     segment: int | None = None,
     window: str = "boxcar",
     overlap: float = 0.0,
-    bandwidth: float | None = None,
     axes: str = "xyz",
-    sides: str = "two",
     remove_mean: bool = False,
 ) -> PowerSpectrum:
-    """Power spectrum of a heat flux and of its parts.
-
-    Parameters
-    ----------
-    flux : a Dataset of `fluxan.decompose`, the path of one, or an array (n, 3) or (n, n_channels, 3)
-    dt : time step in ps, for arrays
-    by : channels of a Dataset: "total", "carrier" or "owner-carrier"
-    segment : samples per segment; the whole series by default. What is left over at the end is not used.
-    window : "boxcar" keeps the integral of the spectrum equal to the mean square, "hann" leaks less
-    overlap : share of a segment that it has in common with the next, 0 to below 1 (0.5 suits "hann")
-    bandwidth : smooth over this width in THz
-    axes : components that are averaged over, of "xyz"
-    sides : "two", the default, or "one"
-    remove_mean : subtract each channel's mean
+    """Two-sided spectrum, not smoothed, of samples (n, n_channels, 3); see `fluxan.power_spectrum`.
 
     Raises
     ------
     InputError
         A setting makes no sense, or the series is shorter than a segment.
     """
-    from .samples import flux_samples
-
-    samples = flux_samples(flux, dt=dt, by=by)
-    _check_settings(window=window, overlap=overlap, axes=axes, sides=sides)
-    values = samples.values[:, :, ["xyz".index(axis) for axis in axes]]
+    _check_settings(window=window, overlap=overlap, axes=axes)
+    values = samples[:, :, ["xyz".index(axis) for axis in axes]]
     length = len(values) if segment is None else segment
     if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or not 2 <= length <= len(values):
         raise InputError(f"segment is {segment!r}, expected 2 to {len(values)} samples, the length of the series")
@@ -246,30 +225,26 @@ def power_spectrum(
     for start in starts:
         amplitudes = np.fft.rfft(values[start : start + length] * shape[:, None, None], axis=0)
         density += np.einsum("fax,fbx->fab", amplitudes.conj(), amplitudes)
-    density *= samples.time_step / (np.sum(shape**2) * len(starts) * len(axes))
-    spectrum = PowerSpectrum.from_periodogram(
+    density *= time_step / (np.sum(shape**2) * len(starts) * len(axes))
+    return PowerSpectrum.from_periodogram(
         density,
-        time_step=samples.time_step,
+        time_step=time_step,
         length=int(length),
         n_segments=len(starts),
         n_averages=len(starts) * len(axes),
         coupling=_coupling(shape, hop, len(starts)),
-        labels=samples.labels,
+        labels=labels,
         window=window,
     )
-    spectrum = spectrum if bandwidth is None else spectrum.smoothed(bandwidth)
-    return spectrum.one_sided() if sides == "one" else spectrum
 
 
-def _check_settings(*, window: str, overlap: float, axes: str, sides: str) -> None:
+def _check_settings(*, window: str, overlap: float, axes: str) -> None:
     if window not in WINDOWS:
         raise InputError(f"window is {window!r}, expected one of {', '.join(WINDOWS)}")
     if not 0 <= overlap < 1:
         raise InputError(f"overlap is {overlap!r}, expected 0 to below 1")
     if not axes or len(set(axes)) != len(axes) or not set(axes) <= set("xyz"):
         raise InputError(f"axes is {axes!r}, expected some of 'xyz'")
-    if sides not in ("one", "two"):
-        raise InputError(f"sides is {sides!r}, expected 'one' or 'two'")
 
 
 def _window(name: str, length: int) -> np.ndarray:

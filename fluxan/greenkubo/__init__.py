@@ -6,10 +6,9 @@ from fluxan.lazy import submodule
 
 from .conductivity import green_kubo
 from .estimate import Estimate
-from .gauge import mean_virial, with_mean_virial
 from .result import Conductivity
 
-__all__ = ["Conductivity", "Estimate", "green_kubo", "mean_virial", "with_mean_virial"]
+__all__ = ["Conductivity", "Estimate", "green_kubo"]
 
 
 def __getattr__(name: str) -> object:

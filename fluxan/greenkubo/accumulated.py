@@ -17,8 +17,8 @@ from fluxan.greenkubo.shares import Share, Shares, shares
 if TYPE_CHECKING:
     from fluxan.correlation import Correlator
     from fluxan.greenkubo.result import Conductivity
-    from fluxan.greenkubo.series import FluxSeries
     from fluxan.greenkubo.state import State
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Lags of the correlation that are shown, and integrated by the running integral.
 _MOST_LAGS: Final = 2**20
@@ -28,7 +28,7 @@ class Accumulated(Analysis):
     """A flux whose samples are gone."""
 
     def __init__(
-        self, correlator: Correlator, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]
+        self, correlator: Correlator, series: HeatFluxSeries, state: State, *, method: str, compare: tuple[str, ...]
     ) -> None:
         super().__init__(series, state, method=method, compare=compare)
         self.correlator = correlator

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fluxan.greenkubo.fourier import Amplitudes
-    from fluxan.greenkubo.series import FluxSeries
     from fluxan.greenkubo.state import State
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 _MOST_LAGS: Final = 20_000
 _POOL: Final = 1.06
@@ -43,7 +43,7 @@ _BIN_DOF: Final = 16
 class Analysis(ABC):
     """One flux on its way to a conductivity."""
 
-    def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
+    def __init__(self, series: HeatFluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
         self.series = series
         self.state = state
         self.method = method
@@ -187,7 +187,7 @@ class Analysis(ABC):
 class Sampled(Analysis):
     """A flux whose samples are known."""
 
-    def __init__(self, series: FluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
+    def __init__(self, series: HeatFluxSeries, state: State, *, method: str, compare: tuple[str, ...]) -> None:
         super().__init__(series, state, method=method, compare=compare)
         self.amplitudes = amplitudes(series)
         total = self.amplitudes.total

@@ -15,17 +15,24 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.correlation import Correlator
-from fluxan.correlation.samples import time_step
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import InputError, ShortRunError
-from fluxan.fluxfiles.record import FluxRecord
-from fluxan.fluxfiles.soundness import questions
 from fluxan.greenkubo.accumulated import Accumulated
 from fluxan.greenkubo.analysis import Analysis, Sampled
 from fluxan.greenkubo.judgement import ENOUGH
 from fluxan.greenkubo.limit import METHODS
-from fluxan.greenkubo.series import FluxSeries
 from fluxan.greenkubo.state import State, require_positive
+from fluxan.series.conversion import (
+    scaled,
+    series_of_array,
+    series_of_correlator,
+    series_of_dataset,
+    time_step_of,
+)
+from fluxan.series.flux_dataset import is_flux_file, open_flux
+from fluxan.series.heat_flux_series import HeatFluxSeries
+from fluxan.series.readers.flux_reading import read_flux
+from fluxan.series.readers.soundness import questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +50,7 @@ _UNEVEN: Final = 1e-3
 
 
 def green_kubo(
-    flux: xarray.Dataset | str | Path | FluxRecord | Correlator | NDArray[np.float64],
+    flux: xarray.Dataset | str | Path | HeatFluxSeries | Correlator | NDArray[np.float64],
     *,
     temperature: float | None = None,
     method: str = "default",
@@ -71,7 +78,7 @@ def green_kubo(
     volume : Å³; the mean of the Dataset's by default
     units : "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
         κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
-    remove : "mean-virial" removes Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.greenkubo.with_mean_virial`
+    remove : "mean-virial" removes Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.with_mean_virial`
     components : "multi" gives κ at zero flux of mass, for mixtures that diffuse; "auto" does so where they do
     velocity : (n, n_species, 3) sums of velocities by species, Å/ps, with an array; Datasets hold theirs
 
@@ -102,16 +109,16 @@ def green_kubo(
                 f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times "
                 "its slowest correlation"
             )
-        if isinstance(source, FluxRecord):
-            temperature = source.temperature if temperature is None and series.temperature is None else temperature
-        unit = source.units if isinstance(source, FluxRecord) else units or "metal"
+        if temperature is None and series.temperature is None:
+            temperature = series.given_temperature
+        unit = series.units if isinstance(source, HeatFluxSeries) else units or "metal"
         state = State.of(series, temperature=temperature, volume=volume, units=unit)
         if isinstance(source, Correlator):
             found: Analysis = Accumulated(source, series, state, method=method, compare=tuple(compare))
         else:
             found = Sampled(series, state, method=method, compare=tuple(compare))
         result = found.conductivity(components)
-        if isinstance(source, FluxRecord):
+        if isinstance(source, HeatFluxSeries):
             return _with_words_of(source, result)
         told = None if series.temperature is None else float(np.mean(series.temperature))
         doubts = (*questions(unit, state.temperature, told), *_another_step(source, dt))
@@ -122,15 +129,15 @@ def _another_step(source: object, dt: float | None) -> Iterator[str]:
     """Say it where a time step that is given is not that of a Dataset."""
     if dt is None or not hasattr(source, "attrs") or source.attrs.get("time_unit") == "frame":
         return
-    told = time_step(source, None)  # type: ignore[arg-type]
+    told = time_step_of(source, None)  # type: ignore[arg-type]
     if abs(dt / told - 1) > _UNEVEN:
         yield f"dt={dt:.4g} was given, but frames of the Dataset are {told:.4g} ps apart"
 
 
-def _with_words_of(record: FluxRecord, result: Conductivity) -> Conductivity:
+def _with_words_of(record: HeatFluxSeries, result: Conductivity) -> Conductivity:
     """Add what is to be said of the file."""
     warnings = [*record.warnings, *result.warnings]
-    if record.velocity is not None and result.components == "single" and result.diagnostics.diffusion is None:
+    if record.species and result.components == "single" and result.diagnostics.diffusion is None:
         warnings.append(
             "the run is too short to tell whether species diffuse: components='multi' takes κ at zero flux of mass"
         )
@@ -151,9 +158,6 @@ def _check_choices(*, method: str, remove: str | None, components: str, compare:
 
 def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | None) -> object:
     """What is behind a path, to be closed with `stack`."""
-    from fluxan.dataset import is_flux_file, open_flux
-    from fluxan.fluxfiles import read_flux
-
     if not isinstance(flux, (str, Path)):
         return flux
     if Path(flux).is_file() and is_state_file(flux):
@@ -163,18 +167,27 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | No
     return stack.enter_context(open_flux(flux))
 
 
-def _series(flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None) -> FluxSeries:
-    from fluxan.dataset import require_flux
-
-    sampled = isinstance(flux, (np.ndarray, list, tuple, FluxRecord))
+def _series(
+    flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None
+) -> HeatFluxSeries:
+    sampled = isinstance(flux, (np.ndarray, list, tuple, HeatFluxSeries))
     if velocity is not None and not sampled:
         raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")
     if not sampled and not isinstance(flux, Correlator):
-        return FluxSeries.of_dataset(require_flux(flux), dt=dt, remove=remove)
+        return series_of_dataset(flux, dt=dt, remove=remove)  # type: ignore[arg-type]
     if remove is not None:
         raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, see with_mean_virial")
     if isinstance(flux, Correlator):
-        return FluxSeries.of_correlator(flux, dt=dt)
-    if isinstance(flux, FluxRecord):
-        return FluxSeries.of_record(flux, dt=dt, velocity=velocity)
-    return FluxSeries.of_array(flux, dt=dt, velocity=velocity)
+        return series_of_correlator(flux, dt=dt)
+    if isinstance(flux, HeatFluxSeries):
+        return _with_comparable_mass_flux(flux if dt is None else replace(flux, time_step=float(dt)), velocity)
+    return series_of_array(flux, dt=dt, velocity=velocity)  # type: ignore[arg-type]
+
+
+def _with_comparable_mass_flux(series: HeatFluxSeries, velocity: NDArray[np.float64] | None) -> HeatFluxSeries:
+    """The series of another code, whose mass fluxes are of any unit."""
+    series.require_time_step()
+    own = series.velocity
+    if velocity is not None:
+        return series.with_mass_flux(velocity)
+    return series if own is None else series.with_mass_flux(scaled(own, series.total))

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fluxan.greenkubo.series import FluxSeries
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Numbers that are held of a flux at once, 64 MiB; a longer one is filtered and thinned out to this.
 _HELD: Final = 2**23
@@ -59,7 +59,7 @@ class Amplitudes:
         return replace(self, flux=self.flux[part], species=self.species[part], samples=self.samples[part])
 
 
-def amplitudes(series: FluxSeries, *, held: int = _HELD) -> Amplitudes:
+def amplitudes(series: HeatFluxSeries, *, held: int = _HELD) -> Amplitudes:
     """Transform a flux; one longer than `held` numbers keeps its low frequencies alone.
 
     Thinning by a low-pass filter leaves the band below 0.35 of the new sampling rate as it was: what it took is put
@@ -96,7 +96,7 @@ def _response(thinning: int, frequencies: NDArray[np.float64]) -> NDArray[np.flo
     return np.interp(frequencies, grid, gain)
 
 
-def _thinned(series: FluxSeries, thinning: int) -> list[NDArray[np.float64]]:
+def _thinned(series: HeatFluxSeries, thinning: int) -> list[NDArray[np.float64]]:
     """Every `thinning`-th sample of the filtered series, where the filter lies wholly inside."""
     from scipy.signal import upfirdn
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.estimate import Estimate
     from fluxan.greenkubo.limit import Limit, Ordinates
     from fluxan.greenkubo.result import Conductivity
-    from fluxan.greenkubo.series import FluxSeries
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Decay times of the slowest motion that a run should last.
 ENOUGH: Final = 20
@@ -34,7 +34,7 @@ _MISFIT: Final = 1e-3
 _VAGUE: Final = 0.3
 
 
-def diagnose(series: FluxSeries, ordinates: Ordinates, limit: Limit, diffusion: float | None) -> Diagnostics:
+def diagnose(series: HeatFluxSeries, ordinates: Ordinates, limit: Limit, diffusion: float | None) -> Diagnostics:
     """Length of the run in decay times, drifts, diffusion."""
     estimate = limit.estimates["default"]
     integral = 0.5 * estimate.value / ordinates.correlation[0]
@@ -65,7 +65,7 @@ def notes(result: Conductivity) -> Iterator[str]:
         yield f"{why}: κ is that at zero flux of mass; {other}"
 
 
-def warnings(result: Conductivity, series: FluxSeries, offset: float) -> Iterator[str]:
+def warnings(result: Conductivity, series: HeatFluxSeries, offset: float) -> Iterator[str]:
     """What the user should know before believing the result; `offset` as `Ordinates` has it."""
     run = result.diagnostics
     if run.length_over_slowest < ENOUGH:
@@ -117,7 +117,7 @@ def _directions(result: Conductivity) -> Iterator[str]:
         yield from directions.warnings(result.unit)
 
 
-def _drifts(series: FluxSeries) -> Iterator[str]:
+def _drifts(series: HeatFluxSeries) -> Iterator[str]:
     temperature, energy = (_level(values) for values in (series.temperature, series.potential_energy))
     if temperature is not None and temperature.drifts(_TEMPERATURE_DRIFT * temperature.mean):
         yield f"the temperature drifts by {temperature.drift:+.3g} K over the run: it is not in equilibrium"

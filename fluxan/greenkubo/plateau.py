@@ -13,7 +13,7 @@ from fluxan.greenkubo.running import BEHIND, decayed
 from fluxan.greenkubo.state import UNITS
 
 if TYPE_CHECKING:
-    from fluxan.fluxfiles.correlation import FluxCorrelation
+    from fluxan.series.readers.flux_correlation import FluxCorrelation
 
 #: Lags at the end of a correlation that stand for its noise, as a share of all.
 _TAIL: Final = 4

@@ -14,7 +14,7 @@ from fluxan.units import BOLTZMANN, CONDUCTIVITY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fluxan.greenkubo.series import FluxSeries
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Factor of S(0)/(2 V T²), and the unit it gives; Boltzmann's constant.
 UNITS: Final = {"metal": (CONDUCTIVITY / BOLTZMANN, "W/(m K)"), "lj": (1.0, "reduced")}
@@ -49,7 +49,7 @@ class State:
     unit: str
 
     @classmethod
-    def of(cls, series: FluxSeries, *, temperature: float | None, volume: float | None, units: str) -> State:
+    def of(cls, series: HeatFluxSeries, *, temperature: float | None, volume: float | None, units: str) -> State:
         """Take what is given, else the means over the run.
 
         Raises

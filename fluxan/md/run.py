@@ -19,11 +19,11 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from fluxan.correlation import Correlator
-from fluxan.dataset import check_output
 from fluxan.errors import InputError, ModelError, OutputError
 from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.recording import Recording
 from fluxan.md.restart import Restart
+from fluxan.series.flux_file import check_output
 from fluxan.units import MASS_VELOCITY2
 
 if TYPE_CHECKING:
@@ -289,6 +289,6 @@ def _scale(atoms: ase.Atoms, temperature: float) -> None:
 
 
 def _structure_sha256(frame: Frame) -> str:
-    from fluxan.rows import frame_sha256
+    from fluxan.series.frame_checks import frame_sha256
 
     return f"{frame_sha256(frame):x}"

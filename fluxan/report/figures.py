@@ -54,11 +54,11 @@ def plots(study: Study) -> Iterator[Plot]:
     record, result = study.record, study.result
     reduced = result.unit == "reduced"
     time, flux = ("reduced", "reduced") if reduced else ("ps", "eV Å/ps")
-    shown = min(len(record.samples), panels.SHOWN)
+    shown = min(record.n_samples, panels.SHOWN)
     yield Plot(
         "flux",
         "The heat flux J(t)",
-        f"The first {shown} of {len(record.samples)} samples, all three components, volume-extensive.",
+        f"The first {shown} of {record.n_samples} samples, all three components, volume-extensive.",
         partial(panels.draw_flux, total=record.total, dt=study.time_step, unit=time, flux_unit=flux),
         height=0.3,
     )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.dataset import carrier_flux
 from fluxan.report.style import WIDTH, colour, line, tidy
+from fluxan.series.flux_dataset import carrier_flux
 
 if TYPE_CHECKING:
     import xarray

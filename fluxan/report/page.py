@@ -127,7 +127,7 @@ def _facts(study: Study) -> dict[str, str]:
     result, run = study.result, study.result.diagnostics
     time = "" if result.unit == "reduced" else " ps"
     facts = dict(study.facts)
-    facts["samples"] = f"{len(study.record.samples)}, every {study.time_step:.6g}{time}"
+    facts["samples"] = f"{study.record.n_samples}, every {study.time_step:.6g}{time}"
     facts["length"] = f"{run.length:.6g}{time}"
     facts["slowest motion in the flux"] = f"{run.slowest:.4g}{time}; L/τ = {run.length_over_slowest:.4g}"
     if run.diffusion is not None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
-from fluxan.fluxfiles import FluxRecord, read_flux
-from fluxan.fluxfiles.reading import detect, record_of
-from fluxan.fluxfiles.record import ReadOptions
-from fluxan.fluxfiles.soundness import blow_up
 from fluxan.greenkubo import green_kubo
-from fluxan.greenkubo.series import MEAN_VIRIAL
 from fluxan.greenkubo.state import UNITS
+from fluxan.series.conversion import carriers_of_dataset
+from fluxan.series.flux_dataset import open_flux
+from fluxan.series.flux_spectrum import power_spectrum
+from fluxan.series.readers.flux_reading import detect, read_flux
+from fluxan.series.readers.soundness import blow_up
+from fluxan.series.schema import MEAN_VIRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fluxan.correlation import PowerSpectrum
     from fluxan.greenkubo import Conductivity
+    from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Samples per segment of the spectrum at most, and points that a curve of it has.
 _SEGMENT = 1 << 17
@@ -44,7 +46,7 @@ class Study:
     """
 
     name: str
-    record: FluxRecord
+    record: HeatFluxSeries
     result: Conductivity
     gauge: Conductivity | None = None
     gauge_samples: np.ndarray | None = None
@@ -53,7 +55,7 @@ class Study:
     @property
     def time_step(self) -> float:
         """Time between samples, ps or reduced."""
-        return self.result.diagnostics.length / len(self.record.samples)
+        return self.result.diagnostics.length / self.record.n_samples
 
     @property
     def factor(self) -> float:
@@ -62,8 +64,6 @@ class Study:
 
     def spectrum(self, samples: np.ndarray | None = None) -> PowerSpectrum:
         """Power spectrum by carrier, smooth enough to be drawn."""
-        from fluxan.correlation import power_spectrum
-
         values = self.record.samples if samples is None else samples
         n, dt = min(len(values), _SEGMENT), self.time_step
         spectrum = power_spectrum(values, dt=dt, segment=n, bandwidth=max(1.01, n / 2 / _POINTS) / (n * dt))
@@ -88,8 +88,6 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
     if not path.is_file():
         raise FileError(f"{path}: {'not a file but a folder' if Path(path).is_dir() else 'no such file'}")
     if (reader.get("form") or detect(path)) == "fluxan":
-        from fluxan.dataset import open_flux
-
         given = {name: reader.pop(name, None) for name in ("temperature", "volume", "dt")}
         for name, value in reader.items():
             if name != "form" and value is not None:
@@ -98,7 +96,7 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)
     result = green_kubo(record, **settings)
-    return Study(path.name, record, result, facts={"file": path.name, "format": record.format})
+    return Study(path.name, record, result, facts={"file": path.name, "format": record.source})
 
 
 def study_dataset(
@@ -118,7 +116,7 @@ def study_dataset(
         The flux does not suffice.
     """
     settings |= {"temperature": temperature, "volume": volume, "dt": dt}
-    record = record_of(dataset, ReadOptions(temperature=temperature, volume=volume, dt=dt))
+    record = carriers_of_dataset(dataset, dt=dt, volume=volume, temperature=temperature)
     result = green_kubo(dataset, **settings)
     found = blow_up(record.samples, record.observables)
     if found is not None:
@@ -136,4 +134,4 @@ def study_dataset(
         "fluxan": "fluxan_version",
     }
     facts = {word: str(dataset.attrs[key]) for word, key in known.items() if key in dataset.attrs}
-    return Study(name, record, result, gauge, samples, {"file": name, "format": record.format, **facts})
+    return Study(name, record, result, gauge, samples, {"file": name, "format": record.source, **facts})

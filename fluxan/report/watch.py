@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fluxan.dataset import open_flux
 from fluxan.errors import FluxanError
 from fluxan.greenkubo import green_kubo
 from fluxan.md.drift import energy_drift
+from fluxan.series.flux_dataset import open_flux
 
 from .verdicts import unit, value
 

@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 import fluxan
-from fluxan.dataset import VARIABLES
+from fluxan.series.schema import VARIABLES
 from tests.systems import argon_krypton
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fluxan
-from tests.series import SERIES
+from tests.exact_series import SERIES
 from tests.systems import argon_krypton
 
 STATE = ["--temperature", "300", "--volume", "1000"]

@@ -15,7 +15,8 @@ from ase.build import bulk
 from ase.io import write
 
 import fluxan
-from fluxan.dataset import VARIABLES, FluxFile
+from fluxan.series.flux_file import FluxFile
+from fluxan.series.schema import VARIABLES
 
 SHORT = ["--time", "4", "--thermalise", "0.4", "--quiet"]
 

@@ -12,10 +12,10 @@ import torch
 import typer.main
 
 import fluxan
-from fluxan.batch import run_batch
 from fluxan.cli.app import app
 from fluxan.errors import InputError
-from fluxan.jobfile import read_jobs
+from fluxan.jobs.batch import run_batch
+from fluxan.jobs.job_file import read_jobs
 from tests.potentials.adapters.agreement import system
 
 with warnings.catch_warnings():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.dataset import to_xarray
+from fluxan.series.flux_dataset import to_xarray
 
 if TYPE_CHECKING:
     import xarray

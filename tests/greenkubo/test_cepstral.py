@@ -8,7 +8,7 @@ from scipy.special import polygamma
 
 from fluxan.errors import InputError
 from fluxan.greenkubo.cepstral import _fitted, cepstral
-from tests.series import SERIES, Series
+from tests.exact_series import SERIES, Series
 
 
 def _drawn(series: Series, n: int, seed: int, shape: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,13 @@ from scipy import constants
 
 import fluxan
 from fluxan.errors import FluxanError, InputError
-from fluxan.fluxfiles import FluxRecord
 from fluxan.greenkubo.estimate import Estimate, Spectrum
 from fluxan.greenkubo.fourier import amplitudes
 from fluxan.greenkubo.limit import Limit, autocovariance
-from fluxan.greenkubo.series import FluxSeries
 from fluxan.greenkubo.temperature import Level
-from tests.series import SERIES, Series
+from fluxan.series.conversion import series_of_array
+from fluxan.series.heat_flux_series import HeatFluxSeries
+from tests.exact_series import SERIES, Series
 
 LJ = {"dt": 1.0, "volume": 1.0, "temperature": 1.0, "units": "lj"}
 
@@ -119,7 +119,8 @@ def test_parts_of_a_dataset(liquid):
 
 def test_a_file_gives_what_its_dataset_gives(dataset, tmp_path):
     """Through a flux file, read in blocks; and through a record of another code."""
-    from fluxan.dataset import VARIABLES, FluxFile
+    from fluxan.series.flux_file import FluxFile
+    from fluxan.series.schema import VARIABLES
 
     path = tmp_path / "flux.nc"
     file = FluxFile(path, ["Ag", "I"], {}, 1000)
@@ -130,8 +131,12 @@ def test_a_file_gives_what_its_dataset_gives(dataset, tmp_path):
     assert (mine.kappa, mine.error) == (theirs.kappa, theirs.error)
     np.testing.assert_array_equal(mine.matrix, theirs.matrix)
     total = fluxan.carrier_flux(dataset).values
-    record = FluxRecord(
-        total, 0.001, ("Ag", "I"), volume=1000.0, observables={"temperature": dataset.temperature.values}
+    record = HeatFluxSeries.of_samples(
+        total,
+        0.001,
+        ("Ag", "I"),
+        volume=np.array([1000.0]),
+        observables={"temperature": dataset.temperature.values},
     )
     other = fluxan.green_kubo(record, components="single")
     single = fluxan.green_kubo(dataset, components="single")
@@ -165,9 +170,7 @@ def test_thinned_spectra_are_not_aliased():
     rng = np.random.default_rng(2)
     noise = sample("one mode", n)
     line = 30 * np.sin(2 * np.pi * 0.25013 * np.arange(n) + rng.uniform(0, 6, 3)[:, None]).T
-    whole, thinned = (
-        amplitudes(FluxSeries.of_array(noise + line, dt=0.5), held=held) for held in (10**9, 3 * n // 8 + 1)
-    )
+    whole, thinned = (amplitudes(series_of_array(noise + line, dt=0.5), held=held) for held in (10**9, 3 * n // 8 + 1))
     assert (whole.thinning, thinned.thinning) == (1, 8)
     assert len(thinned.samples) < n / 8
     assert thinned.frequencies[-1] < 0.36 / (8 * 0.5)
@@ -193,10 +196,10 @@ def test_thinning_leaves_the_conductivity(monkeypatch):
 
 def test_long_files_are_read_in_blocks(dataset, monkeypatch):
     """Nothing larger than a block is asked of a Dataset, and blocks change nothing."""
-    from fluxan.greenkubo import series as module
+    from fluxan.series import heat_flux_series as module
 
     whole = fluxan.green_kubo(dataset)
-    monkeypatch.setattr(module, "_BLOCK", 18 * 700)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 18 * 700)
     asked = []
     isel = type(dataset).isel
 

@@ -9,7 +9,7 @@ import fluxan
 from fluxan import Correlator
 from fluxan.errors import FileError, InputError, ShortRunError
 from fluxan.greenkubo.covariances import levels
-from tests.series import SERIES
+from tests.exact_series import SERIES
 
 STATE = {"volume": 1.0, "temperature": 1.0, "units": "lj"}
 SCHEMES = ("linear", "multitau")

@@ -7,7 +7,7 @@ import pytest
 
 import fluxan
 from fluxan.greenkubo.directions import Directions, unlike
-from tests.series import SERIES
+from tests.exact_series import SERIES
 
 LJ = {"dt": 1.0, "volume": 1.0, "temperature": 1.0, "units": "lj"}
 

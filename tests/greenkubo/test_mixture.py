@@ -9,7 +9,7 @@ import pytest
 
 from fluxan.greenkubo import green_kubo
 from fluxan.greenkubo.zero_frequency import zero_frequency
-from tests.series import SERIES, SHAPES, Shape, periodogram
+from tests.exact_series import SERIES, SHAPES, Shape, periodogram
 
 if TYPE_CHECKING:
     from fluxan.greenkubo.estimate import Estimate

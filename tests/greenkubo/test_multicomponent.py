@@ -9,7 +9,7 @@ import pytest
 
 import fluxan
 from fluxan.greenkubo import multicomponent
-from tests.series import Series
+from tests.exact_series import Series
 
 LJ = {"dt": 1.0, "volume": 1.0, "temperature": 1.0, "units": "lj"}
 HEAT = Series(((1, 5), (0.3, 30)), ((1, 20, 25),))

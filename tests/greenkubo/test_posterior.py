@@ -11,7 +11,7 @@ from fluxan.kernels.walk import Prior, wander
 from fluxan.greenkubo import posterior
 from fluxan.greenkubo.estimate import Spectrum
 from fluxan.greenkubo.modes import FLOOR, RELAXATION, Band, fit
-from tests.series import SERIES
+from tests.exact_series import SERIES
 
 LOG_4 = np.log(4.0)
 

@@ -10,7 +10,7 @@ from fluxan.greenkubo.estimate import Spectrum
 from fluxan.greenkubo.gaussian_process import gaussian_process
 from fluxan.greenkubo.relaxation_times import SETTINGS, _log_curves, relaxation_times
 from fluxan.greenkubo.zero_frequency import _pooled
-from tests.series import SHAPES, Shape, periodogram
+from tests.exact_series import SHAPES, Shape, periodogram
 
 
 def density(f, s, longest, span):

@@ -9,7 +9,7 @@ import fluxan
 from fluxan.errors import InputError
 from fluxan.greenkubo.limit import autocovariance
 from fluxan.greenkubo.running import decayed, running_integral
-from tests.series import SERIES, Series
+from tests.exact_series import SERIES, Series
 
 #: Optical modes that dominate C(t) over a slow relaxation that carries most of the heat, as in glasses and crystals.
 OPTICAL = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.series import SERIES, Series, periodogram
+from tests.exact_series import SERIES, Series, periodogram
 
 
 @pytest.mark.parametrize("name", SERIES)

@@ -11,7 +11,7 @@ import pytest
 from fluxan.errors import DependencyError
 from fluxan.greenkubo import stacie_fit
 from fluxan.greenkubo.stacie_fit import stacie
-from tests.series import Series
+from tests.exact_series import Series
 
 if TYPE_CHECKING:
     from stacie.estimate import Result

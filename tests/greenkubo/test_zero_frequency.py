@@ -9,7 +9,7 @@ from fluxan.errors import InputError
 from fluxan.greenkubo.estimate import Spectrum
 from fluxan.greenkubo.modes import FLOOR, OSCILLATION, RELAXATION, Band, fit, half_angle, spectrum_of
 from fluxan.greenkubo.zero_frequency import _summary, zero_frequency
-from tests.series import SERIES, Series, periodogram
+from tests.exact_series import SERIES, Series, periodogram
 
 REALISATIONS = 20
 
@@ -156,7 +156,7 @@ def test_bins_are_split_on_lines_and_nowhere_else() -> None:
 
 
 def test_modes_are_the_exact_spectra_of_the_series() -> None:
-    """One mode of each kind against the closed form of tests/series.py, and its derivatives against differences."""
+    """One mode of each kind against its closed form, and its derivatives against differences."""
     v, tau, period = 0.7, 12.0, 31.0
     p = np.exp(-1 / tau)
     log_a, log_b = np.log(v * (1 - p * p) / (1 - p) ** 2), np.log(4 * p / (1 - p) ** 2)

@@ -11,10 +11,10 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 import fluxan
-from fluxan.dataset import VARIABLES
 from fluxan.errors import InputError, ModelError, OutputError
 from fluxan.md.ase import FluxanCalculator, FluxRecorder, frame_of_atoms
 from fluxan.potentials.equivariant import EquivariantNetwork
+from fluxan.series.schema import VARIABLES
 from tests.message_passing import scaled_up
 
 

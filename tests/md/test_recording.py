@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.dataset import VARIABLES
 from fluxan.errors import InputError, OutputError, TrajectoryError
 from fluxan.flux.evaluate import FluxEvaluator
-from fluxan.md import recording as module
-from fluxan.md.recording import Recording, channels
+from fluxan.md.recording import Recording
 from fluxan.neighbors import build_graph
+from fluxan.series import flux_writer as module
+from fluxan.series.conversion import split_of_dataset
+from fluxan.series.flux_writer import channels
+from fluxan.series.schema import VARIABLES
 from tests.systems import argon_krypton
 
 MODEL = "shipped:ar-kr"
@@ -63,7 +65,7 @@ def test_dataset_is_that_of_decompose(record, tmp_path):
 def test_chunks_and_impatience_change_nothing(record, tmp_path, monkeypatch):
     whole = record(output=tmp_path / "whole.nc")
     chunks = record(output=tmp_path / "chunks.nc", chunk=2)
-    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    monkeypatch.setattr(module, "MAX_DELAY", -1.0)
     hasty = record(output=tmp_path / "hasty.nc")
     with fluxan.open_flux(tmp_path / "hasty.nc") as early:
         assert early.sizes["time"] == 8  # on the disk before anybody asked, by twos
@@ -77,9 +79,7 @@ def test_correlator_is_fed_as_the_dataset_would(record, fluxes, n_channels):
     recording = record(correlator=correlator)
     dataset = record().dataset()
     split = {3: "total", 6: "carrier", 12: "owner-carrier"}[n_channels]
-    from fluxan.correlation.samples import flux_samples
-
-    samples = flux_samples(dataset, dt=None, by=split).values.reshape(9, -1)
+    samples = split_of_dataset(dataset, split)[0].reshape(9, -1)
     np.testing.assert_allclose([channels(flux, n_channels) for flux in fluxes], samples, rtol=1e-12, atol=1e-14)
     assert correlator.n_samples == recording.n_frames == 9
     with pytest.raises(InputError, match="9 fluxes went into the correlator and were not kept"):
@@ -130,7 +130,7 @@ def test_bad_fluxes_stop_it_and_keep_what_was_before(record, fluxes, tmp_path):
 
 def test_uneven_times_and_drifts_are_told_once(record, evaluator, fluxes):
     recording = record(range(2))
-    with pytest.warns(UserWarning, match="the flux at 0.05 ps is 0.04 after the one before, 0.01 was expected"):
+    with pytest.warns(UserWarning, match="the frame at 0.05 ps is 0.04 ps after the one before, 0.01 ps was expected"):
         recording.add(FRAMES[5], fluxes[5])
     recording.add(FRAMES[8], fluxes[8])
     moving = FRAMES[0].replace(velocities=FRAMES[0].velocities + 30.0)

@@ -21,11 +21,13 @@ import numpy as np
 import torch
 
 import fluxan
-from fluxan import decomposition
-from fluxan.dataset import VARIABLES, FluxFile, open_flux
 from fluxan.md.examples import find_example
 from fluxan.md.run import Run
 from fluxan.md.settings import Settings
+from fluxan.series import flux_writer
+from fluxan.series.flux_dataset import open_flux
+from fluxan.series.flux_file import FluxFile
+from fluxan.series.schema import VARIABLES
 from fluxan.system import Frame
 
 LABELS = ("Ar", "Kr")
@@ -56,7 +58,7 @@ def killed(work, longest):
 
 def kill_decompose(trajectory, output, n_kills):
     """Kill and resume, then let it end."""
-    decomposition.CHUNK_FRAMES = 2
+    flux_writer.CHUNK_FRAMES = 2
     # Everything is imported and compiled before the first fork, so that kills fall into the work itself.
     fluxan.decompose(list(fluxan.open_trajectory(trajectory, stop=2)), "shipped:ar-kr", progress=False)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan import decomposition
-from fluxan.dataset import VARIABLES
+from fluxan.series import flux_writer
+from fluxan.series.schema import VARIABLES
 from tests.regression.killing import run_md
 from tests.systems import argon_krypton
 
@@ -37,7 +37,7 @@ def trajectory(tmp_path):
 
 
 def test_twenty_kills_change_no_bit(trajectory, tmp_path, monkeypatch):
-    monkeypatch.setattr(decomposition, "CHUNK_FRAMES", 2)
+    monkeypatch.setattr(flux_writer, "CHUNK_FRAMES", 2)
     kills = run("tests.regression.killing", "decompose", trajectory, tmp_path / "killed.nc", 20)
     assert int(kills) == 20
     fluxan.decompose(trajectory, output=tmp_path / "whole.nc", progress=False).close()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.fluxfiles import FluxRecord
 from fluxan.greenkubo.result import Curve
 from fluxan.report.figures import plots
 from fluxan.report.page import write_report
 from fluxan.report.panels import plateau
 from fluxan.report.study import Study, study_file
 from fluxan.report.verdicts import value, verdicts
-from tests.series import SERIES
+from fluxan.series.heat_flux_series import HeatFluxSeries
+from tests.exact_series import SERIES
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def study():
     """Two channels of a series with a known integral, in reduced units."""
     rng = np.random.default_rng(4)
     channels = np.stack([SERIES["B"].sample(10_000, rng=rng) for _ in range(2)], axis=1)
-    record = FluxRecord(channels, 1.0, ("<b>A</b>", "B & C"), units="lj", volume=1.0, temperature=1.0)
+    record = HeatFluxSeries.of_samples(
+        channels, 1.0, ("<b>A</b>", "B & C"), units="lj", volume=np.ones(1), given_temperature=1.0
+    )
     result = fluxan.green_kubo(record)
     return Study("<i>flux</i>.npy", record, result, facts={"file": "<i>flux</i>.npy"})
 

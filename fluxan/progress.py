@@ -1,0 +1,66 @@
+"""A progress bar on standard error, with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Bar:
+    """A bar that counts frames; one that shows nothing when it has nothing to draw on."""
+
+    def __init__(self, progress: Any = None, task: Any = None, unit: str = "frames") -> None:
+        self._progress = progress
+        self._task = task
+        self._unit = unit
+
+    def show(self, n_frames: int) -> None:
+        """Show that so many frames are done in all."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=n_frames, rate=self._rate())
+
+    def advance(self, n_frames: int) -> None:
+        """Count frames as done."""
+        if self._progress is not None:
+            self._progress.update(self._task, advance=n_frames, rate=self._rate())
+
+    def _rate(self) -> str:
+        speed = self._progress.tasks[0].speed
+        return "" if speed is None else f"{speed:.4g} {self._unit}/s"
+
+
+@contextmanager
+def progress_bar(
+    name: str, *, total: int | None, done: int = 0, show: bool = True, unit: str = "frames"
+) -> Iterator[Bar]:
+    """A bar for as long as the context lasts.
+
+    Parameters
+    ----------
+    name : what is worked on
+    total : frames in all, None when it is not known
+    done : frames already done
+    show : False draws nothing
+    unit : what is counted
+    """
+    if not show:
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    # What is printed meanwhile appears above the bar, where both go to one terminal; else it stays what it is.
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=together) as progress:
+        yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""), unit)

@@ -1,0 +1,91 @@
+"""Power spectra of Datasets, of files and of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.correlation.spectrum import PowerSpectrum, spectrum_of_samples
+from fluxan.errors import InputError
+from fluxan.series.conversion import (
+    SPLITS,
+    check_samples,
+    check_time_step,
+    series_of_array,
+    split_of_dataset,
+    time_step_of,
+)
+from fluxan.series.flux_dataset import require_flux
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray
+
+
+def power_spectrum(
+    flux: xarray.Dataset | str | Path | np.ndarray,
+    *,
+    dt: float | None = None,
+    by: str = "carrier",
+    segment: int | None = None,
+    window: str = "boxcar",
+    overlap: float = 0.0,
+    bandwidth: float | None = None,
+    axes: str = "xyz",
+    sides: str = "two",
+    remove_mean: bool = False,
+) -> PowerSpectrum:
+    """Power spectrum of a heat flux and of its parts.
+
+    Parameters
+    ----------
+    flux : a Dataset of `fluxan.decompose`, the path of one, or an array (n, 3) or (n, n_channels, 3)
+    dt : time step in ps, for arrays
+    by : channels of a Dataset: "total", "carrier" or "owner-carrier"
+    segment : samples per segment; the whole series by default. What is left over at the end is not used.
+    window : "boxcar" keeps the integral of the spectrum equal to the mean square, "hann" leaks less
+    overlap : share of a segment that it has in common with the next, 0 to below 1 (0.5 suits "hann")
+    bandwidth : smooth over this width in THz
+    axes : components that are averaged over, of "xyz"
+    sides : "two", the default, or "one"
+    remove_mean : subtract each channel's mean
+
+    Raises
+    ------
+    InputError
+        A setting makes no sense, or the series is shorter than a segment.
+    """
+    samples, time_step, labels = _samples(flux, dt=dt, by=by)
+    if sides not in ("one", "two"):
+        raise InputError(f"sides is {sides!r}, expected 'one' or 'two'")
+    spectrum = spectrum_of_samples(
+        samples,
+        time_step=time_step,
+        labels=labels,
+        segment=segment,
+        window=window,
+        overlap=overlap,
+        axes=axes,
+        remove_mean=remove_mean,
+    )
+    spectrum = spectrum if bandwidth is None else spectrum.smoothed(bandwidth)
+    return spectrum.one_sided() if sides == "one" else spectrum
+
+
+def _samples(
+    flux: xarray.Dataset | str | Path | np.ndarray, *, dt: float | None, by: str
+) -> tuple[np.ndarray, float, tuple[str, ...]]:
+    """Samples (n, n_channels, 3), time step in ps, and names of channels."""
+    if by not in SPLITS:
+        raise InputError(f"by is {by!r}, expected one of {', '.join(SPLITS)}")
+    check_time_step(dt)
+    if isinstance(flux, np.ndarray | list | tuple):
+        series = series_of_array(flux, dt=dt)
+        return series.samples, series.time_step, series.labels
+    dataset = require_flux(flux)
+    samples, labels = split_of_dataset(dataset, by)
+    time_step = time_step_of(dataset, dt)
+    check_samples(samples)
+    return samples, time_step, labels

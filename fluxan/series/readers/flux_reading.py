@@ -1,0 +1,246 @@
+"""`read_flux`: a heat flux from whatever file holds one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fluxan.correlation.state import is_state_file
+from fluxan.errors import FileError, InputError, TrajectoryError
+from fluxan.series.conversion import carriers_of_dataset
+from fluxan.series.flux_dataset import open_flux
+from fluxan.series.heat_flux_series import HeatFluxSeries
+from fluxan.series.readers.flux_correlation import CORRELATIONS, correlation_format
+from fluxan.series.readers.gpumd import compute_layout
+from fluxan.series.readers.ipi import ipi_layout
+from fluxan.series.readers.lammps_output import average_layout, log_layout
+from fluxan.series.readers.plain import read_array, text_layout
+from fluxan.series.readers.read_options import FluxFileOptions, ReadOptions
+from fluxan.series.readers.row_times import equidistant, time_step
+from fluxan.series.readers.soundness import BLOWN_UP, another_volume, blow_up, questions
+from fluxan.series.readers.table import TableBlock, open_lines, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from fluxan.series.readers.table import TableLayout
+
+_TEXT: dict[str, Callable[[Path, ReadOptions], TableLayout]] = {
+    "lammps-log": log_layout,
+    "lammps-ave": average_layout,
+    "gpumd": compute_layout,
+    "ipi": ipi_layout,
+    "text": text_layout,
+}
+FORMATS = ("fluxan", *_TEXT, "npy")
+
+#: Options that mean something for one kind of file.
+_SPECIAL = {"quantities": "gpumd", "run": "lammps-log", "per_atom": "lammps-log"}
+
+#: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
+_LOG = re.compile(
+    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
+)
+
+#: Momenta and velocities, in a file's own unit, that are zero.
+_ROUND_OFF = 1e-12
+
+#: Bytes at the beginning of a file by which it is told apart.
+_HEAD = 1 << 14
+
+
+def read_flux(path: str | Path, *, form: str | None = None, **options: Unpack[FluxFileOptions]) -> HeatFluxSeries:
+    """Read a heat flux.
+
+    LAMMPS logs and files of fix ave/time, GPUMD's compute.out (with its run.in beside it), i-PI's properties, tables
+    in text files, ``.npy`` arrays, and fluxan's own files, told apart by content; plain, .gz or .zst.
+
+    Parameters
+    ----------
+    path : file
+    form : one of fluxan, lammps-log, lammps-ave, gpumd, ipi, text, npy, where the content does not tell
+    columns : names (or numbers from 1) of columns, three per channel, where their names do not tell
+    labels : names of the channels
+    units : metal, real, lj, si, atomic, gpumd or eV-A-fs, where the file does not tell; see
+        `fluxan.series.readers.unit_styles`
+    dt : ps (lj: τ) between samples; overrides the file
+    timestep : ps (lj: τ) per MD step, where the file counts steps
+    volume, temperature : Å³ and K (lj: reduced), override the file
+    density : whether the columns are a flux per volume; LAMMPS logs tell where they define the variables
+    run : which run of a LAMMPS log, counted from 0 or, negative, from the end; by default the last one with a flux
+    quantities : of GPUMD's compute.out, as in its run.in
+    mass_flux : names (or numbers) of the columns of a species' mass flux, momentum or centre-of-mass velocity, three
+        per species, or stems: "c_vcm[1][*]"; "none" takes none. By default those with the name of one
+    per_atom : whether a LAMMPS log divides the flux by the number of atoms (thermo_modify norm), where it does not tell
+    until_crash : take the samples before a run blew up; without it such a run is refused
+
+    Raises
+    ------
+    FileError
+        Missing, not readable, or of a kind that is not known.
+    InputError
+        What the columns, units or settings are cannot be told, or do not fit.
+    TrajectoryError
+        Broken rows, numbers that are not finite, gaps in time, a run that blew up.
+    """
+    path = Path(path)
+    given = ReadOptions.of(options)
+    form = form or detect(path)
+    if form == "fluxan":
+        return _own(path, given)
+    if form == "npy":
+        return _series(path, *read_array(path, given), given)
+    if form not in _TEXT:
+        raise InputError(f"form is {form!r}, expected one of {', '.join((*FORMATS, *CORRELATIONS))}")
+    _require_use(path, form, given)
+    layout = _TEXT[form](path, given)
+    return _series(path, layout, read_table(path, layout), given)
+
+
+def detect(path: Path) -> str:
+    """Kind of a flux file, by content.
+
+    Raises
+    ------
+    FileError
+        Missing, empty, a correlation function, or of no known kind.
+    """
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    with open_lines(path) as file:
+        head = file.read(_HEAD)
+    if not head:
+        raise FileError(f"{path} is empty")
+    if correlation_format(path) or is_state_file(path):
+        raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith((b"CDF", b"\x89HDF")):
+        return "fluxan"
+    _refuse_binary(path, head)
+    second = head.split(b"\n", 2)[1:2]
+    if second and second[0].split()[:2] == [b"#", b"TimeStep"]:
+        return "lammps-ave"
+    if _LOG.search(head):
+        return "lammps-log"
+    if b"-->" in head.split(b"\n", 1)[0]:
+        return "ipi"
+    ours = path.name == "compute.out" or (path.match("compute*.out") and (path.parent / "run.in").is_file())
+    return "gpumd" if ours else "text"
+
+
+def _refuse_binary(path: Path, head: bytes) -> None:
+    """Say what a binary file is that holds no flux."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise FileError(f"{path} is text in UTF-16, as Windows' shell redirects it; save it in UTF-8")
+    if head.startswith(b"PK\x03\x04") and path.suffix == ".npz":
+        raise FileError(f"{path} is an archive of arrays; save the flux as one array with numpy.save")
+    if b"\0" in head:
+        raise FileError(f"{path} is a binary file of no kind that holds a flux")
+
+
+def _require_use(path: Path, form: str, options: ReadOptions) -> None:
+    """Refuse options that say nothing of a kind of file."""
+    for name, forms in _SPECIAL.items():
+        value = getattr(options, name)
+        if value is not None and form != forms:
+            shown = value if isinstance(value, (bool, int)) else ",".join(value)
+            raise InputError(f"{path} is read as {form}: {name}={shown} says nothing of it")
+
+
+def _own(path: Path, options: ReadOptions) -> HeatFluxSeries:
+    """Flux by carrier of a flux file of fluxan."""
+    with open_flux(path) as dataset:
+        return carriers_of_dataset(dataset, dt=options.dt, volume=options.volume, temperature=options.temperature)
+
+
+def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOptions) -> HeatFluxSeries:
+    """Apply units; find the time step; refuse what blew up."""
+    block, incomplete = block.with_whole_columns()
+    expected = None if options.dt is None or not layout.clock_unit else options.dt / layout.clock_unit
+    block, step, notes = equidistant(path, block, expected)
+    block, warnings = _sound(path, layout, block, options)
+    dt, doubts = time_step(layout, block, step, options)
+    volumes = block.others.get("volume")
+    measured = None if volumes is None else float(volumes.mean())
+    volume = options.volume if options.volume is not None else measured
+    samples = block.samples * layout.flux_unit
+    if layout.density:
+        if volume is None:
+            raise InputError(f"{path} holds a flux per volume, and no volume; give volume=")
+        samples = samples * (volumes[:, None, None] if volumes is not None and options.volume is None else volume)
+    velocity, notes = _mass_flux(block, layout, notes)
+    temperatures = block.others.get("temperature")
+    told = None if temperatures is None else float(temperatures.mean())
+    # A temperature that is given stands against the file's, sample by sample too.
+    given = {"volume", "time"} if options.temperature is None else {"volume", "time", "temperature"}
+    temperature = options.temperature or told
+    for name, value in (("temperature", temperature), ("volume", volume)):
+        if value is not None and not value > 0:
+            raise InputError(f"{path}: its {name} is {value:.6g} on average, which is none; give {name}=")
+    return HeatFluxSeries.of_samples(
+        samples,
+        np.nan if dt is None else dt,
+        _labels(layout, options),
+        velocity=velocity,
+        species=layout.species if velocity is not None else (),
+        units=layout.units,
+        volume=None if volume is None else np.array([volume]),
+        given_temperature=options.temperature,
+        source=layout.format,
+        observables={name: values for name, values in block.others.items() if name not in given},
+        notes=(*notes, *another_volume(options.volume, measured)),
+        warnings=(
+            *layout.warnings,
+            *(f"{name} is not finite in {rows} rows: it was left out" for name, rows in incomplete.items()),
+            *warnings,
+            *doubts,
+            *questions(layout.units, temperature, told, volume),
+        ),
+    )
+
+
+def _labels(layout: TableLayout, options: ReadOptions) -> tuple[str, ...]:
+    """Names of the channels; those that the user gives must be as many."""
+    given = options.labels
+    if given is not None and len(given) != len(layout.labels):
+        raise InputError(f"labels={','.join(given)} names {len(given)} channels of {len(layout.labels)}")
+    return layout.labels if given is None else tuple(given)
+
+
+def _mass_flux(block: TableBlock, layout: TableLayout, notes: list[str]) -> tuple[np.ndarray | None, list[str]]:
+    """The species' mass fluxes, if they are any, and all notes."""
+    if not layout.velocity:
+        return None, [*layout.notes, *notes]
+    if np.abs(block.velocity).max() > _ROUND_OFF:
+        return block.velocity, [*layout.notes, *notes]
+    told = f"{', '.join(layout.species)} is zero up to round-off, as a total momentum is: it is no species' mass flux"
+    return None, [told, *notes]
+
+
+def _sound(path: Path, layout: TableLayout, block: TableBlock, options: ReadOptions) -> tuple[TableBlock, list[str]]:
+    """Rows before a blow-up where that was asked for, and how the run ended; else a blow-up is an error."""
+    ended = [layout.ended] if layout.ended else []
+    n = len(block.samples)
+    if block.cut:
+        ended.append(
+            f"the run blew up: what is behind sample {n}, the last before one that is not finite, was left out"
+        )
+    found = blow_up(block.samples, block.others)
+    if found is None:
+        return block, ended
+    first, times, what = found
+    if options.until_crash and first:
+        return block.rows(slice(0, first)), [
+            *ended,
+            f"the run blew up: the first {first} of its {n} samples were taken",
+        ]
+    told = f"; {layout.ended}" if layout.ended else ""
+    raise TrajectoryError(
+        f"{path}: {what} gets {times:.2g} times as large as its median from sample {first} (of {n}) on, more than "
+        f"{BLOWN_UP:.0f} times is a run that blew up{told}; until_crash=True takes the samples before it"
+    )

@@ -12,15 +12,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from fluxan.flux.index_nodes import GATHERS, SCATTERS, kind_of, nodes_between, positions_of, saved_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.utils.hooks import RemovableHandle
 
-GATHERS = ("Index", "IndexSelect", "Gather", "Embedding")
-SCATTERS = ("IndexAdd", "ScatterAdd", "Scatter", "ScatterReduce", "IndexPut")
 #: What hides the inside of a model: compiled or scripted blocks, and Python functions with their own backward.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
 
@@ -91,7 +91,7 @@ def find_crossings(
         What may hide more of them, in words.
     """
     found, hidden = [], []
-    nodes = [(node, _kind(node)) for node in _nodes_between(energies, leaf)]
+    nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
     subsets = _Subsets(nodes, senders, receivers, len(leaf))
     target = get_gradient_edge(leaf).node
     for node, kind in nodes:
@@ -106,44 +106,12 @@ def find_crossings(
     return tuple(found), tuple(dict.fromkeys(hidden))
 
 
-def _nodes_between(energies: torch.Tensor, leaf: torch.Tensor) -> list[Node]:
-    """Nodes on a path from the energies down to the leaf."""
-    order = _post_order(get_gradient_edge(energies).node)
-    target = get_gradient_edge(leaf).node
-    leads = {target}
-    for node in order:
-        if any(below in leads for below, _ in node.next_functions):
-            leads.add(node)
-    return [node for node in order if node in leads and node is not target]
-
-
-def _post_order(root: Node) -> list[Node]:
-    """Every node below the root, each after all nodes below it."""
-    order, seen, stack = [], {root}, [(root, iter(root.next_functions))]
-    while stack:
-        node, below = stack[-1]
-        for child, _ in below:
-            if child is not None and child not in seen:
-                seen.add(child)
-                stack.append((child, iter(child.next_functions)))
-                break
-        else:
-            order.append(node)
-            stack.pop()
-    return order
-
-
-def _kind(node: Node) -> str:
-    """Name of the operation: 'IndexAdd' for 'torch::autograd::IndexAddBackward0'."""
-    return node.name().rsplit("::", 1)[-1].partition("Backward")[0]
-
-
 def _classify(
     node: Any, kind: str, senders: torch.Tensor, receivers: torch.Tensor, *, edges: torch.Tensor | None = None
 ) -> tuple[Crossing | None, str | None]:
     """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
     gather = kind in GATHERS
-    for index, trailing in _saved_indices(node, kind):
+    for index, trailing in saved_indices(node, kind):
         match = _match(index, senders, receivers)
         if match is None:
             continue
@@ -153,7 +121,7 @@ def _classify(
         if rows is not None:
             rows = None if rows.all() else rows.reshape(rows.shape + (1,) * trailing)
         return Crossing(node, None if gather else 1, dim - index.ndim - trailing, rows, edges), None
-    sizes = [tuple(index.shape) for index, _ in _saved_indices(node, kind)]
+    sizes = [tuple(index.shape) for index, _ in saved_indices(node, kind)]
     return None, f"{kind} with an index of shape {sizes} that is neither senders nor receivers"
 
 
@@ -224,7 +192,7 @@ class _Subsets:
             before = [edges for choices in found.values() for edges in choices if len(edges) == length]
             if length != len(self._ends[0]) and not before:
                 continue
-            index = _positions(index, length)
+            index = positions_of(index, length)
             if index.numel() and len(found) < _MOST_CHOICES:
                 whole = [index] if length == len(self._ends[0]) else []
                 found[node] = _different([*whole, *(edges[index] for edges in before)])
@@ -250,44 +218,6 @@ def _source(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
     if len(places) != 1 or node._saved_indices[places[0]].ndim != 1:
         return None, 0
     return node._saved_indices[places[0]], int(node._saved_self_sym_sizes[places[0]])
-
-
-def _positions(index: torch.Tensor, length: int) -> torch.Tensor:
-    """Integers from 0 on, whether the index is a mask or counts from the end."""
-    return torch.nonzero(index)[:, 0] if index.dtype in (torch.bool, torch.uint8) else index % length
-
-
-def _saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
-    """Index tensors of a node, each with the number of dimensions of the edge data that follow the index's own."""
-    n_dims = len(_output_shape(node))
-    if kind in ("Gather", "ScatterAdd", "Scatter", "ScatterReduce"):
-        return [(node._saved_index, 0)]
-    if kind in ("IndexSelect", "IndexAdd"):
-        dim = node._saved_dim
-        return [(node._saved_index, n_dims - 1 - (dim if dim < n_dims else dim - 2**64) % n_dims)]
-    if kind == "Embedding":
-        return [(node._saved_indices, 1)]
-    return _advanced_indices(node._saved_indices, n_dims, put=kind == "IndexPut")
-
-
-def _advanced_indices(
-    indices: Sequence[torch.Tensor | None], n_dims: int, *, put: bool
-) -> list[tuple[torch.Tensor, int]]:
-    """Index tensors of ``x[a, :, b]``, broadcast against each other as indexing does."""
-    places = [k for k, index in enumerate(indices) if index is not None]
-    tensors = [index for index in indices if index is not None]
-    if any(index.dtype in (torch.bool, torch.uint8) for index in tensors):
-        return []
-    tensors = torch.broadcast_tensors(*tensors)
-    # Indexed dimensions become those of the index, in place if they are neighbours, else in front.
-    n_indexed = n_dims - len(places) + tensors[0].ndim if put else n_dims
-    together = places == list(range(places[0], places[0] + len(places)))
-    trailing = n_indexed - tensors[0].ndim - (places[0] if together else 0)
-    return [(index, trailing) for index in tensors]
-
-
-def _output_shape(node: Node) -> Sequence[int]:
-    return node._input_metadata[0].shape
 
 
 def _match(

@@ -91,6 +91,7 @@ METHODS = {
     "default": _default,
     "modes": _member("modes"),
     "gaussian process": _member("gaussian process"),
+    "relaxation times": _member("relaxation times"),
     "cepstral": _cepstral,
     "cepstral, papers": _cepstral_papers,
     "stacie": _stacie,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FluxanError
 from fluxan.lazy import submodule
+from fluxan.version import __version__
 
 if TYPE_CHECKING:
     from fluxan.contribution import contributions
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from fluxan.potentials.load import load_model
     from fluxan.system import Flux, Frame, Graph
     from fluxan.trajectory import convert, open_trajectory
-
-__version__ = "0.1.0"
 
 # Imported when first used: torch, numba and xarray take longer to import than a small job to run. No module here bears
 # the name of a public function: importing it would put the module in the function's place.
@@ -58,6 +57,7 @@ __all__ = [
     "Frame",
     "Graph",
     "Potential",
+    "__version__",
     "atomic_virial",
     "build_graph",
     "carrier_flux",

@@ -15,7 +15,12 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Variable of the environment that turns this off.
 SWITCH = "FLUXAN_MALLOC"
@@ -47,11 +52,15 @@ def keep_memory() -> bool:
     return True
 
 
-def release_memory() -> None:
-    """Give the memory that was kept back to the system, where a job is done."""
-    library = _glibc()
-    if library is not None and keep_memory():
-        library.malloc_trim(0)
+@contextmanager
+def released_memory() -> Iterator[None]:
+    """Give the memory that was kept back to the system, however the job within ends."""
+    try:
+        yield
+    finally:
+        library = _glibc()
+        if library is not None and keep_memory():
+            library.malloc_trim(0)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.allocator import release_memory
+from fluxan.allocator import released_memory
 from fluxan.dataset import check_output
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.flux.evaluate import FluxEvaluator
@@ -96,6 +96,7 @@ def decompose(
     sink = MemorySink(job) if sink_path is None else FileSink(job, sink_path, resume=resume)
     given = Given(traj, model, velocities, reader or {}, device)
     with (
+        released_memory(),
         closing(sink),
         _chunks(job, sink, given, client) as chunks,
         _progress(progress, job, sink.n_frames) as bar,
@@ -103,7 +104,6 @@ def decompose(
         for chunk in chunks:
             sink.write(chunk)
             bar.advance(len(chunk))
-    release_memory()
     return sink.dataset()
 
 

@@ -9,11 +9,62 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).parents[1]
+
+
+#: Rooms of the package from the ground up; a module imports those of its own room and of rooms above it in the list.
+ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["fluxan"]["rooms"]
+#: Imports down the list that there are, module by module.
+DOWNWARD = {
+    ("fluxan.batch", "fluxan"),
+    ("fluxan.correlation.samples", "fluxan.dataset"),
+    ("fluxan.correlation.spectrum", "fluxan.report.spectrum"),
+    ("fluxan.decomposition", "fluxan.report.progress"),
+    ("fluxan.greenkubo.result", "fluxan.report.conductivity"),
+    ("fluxan.scale.blocks", "fluxan.decomposition"),
+    ("fluxan.scale.cluster", "fluxan.decomposition"),
+    ("fluxan.scale.run", "fluxan.decomposition"),
+    ("fluxan.sinks", "fluxan.decomposition"),
+}
+#: Modules that import each other in a circle.
+CIRCLES = {
+    frozenset({"fluxan.fluxfiles.correlate", "fluxan.fluxfiles.correlation", "fluxan.fluxfiles.gpumd"}),
+    frozenset(
+        {
+            "fluxan.greenkubo",
+            "fluxan.greenkubo.accumulated",
+            "fluxan.greenkubo.analysis",
+            "fluxan.greenkubo.conductivity",
+            "fluxan.greenkubo.judgement",
+            "fluxan.greenkubo.result",
+            "fluxan.report.conductivity",
+            "fluxan.report.panels",
+            "fluxan.report.study",
+            "fluxan.report.verdicts",
+        }
+    ),
+    frozenset(
+        {
+            "fluxan.decomposition",
+            "fluxan.scale",
+            "fluxan.scale.blocks",
+            "fluxan.scale.cluster",
+            "fluxan.scale.connection",
+            "fluxan.scale.run",
+            "fluxan.scale.worker",
+            "fluxan.sinks",
+        }
+    ),
+    frozenset({"fluxan.correlation.spectrum", "fluxan.report.spectrum"}),
+}
 
 
 class NoTyping(ast.NodeTransformer):
@@ -43,6 +94,71 @@ def test_every_package_is_listed_in_setup_cfg():
     listed = set(config["options"]["packages"].split())
     found = {".".join(f.parent.relative_to(ROOT).parts) for f in (ROOT / "fluxan").rglob("__init__.py")}
     assert listed == found | {"fluxan.kernels"}
+
+
+def modules():
+    """Every module of the package by its full name; the kernels as they are installed."""
+    for folder, package in ((ROOT / "fluxan", "fluxan"), (ROOT / "kernels", "fluxan.kernels")):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join((package, *parts)).removesuffix(".__init__"), path
+
+
+def imports_of(module, path, known):
+    """Modules of fluxan that a module imports: at the top, inside functions, and for types alone."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield from [name for name in (f"{base}.{alias.name}", base) if name in known][:1]
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """By module, all that it imports of fluxan."""
+    found = dict(modules())
+    return {module: set(imports_of(module, path, set(found))) - {module} for module, path in found.items()}
+
+
+def room_of(module):
+    """The room of a module: the name below fluxan."""
+    return module.split(".")[1] if "." in module else "fluxan"
+
+
+def test_every_module_has_a_room(imported):
+    assert {room_of(module) for module in imported} == set(ROOMS)
+
+
+def test_imports_point_up_the_list_of_rooms(imported):
+    down = {
+        (module, other)
+        for module, others in imported.items()
+        for other in others
+        if ROOMS.index(room_of(other)) > ROOMS.index(room_of(module))
+    }
+    assert down == DOWNWARD
+
+
+def circles(imported):
+    """Sets of modules each of which imports itself by way of the others."""
+    names = sorted(imported)
+    edges = [(names.index(module), names.index(other)) for module in names for other in imported[module]]
+    graph = csr_array((np.ones(len(edges)), np.transpose(edges)), shape=(len(names), len(names)))
+    labels = connected_components(graph, connection="strong")[1]
+    found = [frozenset(np.array(names)[labels == label].tolist()) for label in np.unique(labels)]
+    return {circle for circle in found if len(circle) > 1}
+
+
+def test_imports_make_no_circles(imported):
+    assert circles(imported) == CIRCLES
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {frozenset("bc")}
 
 
 def test_kernels_import_numerics_only():

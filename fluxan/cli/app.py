@@ -10,7 +10,7 @@ import typer
 
 from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
 from fluxan.cli.stderr import begin, print_warning
-from fluxan.cli.wording import for_command_line
+from fluxan.cli.wording import for_command_line, speak_for
 from fluxan.errors import FluxanError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def _print_version(version: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     _version: Annotated[
@@ -54,6 +55,8 @@ def options(
 ) -> None:
     """Heat flux of machine-learned interatomic potentials: exact, split by element, with an error bar."""
     _state["debug"] = debug
+    commands: Any = context.command
+    speak_for(commands.commands[context.invoked_subcommand])
 
 
 _state = {"debug": False}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.directions import Directions
     from fluxan.greenkubo.plateau import PlateauConductivity
 
+#: Settings of the estimate from a flux.
+_USUAL = {"plot": None, "method": "default", "compare": "cepstral,running", "components": "auto"}
 _CAVEAT = (
     "a correlation function tells less than the flux: no better estimator, no error but the scatter of runs; print the "
     "flux itself (GPUMD: compute ... jp jk; LAMMPS: fix ave/time) and give that file"
@@ -32,7 +34,9 @@ def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> N
     correlation = read_flux_correlation(path, **reader)
     found = plateau_conductivity(correlation)
     if json:
-        typer.echo(json_module.dumps(_facts(found) | {"format": correlation.format}))
+        facts = _facts(found)
+        facts |= {name: list(map(for_command_line, facts[name])) for name in ("notes", "warnings")}
+        typer.echo(json_module.dumps(facts | {"format": correlation.format}))
         return
     typer.echo(headline(found.directions, found.unit))
     typer.echo(along_axes(found.directions, found.unit))
@@ -51,19 +55,18 @@ def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> N
         print(f"fluxan: warning: {for_command_line(warning)}", file=sys.stderr)
 
 
-def refuse_for_correlation(path: Path, *, plot: Path | None, method: str, components: str) -> None:
+def refuse_for_correlation(path: Path, **asked: Any) -> None:
     """Refuse what a correlation function alone does not give.
 
     Raises
     ------
     InputError
-        A plot, a method or components are asked for.
+        Anything but what is usual is asked for: a plot, a method, others to compare with, components.
     """
     from fluxan.errors import InputError
 
-    asked = {"plot": plot, "method": method, "components": components}
-    for (name, value), usual in zip(asked.items(), (None, "default", "auto"), strict=True):
-        if value != usual:
+    for name, value in asked.items():
+        if value != _USUAL[name] and not (name == "compare" and value == "none"):
             raise InputError(f"{path} is a correlation function: {name}={value} needs the flux itself")
 
 

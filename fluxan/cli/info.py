@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxan.cli.options import Json, with_reader_options
+from fluxan.cli.wording import for_command_line
 
 if TYPE_CHECKING:
     import xarray
@@ -33,6 +34,7 @@ def info(
             facts = flux_facts(dataset)
     else:
         facts = open_trajectory(file, **reader).info()
+        facts["notes"] = list(map(for_command_line, facts["notes"]))
     if json:
         typer.echo(json_module.dumps(facts))
         return

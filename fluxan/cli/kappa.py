@@ -49,7 +49,7 @@ def kappa(
     from fluxan.fluxfiles.correlation import correlation_format
 
     if correlation_format(flux, reader.get("form")):
-        refuse_for_correlation(flux, plot=plot, method=method, components=components)
+        refuse_for_correlation(flux, plot=plot, method=method, compare=compare, components=components)
         print_correlation(flux, reader, json=json)
         return
     names = [name for name in compare.split(",") if name not in {"", "none"}]
@@ -138,7 +138,8 @@ def facts(result: Conductivity, form: str) -> dict[str, Any]:
         "temperature_drift": run.temperature_drift,
         "energy_drift": run.energy_drift,
     }
-    return plain | {"notes": list(result.notes), "warnings": list(result.warnings), "format": form}
+    plain |= {name: list(map(for_command_line, getattr(result, name))) for name in ("notes", "warnings")}
+    return plain | {"format": form}
 
 
 def _plain(values: NDArray[np.float64]) -> list[Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import click
+
 #: A keyword with its value, as in ``dt=0.01``, ``units='metal'``, ``until_crash=True`` or ``volume=``.
 _KEYWORD = re.compile(r"(?<![\w.])([a-z]\w*)=(?![=>])('[^']*'|(?:[^\s,;:()]|[,:.](?=\S))*)")
 _SUBJECT = re.compile(r"^([a-z]\w*) is (?=\S+, expected)")
+#: By parameter, the option and its opposite, of the command that runs.
+_known: dict[str, tuple[str, str]] = {}
 
 
 def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None = None) -> str:
@@ -23,7 +26,7 @@ def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None
     options : by parameter, the option that gives it, and that which denies it or ""; those of the command that runs if
         left out
     """
-    known = _options_of_this_command() if options is None else options
+    known = _known if options is None else options
 
     def with_value(match: re.Match[str]) -> str:
         if match[1] not in known:
@@ -37,19 +40,10 @@ def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None
     return _KEYWORD.sub(with_value, message)
 
 
-def _options_of_this_command() -> dict[str, tuple[str, str]]:
-    """By parameter, the option and its opposite, of the command in the arguments of this process."""
-    import click
-    import typer
-
-    from fluxan.cli.app import app
-
-    group = typer.main.get_command(app)
-    commands = getattr(group, "commands", {})
-    command = next((commands[word] for word in sys.argv[1:] if word in commands), None)
-    parameters = [] if command is None else command.params
-    return {
-        str(p.name): (p.opts[-1], p.secondary_opts[-1] if p.secondary_opts else "")
-        for p in parameters
-        if p.param_type_name == "option" or isinstance(p, click.Option)
-    }
+def speak_for(command: click.Command) -> None:
+    """Take the options of the command that runs."""
+    _known.clear()
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            opposites = parameter.secondary_opts
+            _known[str(parameter.name)] = (parameter.opts[-1], opposites[-1] if opposites else "")

@@ -20,6 +20,7 @@ from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model, origin
 from fluxan.system import Flux
 from fluxan.units import MASS_VELOCITY2
+from fluxan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,10 +183,8 @@ class FluxEvaluator:
 
     def description(self) -> dict[str, object]:
         """Attributes that say what made a Dataset, for those who read it."""
-        import fluxan
-
         described = getattr(self.model, "describe", lambda: None)()
-        return {"fluxan_version": fluxan.__version__, "model": described or _named(self.model)}
+        return {"fluxan_version": __version__, "model": described or _named(self.model)}
 
     def identity(self) -> dict[str, object]:
         """Attributes that say which model, groups and route these are."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .record import ReadOptions
     from .table import Triple
 
-_ENDINGS = (("[1]", "[2]", "[3]"), ("_x", "_y", "_z"), ("x", "y", "z"), ("1", "2", "3"), ("[0]", "[1]", "[2]"))
+_ENDINGS = (("[1]", "[2]", "[3]"), ("_x", "_y", "_z"), ("x", "y", "z"), ("1", "2", "3"), ("[0]", "[1]", "[2]"),
+            ("[x]", "[y]", "[z]"))  # fmt: skip
 _FLUXLIKE = re.compile(r"flux|heat|current|(^|[cvf]_)[jq]", re.IGNORECASE)
 #: Names of centre-of-mass velocities, momenta and mass fluxes; and those that may be velocities or momenta.
 _MASS_FLUX = re.compile(r"vcm|mass_?fl|mflux|moment|(^|_)mom(_|\d|$)|(^|[cvf]_)jm(_|\d|$)", re.IGNORECASE)
@@ -75,6 +76,9 @@ def mass_flux(path: Path, names: Sequence[str], options: ReadOptions, used: Mapp
             return MassFlux({})
         indices = _indices(path, names, options.mass_flux, "mass_flux")
         triples = [(indices[k], indices[k + 1], indices[k + 2]) for k in range(0, len(indices), 3)]
+        shared = {column for triple in used.values() for column in triple} & set(indices)
+        if shared:
+            raise InputError(f"{path}: {names[min(shared)]} is the heat flux; mass_flux= names another one's columns")
         return MassFlux({names[triple[0]]: triple for triple in triples})
     taken = {column for triple in used.values() for column in triple}
     free = {stem: triple for stem, triple in vectors(names).items() if not taken & set(triple)}
@@ -165,7 +169,7 @@ def _indices(path: Path, names: Sequence[str], columns: Sequence[str], option: s
         elif stem in known:
             found += known[stem]
         else:
-            raise InputError(f"{path} has no column {column!r}; it has {' '.join(names[:20])}")
+            raise InputError(f"{path} has no column {column!r}; it has {' '.join(list(dict.fromkeys(names))[:20])}")
     if len(found) % 3:
         each = "channel" if option == "columns" else "species"
         raise InputError(

@@ -29,7 +29,8 @@ from fluxan.errors import InputError, TrajectoryError
 from .choice import flux_vectors, vectors
 from .correlation import FluxCorrelation, refuse_others
 from .record import ReadOptions
-from .table import is_number, open_lines
+from .soundness import questions
+from .table import ends_whole, is_number, open_lines
 from .units import unit_style
 
 if TYPE_CHECKING:
@@ -63,39 +64,48 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
     times = blocks[-1][:, 0] if long else blocks[-1][:, 1]
     one = blocks[-1][None, :, columns]
     values, weights, parts = (one, np.ones(one.shape[:2]), "runs") if long else _parts(blocks, columns)
-    style = unit_style(given.units)
-    shown = names[columns[0]].partition("*")[0]
-    if given.density is None and not shown.startswith("c_"):
-        raise InputError(
-            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
-        )
-    if given.density and given.volume is None:
-        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
-    volume_factor = (given.volume or 1.0) if given.density else 1.0
+    style, state = unit_style(given.units), "lj" if given.units == "lj" else "metal"
+    volume_factor, doubts = _density(path, names[columns[0]].partition("*")[0], given)
     return FluxCorrelation(
         _times(path, times, given, style.time, long=long),
         values * (style.flux * volume_factor) ** 2,
         None,
         weights,
         parts=parts,
-        units="lj" if given.units == "lj" else "metal",
+        units=state,
         volume=given.volume,
         temperature=given.temperature,
         format=f"LAMMPS fix ave/correlate{'/long' if long else ''} file",
         notes=("the correlation was taken as it stands: a prefactor that the fix was given would be in κ",),
+        warnings=(*doubts, *questions(state, given.temperature, volume=given.volume)),
     )
 
 
+def _density(path: Path, shown: str, given: ReadOptions) -> tuple[float, list[str]]:
+    """The volume where the flux is one per volume, else 1; and what speaks against that."""
+    named = shown.startswith("c_")
+    if given.density is None and not named:
+        raise InputError(
+            f"{path} does not say whether {shown} is a flux or a flux per volume: density=True or density=False"
+        )
+    if not given.density:
+        return 1.0, []
+    if given.volume is None:
+        raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
+    doubt = f"density=True was given, but {shown} has the name of a compute, whose flux is not per volume"
+    return given.volume, [doubt] if named else []
+
+
 def _names(path: Path) -> tuple[list[str], bool]:
-    """Names of the columns, and whether the file is one of ave/correlate/long."""
+    """Names of the columns, numbers where their title was replaced, and whether the file is of ave/correlate/long."""
     with open_lines(path) as file:
         for line in file:
             words = line.decode("utf-8", "replace").split()
             if words[:1] == ["#"] and any(word.count("*") == 1 for word in words):
                 return words[1:], words[1] == "Time"
-            if words and words[0] != "#":
-                break
-    raise InputError(f"{path} does not name the products in its columns (c_flux[1]*c_flux[1] ...)")
+            if len(words) > 3 and words[0] != "#":
+                return [str(k + 1) for k in range(len(words))], False
+    raise TrajectoryError(f"{path} holds no rows of a correlation")
 
 
 def _flux_columns(path: Path, names: Sequence[str], columns: Sequence[str] | str | None) -> list[int]:
@@ -106,12 +116,16 @@ def _flux_columns(path: Path, names: Sequence[str], columns: Sequence[str] | str
     if columns is not None:
         wanted = columns.split(",") if isinstance(columns, str) else list(columns)
         wanted = [word.partition("*")[0] if "*" in word and "[*]" not in word else word for word in wanted]
+        if all(word.isdigit() and 0 < int(word) <= len(names) for word in wanted) and len(wanted) == 3:
+            return [int(word) - 1 for word in wanted]
         known = vectors(list(squares))
         stem = wanted[0].removesuffix("[*]")
         wanted = [list(squares)[k] for k in known[stem]] if len(wanted) == 1 and stem in known else wanted
         if len(wanted) != 3 or not set(wanted) <= squares.keys():
             raise InputError(f"{path}: columns= wants three of {' '.join(squares)}: the flux's x, y, z")
         return [squares[word] for word in wanted]
+    if not any("*" in name for name in names):
+        raise InputError(f"{path} does not name the products in its columns; say which with columns=, e.g. 4,5,6")
     found = flux_vectors(list(squares)) or vectors(list(squares))
     if len(found) != 1:
         raise InputError(
@@ -125,37 +139,49 @@ def _blocks(path: Path, n_columns: int, *, long: bool) -> Iterator[np.ndarray]:
     """Complete blocks, (lags, columns) each."""
     rows: list[list[float]] = []
     expected: int | None = None
+    whole = ends_whole(path, n_columns)
     with open_lines(path) as file:
         for number, line in enumerate(file, start=1):
             words = line.split()
             comment = line.lstrip().startswith(b"#")
-            if not words or not line.endswith(b"\n") or (comment and not long):
+            if not words or not (line.endswith(b"\n") or whole) or (comment and not long):
                 continue
             if comment or len(words) == 2:
-                if len(rows) > 1 and (long or len(rows) == expected):
+                if len(rows) > 1 and expected in {None, len(rows)}:
                     yield np.array(rows)
                 rows, expected = [], None if long else int(words[1])
             else:
-                if len(words) != n_columns or not all(map(is_number, words)):
-                    raise TrajectoryError(f"{path}, line {number}: expected {n_columns} numbers, got {line[:60]!r}")
-                rows.append([float(word) for word in words])
-    if len(rows) > 1 and (long or len(rows) == expected):
+                rows.append(_numbers(path, number, line, n_columns))
+    if len(rows) > 1 and expected in {None, len(rows)}:
         yield np.array(rows)
+
+
+def _numbers(path: Path, number: int, line: bytes, n_columns: int) -> list[float]:
+    """Values of a row, all finite."""
+    words = line.split()
+    if len(words) == n_columns and all(map(is_number, words)):
+        values = [float(word) for word in words]
+        if np.isfinite(values).all():
+            return values
+    shown = line.decode("utf-8", "replace").strip()[:60]
+    raise TrajectoryError(f"{path}, line {number}: expected {n_columns} finite numbers, got {shown!r}")
 
 
 def _parts(blocks: list[np.ndarray], columns: list[int]) -> tuple[np.ndarray, np.ndarray, str]:
     """Correlations of parts of the run that do not overlap, (n_parts, lags, 3), and their weights.
 
     Blocks that accumulate are sums of products over their counts, so that what came in between is their difference.
+    They begin anew with each run that was appended, and with every block where they do not accumulate.
     """
     counts = np.array([block[:, 2] for block in blocks])
     sums = np.array([block[:, columns] for block in blocks]) * counts[:, :, None]
-    if len(blocks) > 1 and (np.diff(counts[:, 0]) > 0).all():
-        at = np.unique(np.linspace(0, len(blocks), min(_PARTS, len(blocks)) + 1).astype(int)[1:]) - 1
-        counts, sums = np.diff(counts[at], axis=0, prepend=0), np.diff(sums[at], axis=0, prepend=0)
-    else:
-        starts = np.linspace(0, len(blocks), min(_PARTS, len(blocks)) + 1).astype(int)[:-1]
-        counts, sums = np.add.reduceat(counts, starts), np.add.reduceat(sums, starts)
+    anew = np.append(True, np.diff(counts[:, 0]) <= 0)[:, None]
+    # What a later block has less than the one before it, at some lag, is no part: it begins anew too.
+    anew |= (np.diff(counts, axis=0, prepend=0) <= 0).any(axis=1, keepdims=True)
+    counts -= np.where(anew, 0, np.roll(counts, 1, axis=0))
+    sums -= np.where(anew[:, :, None], 0, np.roll(sums, 1, axis=0))
+    starts = np.linspace(0, len(blocks), min(_PARTS, len(blocks)) + 1).astype(int)[:-1]
+    counts, sums = np.add.reduceat(counts, starts), np.add.reduceat(sums, starts)
     return sums / counts[:, :, None], counts, "parts of the run"
 
 

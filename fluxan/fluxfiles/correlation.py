@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 _HEAD = 1 << 14
+#: A product in the titles of fix ave/correlate: of computes, fixes or variables.
+_PRODUCT = re.compile(rb"[cfv]_[^*]+\*[cfv]_[^*]+")
+#: Kinds of files with a correlation function.
+CORRELATIONS = ("gpumd-hac", "lammps-correlate")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def correlation_format(path: Path, form: str | None = None) -> str | None:
     FileError
         The file cannot be read.
     """
-    if form in {"gpumd-hac", "lammps-correlate"}:
+    if form in CORRELATIONS:
         return form
     if form is not None or not path.is_file():
         return None
@@ -70,12 +75,21 @@ def correlation_format(path: Path, form: str | None = None) -> str | None:
     if b"\0" in head:
         return None
     lines = [line.split() for line in head.split(b"\n")[:8]]
-    if path.name.startswith("hac") and path.suffix == ".out" and len(lines[0]) == 11:
+    if path.name == "hac.out" or (path.match("hac*.out") and len(lines[0]) == 11):
         return "gpumd-hac"
     titles = [line for line in lines if line[:1] == [b"#"]]
-    products = any(word.count(b"*") == 1 for line in titles for word in line)
+    products = any(_PRODUCT.fullmatch(word) for line in titles for word in line)
     windows = any(b"Number-of-time-windows" in line for line in titles)
-    return "lammps-correlate" if products or windows else None
+    return "lammps-correlate" if products or windows or _is_block([x for x in lines if x[:1] != [b"#"]]) else None
+
+
+def _is_block(lines: list[list[bytes]]) -> bool:
+    """Whether lines are those of a block of fix ave/correlate: a step and the number of lags, or none of that; lags."""
+    rows = lines[1:4] if lines and len(lines[0]) == 2 else lines[:3]
+    if len(rows) < 3 or any(len(row) < 4 or not all(map(bytes.isdigit, row[:3])) for row in rows):
+        return False
+    index, lag, _ = zip(*([int(word) for word in row[:3]] for row in rows), strict=True)
+    return index == (1, 2, 3) and lag[0] == 0 and lag[1] > 0 and lag[2] == 2 * lag[1]
 
 
 def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
@@ -100,7 +114,7 @@ def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
     from .gpumd import read_correlation
 
     path = Path(path)
-    form = correlation_format(path, options.pop("form", None) or ("gpumd-hac" if path.name == "hac.out" else None))
+    form = correlation_format(path, options.pop("form", None))
     if form == "lammps-correlate":
         return read_ave_correlate(path, options)
     if form is None:
@@ -118,4 +132,5 @@ def refuse_others(path: Path, options: Mapping[str, Any], known: set[str]) -> No
     """
     for name, value in options.items():
         if name not in known and value not in (None, False):
-            raise InputError(f"{path} is a correlation function: {name}={value} says nothing of it")
+            shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            raise InputError(f"{path} is a correlation function: {name}={shown} says nothing of it")

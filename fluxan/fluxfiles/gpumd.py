@@ -14,7 +14,8 @@ import numpy as np
 from fluxan.errors import InputError
 
 from .correlation import FluxCorrelation, refuse_others
-from .table import Layout, open_lines, read_table
+from .soundness import questions
+from .table import Layout, ends_whole, open_lines, read_table
 from .units import STYLES
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .record import ReadOptions
     from .table import Triple
 
+#: Share by which a time between rows that is given may differ from that of run.in.
+_APART = 1e-3
 #: Columns per group of each quantity, in the order in which GPUMD writes them.
 _WIDTHS = {"temperature": 1, "potential": 1, "force": 3, "virial": 3, "jp": 3, "jk": 3, "momentum": 3}
 
@@ -42,6 +45,10 @@ def compute_layout(path: Path, options: ReadOptions) -> Layout:
     n_groups, rest = divmod(n_columns - thermostats, per_group)
     if options.units not in {None, "gpumd"}:
         raise InputError(f"{path} is in GPUMD's own units; units={options.units} does not apply")
+    if options.columns is not None:
+        raise InputError(f"{path}: its columns go by quantities=; columns= says nothing of it")
+    if list(options.mass_flux or ["none"]) not in (["none"], ["momentum"]):
+        raise InputError(f"{path}: the mass flux of GPUMD's compute.out is its momentum; mass_flux=momentum or none")
     if rest or not n_groups:
         raise InputError(
             f"{path} has {n_columns} columns, which does not fit {' '.join(quantities)} of any number of groups; "
@@ -59,6 +66,8 @@ def compute_layout(path: Path, options: ReadOptions) -> Layout:
     flux = tuple(tuple(triple(first, group) for first in parts) for group in range(n_groups))
     momentum = range(n_groups) if "momentum" in starts and list(options.mass_flux or ()) != ["none"] else ()
     names = ["total"] if n_groups == 1 else [f"group {group}" for group in range(n_groups)]
+    told = interval is not None and options.dt is not None and abs(options.dt / interval - 1) > _APART
+    doubts = (f"dt={options.dt:.4g} was given, but by run.in rows are {interval:.4g} apart",) if told else ()
     missing = {"jp": "potential", "jk": "convective"}
     notes = [f"{path.name} has no {missing[part]} part of the flux ({part})" for part in missing if part not in starts]
     return Layout(
@@ -73,6 +82,7 @@ def compute_layout(path: Path, options: ReadOptions) -> Layout:
         grows=True,
         until_crash=options.until_crash,
         notes=tuple(notes),
+        warnings=doubts,
     )
 
 
@@ -97,7 +107,9 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
         raise InputError(f"{path} has {_n_columns(path)} columns, a hac.out of GPUMD has 11")
     # z has one column only: it is added twice.
     triples = (((1, 3, 5), (2, 4, 5)), ((6, 8, 10), (7, 9, 10)))
-    table = read_table(path, Layout("GPUMD hac.out", triples, ("correlation", "conductivity"), clock=0, grows=True))
+    grows = not ends_whole(path, 11)
+    names = ("correlation", "conductivity")
+    table = read_table(path, Layout("GPUMD hac.out", triples, names, clock=0, grows=grows, until_crash=None))
     table.samples[:, :, 2] *= 0.5
     times = np.asarray(table.clock)
     begins = np.flatnonzero(np.diff(times, prepend=np.inf) < 0)
@@ -118,6 +130,7 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
         volume=volume,
         temperature=temperature,
         notes=notes,
+        warnings=() if temperature is None else tuple(questions("metal", temperature, volume=volume)),
     )
 
 

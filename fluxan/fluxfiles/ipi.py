@@ -40,8 +40,13 @@ def ipi_layout(path: Path, options: ReadOptions) -> Layout:
     place = {name: names.index(name) for name in ("time", "step", "temperature", "volume") if name in names}
     clock = place.get("time", place.get("step"))
     clock_unit = _factor("time", units[clock]) if "time" in place and clock is not None else options.timestep
-    known = [name for name in ("temperature", "volume") if name in place]
-    others: dict[str, tuple[int, float]] = {name: (place[name], _factor(name, units[place[name]])) for name in known}
+    if clock_unit is None and "time" in place and options.dt is None:
+        raise InputError(f"{path}: {_unknown('time', units[place['time']])}; give dt=")
+    factors = {name: _factor(name, units[place[name]]) for name in ("temperature", "volume") if name in place}
+    others: dict[str, tuple[int, float]] = {
+        name: (place[name], factor) for name, factor in factors.items() if factor is not None
+    }
+    left = [name for name, factor in factors.items() if factor is None and getattr(options, name) is None]
     return Layout(
         format="i-PI properties",
         flux=tuple((triple,) for triple in triples.values()),
@@ -57,6 +62,7 @@ def ipi_layout(path: Path, options: ReadOptions) -> Layout:
         grows=True,
         until_crash=options.until_crash,
         notes=mass.notes,
+        warnings=tuple(f"{_unknown(name, units[place[name]])}: give {name}=" for name in left),
     )
 
 
@@ -77,10 +83,10 @@ def _header(path: Path) -> tuple[list[str], list[str]]:
     return names, units
 
 
-def _factor(dimension: str, unit: str) -> float:
-    """Factor of one of i-PI's units; atomic units where none is named."""
-    known = IPI[dimension]
-    unit = unit or "atomic_unit"
-    if unit not in known:
-        raise InputError(f"unit {unit!r} of {dimension} is not known, expected one of {', '.join(known)}")
-    return known[unit]
+def _factor(dimension: str, unit: str) -> float | None:
+    """Factor of one of i-PI's units, atomic units where none is named; None for one that is not known."""
+    return IPI[dimension].get(unit or "atomic_unit")
+
+
+def _unknown(dimension: str, unit: str) -> str:
+    return f"unit {unit!r} of {dimension} is not known, expected one of {', '.join(IPI[dimension])}"

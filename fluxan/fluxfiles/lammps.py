@@ -8,6 +8,7 @@ which is the default of units lj alone; fix ave/time never divides.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fluxan.errors import InputError, TrajectoryError
@@ -19,7 +20,7 @@ from .table import Layout, open_lines
 from .units import unit_style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .record import ReadOptions
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _STYLES = ("metal", "real", "lj", "si")
 _EXTENSIVE = re.compile(r"c_\w+(\[\d\])?")
 _PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
+#: Share by which a time step that is given may differ from the log's.
+_APART = 1e-3
 #: Columns that count steps, and those that hold the time.
 _STEPS = ("Step", "Elapsed", "Elaplong")
 _TIMES = ("Time", "v_time", "v_t")
@@ -49,7 +52,7 @@ def log_layout(path: Path, options: ReadOptions) -> Layout:
         raise TrajectoryError(f"{path} has no thermo output of a run (thermo_style custom, one, multi or yaml)")
     with_flux = [k for k, run in enumerate(runs) if options.columns or _candidates(run)]
     run, notes = chosen_run(path, runs, options.run, with_flux)
-    units, warnings = _units(path, options.units, run.script.units)
+    units, doubts = _units(path, options.units, run.script.units)
     style = unit_style(units)
     triples = _chosen(path, run, options) or _fluxes(path, run)
     chosen = [run.keywords[k] for triple in triples.values() for k in triple]
@@ -78,7 +81,7 @@ def log_layout(path: Path, options: ReadOptions) -> Layout:
         until_crash=options.until_crash,
         ended=_ended(run),
         notes=(*notes, *mass.notes),
-        warnings=warnings,
+        warnings=(*doubts, *_contradictions(path, run, chosen, style, options)),
     )
 
 
@@ -90,7 +93,7 @@ def average_layout(path: Path, options: ReadOptions) -> Layout:
     InputError
         No heat flux among the columns, several, or the units are unknown.
     """
-    names = _average_names(path)
+    names, title, style_of_rows = _average_names(path)
     units, warnings = _units(path, options.units, None)
     style = unit_style(units)
     triples = chosen_triples(path, names, options) or {"total": single(path, names, flux_vectors(names))}
@@ -110,6 +113,8 @@ def average_layout(path: Path, options: ReadOptions) -> Layout:
         species=tuple(mass.triples),
         others=_others(names, style, 1, time, 0),
         grows=True,
+        style=style_of_rows,
+        title=title,
         until_crash=options.until_crash,
         notes=mass.notes,
         warnings=warnings,
@@ -150,17 +155,31 @@ def _candidates(run: Run) -> dict[str, Triple]:
 
 def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOptions) -> bool:
     """Whether columns are J or J/V: the compute gives J, variables what their formula says."""
-    if options.density is not None:
-        return options.density
+    density = _told_density(chosen, script) if options.density is None else options.density
+    if density is None:
+        raise InputError(
+            f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False"
+        )
+    return density
+
+
+def _told_density(chosen: Sequence[str], script: Script) -> bool | None:
+    """What the log says of that; None where it does not."""
     if all(name.startswith("c_") for name in chosen):
         return False
     formulas = [script.formula(name) for name in chosen]
     for pattern, density in ((_PER_VOLUME, True), (_EXTENSIVE, False)):
-        if all(pattern.fullmatch(formula) for formula in formulas):
+        if all(pattern.fullmatch(_with_volume(formula, script)) for formula in formulas):
             return density
-    raise InputError(
-        f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False"
-    )
+    return None
+
+
+def _with_volume(formula: str, script: Script) -> str:
+    """A formula whose divisor is a variable that is the volume says so."""
+    name = re.search(r"/(?:v_(\w+)|\$\{?(\w+)\}?)$", formula)
+    if name and script.variables.get(name[1] or name[2]) == "vol":
+        return f"{formula[: name.start()]}/vol"
+    return formula
 
 
 def _units(path: Path, given: str | None, told: str | None) -> tuple[str, tuple[str, ...]]:
@@ -169,7 +188,8 @@ def _units(path: Path, given: str | None, told: str | None) -> tuple[str, tuple[
     if units is None:
         raise InputError(f"{path} does not name its units; give units= one of {', '.join(_STYLES)}")
     if units not in _STYLES:
-        raise InputError(f"{path} is in LAMMPS units {units!r}; only {', '.join(_STYLES)} are read")
+        named = f"units is {units!r}" if given else f"{path} is in LAMMPS units {units!r}"
+        raise InputError(f"{named}, expected one of {', '.join(_STYLES)}")
     if given and told and given != told:
         return units, (f"{path.name} says units {told}, but was read as units={given}",)
     return units, ()
@@ -182,6 +202,27 @@ def _timestep(script: Script, style: UnitStyle, options: ReadOptions) -> float |
     if script.units is None:
         return None
     return (script.timestep or style.timestep or 0.0) * style.time or None
+
+
+def _contradictions(
+    path: Path, run: Run, chosen: Sequence[str], style: UnitStyle, options: ReadOptions
+) -> Iterator[str]:
+    """Where what the user says is not what the log says."""
+    script = run.script
+    timestep = script.timestep and script.timestep * style.time
+    if options.timestep and timestep and abs(options.timestep / timestep - 1) > _APART:
+        yield f"timestep={options.timestep:.4g} was given, but {path.name} says {timestep:.4g}"
+    if script.units is None:
+        return
+    normalized = _normalized(run, replace(options, per_atom=None), lj=script.units == "lj")
+    divided = normalized and {script.is_extensive(keyword) for keyword in chosen} == {True}
+    if options.per_atom is not None and options.per_atom != divided:
+        told = "divided" if divided else "not divided"
+        yield f"per_atom={options.per_atom} was given, but by {path.name} the flux is {told}"
+    told_density = _told_density(chosen, script)
+    if None not in (options.density, told_density) and options.density != told_density:
+        per_volume = "a flux per volume" if told_density else "no flux per volume"
+        yield f"density={options.density} was given, but by {path.name} {chosen[0]} is {per_volume}"
 
 
 def _normalized(run: Run, options: ReadOptions, *, lj: bool) -> bool:
@@ -216,9 +257,11 @@ def _energies_divided_by(run: Run, options: ReadOptions, *, lj: bool) -> int:
 
 
 def _ended(run: Run) -> str:
-    """How a run ended that did not end well."""
+    """How a run ended that did not end well; a table cut out of a log does not tell."""
     if run.error is not None:
         return f"the run ended in {run.error}"
+    if run.script.empty:
+        return ""
     return "" if run.whole else "the log stops before its run is over (killed, or still running)"
 
 
@@ -236,12 +279,13 @@ def _others(
     return {name: (column, unit) for name, (column, unit) in found.items() if column is not None}
 
 
-def _average_names(path: Path) -> list[str]:
-    """Names in the second line of a file of fix ave/time."""
+def _average_names(path: Path) -> tuple[list[str], bytes, str]:
+    """Names in the second line of a file of fix ave/time, that line, and the style of its rows."""
     with open_lines(path) as file:
-        head = [file.readline(1 << 16).decode("utf-8", "replace") for _ in range(3)]
-    if head[1].split()[:2] != ["#", "TimeStep"]:
-        raise InputError(f"{path}: expected '# TimeStep' and names of columns in line 2, got {head[1].strip()[:60]!r}")
-    if "Number-of-rows" in head[1]:
+        _, title, third = (file.readline(1 << 16) for _ in range(3))
+    words = title.decode("utf-8", "replace").split()
+    if words[:2] != ["#", "TimeStep"]:
+        raise InputError(f"{path}: expected '# TimeStep' and names of columns in line 2, got {' '.join(words)[:60]!r}")
+    if "Number-of-rows" in words:
         raise InputError(f"{path} was written with mode vector; write scalars: fix ave/time ... c_flux[*] mode scalar")
-    return head[1].split()[1:]
+    return words[1:], title, "yaml" if third.startswith(b"---") else "columns"

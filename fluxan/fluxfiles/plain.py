@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
+from fluxan.trajectory.text import is_compressed
 
 from .choice import chosen_triples, find, flux_vectors, is_mass_flux, mass_flux, single, vectors
-from .table import Block, Layout, is_number, open_lines
+from .header import Header, numbered, read_header
+from .table import Block, Layout
 from .units import unit_style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from .record import ReadOptions
     from .table import Triple
+    from .units import UnitStyle
+
+#: Columns of which a table is more likely to be transposed than to have them.
+_MANY = 300
 
 
 def text_layout(path: Path, options: ReadOptions) -> Layout:
@@ -28,8 +33,7 @@ def text_layout(path: Path, options: ReadOptions) -> Layout:
     InputError
         Which columns are the flux is not clear, or the units are not named.
     """
-    names, first, delimiter = _header(path)
-    return _layout(path, names, options, form="table", first=first, delimiter=delimiter)
+    return _layout(path, read_header(path), options, form="table")
 
 
 def read_array(path: Path, options: ReadOptions) -> tuple[Layout, Block]:
@@ -44,14 +48,18 @@ def read_array(path: Path, options: ReadOptions) -> tuple[Layout, Block]:
     TrajectoryError
         A number is not finite.
     """
+    with path.open("rb") as file:
+        if is_compressed(file.read(4)):
+            raise FileError(f"{path} is a compressed array, which cannot be read in parts; decompress it")
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path} is no NumPy array of numbers that can be read ({error})") from error
+        raise FileError(f"{path} is no NumPy array of numbers that can be read: cut, or of Python objects") from error
     values, names = _as_table(path, array)
-    layout = _layout(path, names, options, form="array", n_channels=array.shape[1] if array.ndim == 3 else None)
+    n_channels = array.shape[1] if array.ndim == 3 else None
+    layout = _layout(path, Header(names, {}, 0, None), options, form="array", n_channels=n_channels)
     kept = np.asarray(values[:, layout.columns], dtype=np.float64)
-    finite = np.isfinite(kept).all(axis=1)
+    finite = (np.isfinite(kept) | ~np.isin(layout.columns, list(layout.needed))).all(axis=1)
     if finite.all():
         return layout, Block.of(kept, layout)
     first = int(np.argmin(finite))
@@ -65,38 +73,36 @@ def _as_table(path: Path, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if array.dtype.names:
         names = list(array.dtype.names)
         return np.stack([np.asarray(array[name], dtype=np.float64) for name in names], axis=-1), names
+    if (array.ndim in (2, 3) and array.shape[-1] > 3 * len(array)) or (array.ndim == 3 and array.shape[1] > len(array)):
+        raise InputError(
+            f"{path} holds an array {array.shape}, with more columns than samples; expected (n, columns) or (n, "
+            "channels, 3), time first: is it transposed?"
+        )
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise InputError(
             f"{path} holds an array {array.shape} of {array.dtype}; expected real numbers (n, columns) or "
             "(n, channels, 3), or records with named fields"
         )
     values = array.reshape(len(array), -1)
-    return values, [str(k + 1) for k in range(values.shape[1])]
+    return values, numbered(values.shape[1])
 
 
-def _layout(
-    path: Path,
-    names: list[str],
-    options: ReadOptions,
-    *,
-    form: str,
-    first: int = 0,
-    delimiter: bytes | None = None,
-    n_channels: int | None = None,
-) -> Layout:
+def _layout(path: Path, header: Header, options: ReadOptions, *, form: str, n_channels: int | None = None) -> Layout:
+    names = header.names
     if options.units is None:
         raise InputError(f"{path} does not name its units; give units=, e.g. metal (eV Å/ps), real, lj, eV-A-fs")
     style = unit_style(options.units)
-    triples = chosen_triples(path, names, options) or _guessed(path, names, options, n_channels)
+    triples = chosen_triples(path, names, options) or _guessed(path, header, options, n_channels)
     mass = mass_flux(path, names, options, triples)
     used = {column for triple in (*triples.values(), *mass.triples.values()) for column in triple}
-    time, step = find(names, "time", "Time", "t"), find(names, "step", "Step", "timestep", "TimeStep")
-    clock = None if options.dt is not None else time if time is not None else step
-    others = {
-        "temperature": find(names, "temperature", "temp", "Temp", "T"),
-        "volume": find(names, "volume", "Volume", "vol", "V"),
+    clock, clock_unit = _clock(path, header, options, style)
+    columns = {
+        "temperature": find(names, "temperature", "Temperature", "temp", "Temp", "T"),
+        "volume": find(names, "volume", "Volume", "vol", "Vol", "V"),
     }
-    factors = {"temperature": style.temperature, "volume": style.volume}
+    usual = {"temperature": style.temperature, "volume": style.volume}
+    others = {n: (c, header.factor(n, c, usual[n])) for n, c in columns.items() if c is not None and c not in used}
+    unknown = [n for n, (_, factor) in others.items() if factor is None and getattr(options, n) is None]
     return Layout(
         format=form,
         flux=tuple((triple,) for triple in triples.values()),
@@ -106,46 +112,42 @@ def _layout(
         density=bool(options.density),
         dt=options.dt,
         clock=clock,
-        clock_unit=style.time if clock == time else options.timestep,
+        clock_unit=clock_unit,
         velocity=tuple(mass.triples.values()),
         species=tuple(mass.triples),
-        others={n: (c, factors[n]) for n, c in others.items() if c is not None and c not in used},
+        others={n: (c, factor) for n, (c, factor) in others.items() if factor is not None},
         until_crash=options.until_crash,
         notes=mass.notes,
-        first=first,
-        delimiter=delimiter,
+        warnings=tuple(f"the unit of {n} in {path.name} is not known: give {n}=" for n in unknown),
+        first=header.first,
+        delimiter=header.delimiter,
     )
 
 
-def _guessed(path: Path, names: list[str], options: ReadOptions, n_channels: int | None) -> dict[str, Triple]:
+def _clock(path: Path, header: Header, options: ReadOptions, style: UnitStyle) -> tuple[int | None, float | None]:
+    """Column of the time or else of the step, and ps per unit of it."""
+    time = find(header.names, "time", "Time", "t")
+    if time is None:
+        return find(header.names, "step", "Step", "timestep", "TimeStep"), options.timestep
+    unit = header.factor("time", time, style.time)
+    if unit is None and options.dt is None:
+        raise InputError(f"{path}: the unit {header.units[header.names[time]]!r} of its times is not known; give dt=")
+    return time, unit
+
+
+def _guessed(path: Path, header: Header, options: ReadOptions, n_channels: int | None) -> dict[str, Triple]:
     """Tell the flux from other columns by name, or take all columns where they have no names."""
-    if names != [str(k + 1) for k in range(len(names))]:
+    names = header.names
+    if header.named:
         rest = {stem: triple for stem, triple in vectors(names).items() if not is_mass_flux(stem)}
         return {"total": single(path, names, flux_vectors(names) or rest)}
     n_channels = n_channels or (1 if len(names) == 3 else len(options.labels or ()))
     if 3 * n_channels != len(names):
         raise InputError(
-            f"{path} has {len(names)} columns without names; say which three are the flux, e.g. columns=2,3,4"
+            f"{path} has {len(names)} columns without names; "
+            + ("is it transposed?" if len(names) > _MANY else "say which three are the flux, e.g. columns=2,3,4")
         )
     labels = options.labels or (["total"] if n_channels == 1 else [str(k) for k in range(n_channels)])
     if len(labels) != n_channels:
         raise InputError(f"{len(labels)} labels for {n_channels} channels of {path}")
     return {label: (3 * k, 3 * k + 1, 3 * k + 2) for k, label in enumerate(labels)}
-
-
-def _header(path: Path) -> tuple[list[str], int, bytes | None]:
-    """Names of columns, the first line of numbers, and what stands between columns."""
-    names: Sequence[str] = ()
-    with open_lines(path) as file:
-        for number, line in enumerate(file):
-            text = line.decode("utf-8", "replace").strip()
-            mark = next((mark for mark in (",", ";") if mark in text), None)
-            words = text.lstrip("#").replace(mark, " ").split() if mark else text.lstrip("#").split()
-            if not words:
-                continue
-            if not text.startswith("#") and is_number(words[0]):
-                if len(names) != len(words):
-                    names = [str(k + 1) for k in range(len(words))]
-                return list(names), number, mark.encode() if mark else None
-            names = words
-    raise InputError(f"{path} has no rows of numbers")

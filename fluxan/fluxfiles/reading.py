@@ -11,13 +11,14 @@ import numpy as np
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 
-from .correlation import correlation_format
+from .clock import equidistant, time_step
+from .correlation import CORRELATIONS, correlation_format
 from .gpumd import compute_layout
 from .ipi import ipi_layout
 from .lammps import average_layout, log_layout
 from .plain import read_array, text_layout
 from .record import FluxRecord, ReadOptions
-from .soundness import BLOWN_UP, blow_up, questions
+from .soundness import BLOWN_UP, another_volume, blow_up, questions
 from .table import Block, open_lines, read_table
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ _TEXT: dict[str, Callable[[Path, ReadOptions], Layout]] = {
 }
 FORMATS = ("fluxan", *_TEXT, "npy")
 
+#: Options that mean something for one kind of file.
+_SPECIAL = {"quantities": "gpumd", "run": "lammps-log", "per_atom": "lammps-log"}
+
 #: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
 _LOG = re.compile(
     rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
 )
-
-#: Share by which times between rows may differ from each other, and from what steps say.
-_UNEVEN = 1e-3
 
 #: Momenta and velocities, in a file's own unit, that are zero.
 _ROUND_OFF = 1e-12
@@ -123,7 +124,8 @@ def read_flux(
     if form == "npy":
         return _series(path, *read_array(path, options), options)
     if form not in _TEXT:
-        raise InputError(f"format is {form!r}, expected one of {', '.join(FORMATS)}")
+        raise InputError(f"form is {form!r}, expected one of {', '.join((*FORMATS, *CORRELATIONS))}")
+    _require_use(path, form, options)
     layout = _TEXT[form](path, options)
     return _series(path, layout, read_table(path, layout), options)
 
@@ -142,26 +144,45 @@ def detect(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         raise FileError(f"{path} is empty")
-    if path.name == "hac.out" or correlation_format(path) or is_state_file(path):
+    if correlation_format(path) or is_state_file(path):
         raise FileError(f"{path} is a correlation function, not a flux; fluxan kappa {path} takes it")
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith((b"CDF", b"\x89HDF")):
         return "fluxan"
-    if b"\0" in head:
-        raise FileError(f"{path} is a binary file of no kind that holds a flux")
-    if _LOG.search(head):
-        return "lammps-log"
+    _refuse_binary(path, head)
     second = head.split(b"\n", 2)[1:2]
     if second and second[0].split()[:2] == [b"#", b"TimeStep"]:
         return "lammps-ave"
+    if _LOG.search(head):
+        return "lammps-log"
     if b"-->" in head.split(b"\n", 1)[0]:
         return "ipi"
-    return "gpumd" if path.name == "compute.out" else "text"
+    ours = path.name == "compute.out" or (path.match("compute*.out") and (path.parent / "run.in").is_file())
+    return "gpumd" if ours else "text"
+
+
+def _refuse_binary(path: Path, head: bytes) -> None:
+    """Say what a binary file is that holds no flux."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise FileError(f"{path} is text in UTF-16, as Windows' shell redirects it; save it in UTF-8")
+    if head.startswith(b"PK\x03\x04") and path.suffix == ".npz":
+        raise FileError(f"{path} is an archive of arrays; save the flux as one array with numpy.save")
+    if b"\0" in head:
+        raise FileError(f"{path} is a binary file of no kind that holds a flux")
+
+
+def _require_use(path: Path, form: str, options: ReadOptions) -> None:
+    """Refuse options that say nothing of a kind of file."""
+    for name, forms in _SPECIAL.items():
+        value = getattr(options, name)
+        if value is not None and form != forms:
+            shown = value if isinstance(value, (bool, int)) else ",".join(value)
+            raise InputError(f"{path} is read as {form}: {name}={shown} says nothing of it")
 
 
 def _words(words: Sequence[str] | str | None) -> Sequence[str] | None:
-    return None if words is None else [word for part in _listed(words) for word in part.split(",") if word]
+    return None if words is None else [word for part in _listed(words) for word in re.split(r"[,\s]+", part) if word]
 
 
 def _listed(words: Sequence[str] | str) -> Sequence[str]:
@@ -201,11 +222,14 @@ def _own(path: Path, options: ReadOptions) -> FluxRecord:
 
 def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> FluxRecord:
     """Apply units; find the time step; refuse what blew up."""
-    block, step, notes = equidistant(path, block)
+    block, incomplete = block.with_whole_columns()
+    expected = None if options.dt is None or not layout.clock_unit else options.dt / layout.clock_unit
+    block, step, notes = equidistant(path, block, expected)
     block, warnings = _sound(path, layout, block, options)
-    dt, doubts = _time_step(layout, block, step)
+    dt, doubts = time_step(layout, block, step, options)
     volumes = block.others.get("volume")
-    volume = options.volume if options.volume is not None else None if volumes is None else _mean(volumes)
+    measured = None if volumes is None else float(volumes.mean())
+    volume = options.volume if options.volume is not None else measured
     samples = block.samples * layout.flux_unit
     if layout.density:
         if volume is None:
@@ -213,14 +237,17 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
         samples = samples * (volumes[:, None, None] if volumes is not None and options.volume is None else volume)
     velocity, notes = _mass_flux(block, layout, notes)
     temperatures = block.others.get("temperature")
-    told = None if temperatures is None else _mean(temperatures)
+    told = None if temperatures is None else float(temperatures.mean())
     # A temperature that is given stands against the file's, sample by sample too.
     given = {"volume", "time"} if options.temperature is None else {"volume", "time", "temperature"}
     temperature = options.temperature or told
+    for name, value in (("temperature", temperature), ("volume", volume)):
+        if value is not None and not value > 0:
+            raise InputError(f"{path}: its {name} is {value:.6g} on average, which is none; give {name}=")
     return FluxRecord(
         samples=samples,
         dt=dt,
-        labels=layout.labels,
+        labels=_labels(layout, options),
         units=layout.units,
         volume=volume,
         temperature=temperature,
@@ -228,9 +255,23 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
         observables={name: values for name, values in block.others.items() if name not in given},
         velocity=velocity,
         species=layout.species if velocity is not None else (),
-        notes=tuple(notes),
-        warnings=(*layout.warnings, *warnings, *doubts, *questions(layout.units, temperature, told)),
+        notes=(*notes, *another_volume(options.volume, measured)),
+        warnings=(
+            *layout.warnings,
+            *(f"{name} is not finite in {rows} rows: it was left out" for name, rows in incomplete.items()),
+            *warnings,
+            *doubts,
+            *questions(layout.units, temperature, told, volume),
+        ),
     )
+
+
+def _labels(layout: Layout, options: ReadOptions) -> tuple[str, ...]:
+    """Names of the channels; those that the user gives must be as many."""
+    given = options.labels
+    if given is not None and len(given) != len(layout.labels):
+        raise InputError(f"labels={','.join(given)} names {len(given)} channels of {len(layout.labels)}")
+    return layout.labels if given is None else tuple(given)
 
 
 def _mass_flux(block: Block, layout: Layout, notes: list[str]) -> tuple[np.ndarray | None, list[str]]:
@@ -265,70 +306,6 @@ def _sound(path: Path, layout: Layout, block: Block, options: ReadOptions) -> tu
         f"{path}: {what} gets {times:.2g} times as large as its median from sample {first} (of {n}) on, more than "
         f"{BLOWN_UP:.0f} times is a run that blew up{told}; until_crash=True takes the samples before it"
     )
-
-
-def _time_step(layout: Layout, block: Block, step: float | None) -> tuple[float | None, list[str]]:
-    """Time between rows, ps, and a warning where steps and times of the file contradict each other."""
-    counted = None if step is None or layout.clock_unit is None else step * layout.clock_unit
-    times = block.others.get("time")
-    if layout.dt is not None or times is None or len(times) < 2:
-        return layout.dt if layout.dt is not None else counted, []
-    measured = float(times[-1] - times[0]) / (len(times) - 1)
-    if measured <= 0:
-        return counted, []
-    if np.abs(np.diff(times) - measured).max() > _UNEVEN * measured + 4e-6 * np.abs(times).max():
-        return measured, [f"the time between rows is not the same everywhere: its mean, {measured:.4g}, was taken"]
-    if counted is None or abs(counted / measured - 1) > _UNEVEN:
-        doubt = f"the file's times are {measured:.4g} apart, its steps {counted:.4g}: the times were taken"
-        return measured, [doubt] if counted is not None else []
-    return counted, []
-
-
-def equidistant(path: Path, block: Block) -> tuple[Block, float | None, list[str]]:
-    """Rows at equal distances of their clock, the distance, and what was left out.
-
-    LAMMPS prints the first and the last step of a run whether or not they are due: these two may be left out. Where the
-    clock goes back, a later run has begun (a restart that repeats steps, or a run of its own): its rows count.
-    """
-    clock = block.clock
-    if clock is not None and len(clock) > 1 and (clock == clock[0]).all():
-        return block, None, [f"{path.name}: its times are all {clock[0]:.12g}, which is no time"]
-    if clock is None or len(clock) < 3:
-        return block, None if clock is None or len(clock) < 2 else float(clock[1] - clock[0]), []
-    block, notes = _latest(path, block, clock)
-    clock = np.asarray(block.clock)
-    if len(clock) < 3:
-        return block, float(clock[-1] - clock[0]) if len(clock) == 2 else None, notes
-    step = float(np.median(np.diff(clock)))
-    begin = 1 if 0 < clock[1] - clock[0] < 0.999 * step else 0
-    end = len(clock) - (1 if 0 < clock[-1] - clock[-2] < 0.999 * step else 0)
-    block = block.rows(slice(begin, end))
-    steps = np.diff(clock[begin:end])
-    # Times are printed with as few as six digits.
-    wrong = np.abs(steps - step) > 1e-3 * abs(step) + 2e-6 * np.abs(clock).max() * (step % 1 != 0)
-    if step <= 0 or wrong.any():
-        at = int(np.argmax(wrong)) if wrong.any() else 0
-        before, after = clock[begin + at], clock[begin + at + 1]
-        raise TrajectoryError(
-            f"{path}: rows are not at equal times: {after:.12g} follows {before:.12g}, {step:.12g} apart elsewhere; "
-            "use a part without gaps, and one run at a time"
-        )
-    return block, step, notes
-
-
-def _latest(path: Path, block: Block, clock: np.ndarray) -> tuple[Block, list[str]]:
-    """Rows that no later row precedes in time, where a clock goes back; one that never advances is none."""
-    steps = np.diff(clock)
-    # A clock printed with too few digits repeats itself all along: that is no restart.
-    if not (steps < 0).any() and not 0 < (steps == 0).sum() <= max(1, len(clock) // 20):
-        return block, []
-    ahead = np.minimum.accumulate(clock[::-1])[::-1]
-    kept = np.append(clock[:-1] < ahead[1:], True)
-    begins = int(np.flatnonzero(np.diff(clock) <= 0)[-1]) + 1
-    notes = [
-        f"{path.name}: a later run begins again at {clock[begins]:.12g}; {(~kept).sum()} rows before were left out"
-    ]
-    return block.rows(np.flatnonzero(kept)), notes
 
 
 def _mean(values: np.ndarray) -> float | None:

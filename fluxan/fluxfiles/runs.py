@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _LOOP: Final = re.compile(rb"Loop time of \S+ on \d+ procs for \d+ steps with (\d+) atoms")
 _LOST: Final = re.compile(rb"Lost atoms: original (\d+)")
-_QUOTED: Final = re.compile(r"'([^']*)'")
 #: What precedes the names of thermo columns, in present and in older versions.
 _MEMORY: Final = (b"Per MPI rank memory", b"Memory usage per processor")
 
@@ -121,7 +120,7 @@ class _Scanner:
         if self._run is not None:
             self._run.last = number
         text = line.decode("utf-8", "replace")
-        names = {"multi": ["Step"], "yaml": _QUOTED.findall(text), "columns": text.split()}[style]
+        names = {"multi": ["Step"], "yaml": _yaml_names(text), "columns": text.split()}[style]
         self._names_follow = style == "multi"
         first = number if style == "multi" else number + 1
         self._run = Run(names, style, first, self._script.copy())
@@ -131,6 +130,12 @@ class _Scanner:
         if line.startswith(b"LAMMPS ("):
             self._script = Script()
         self._script.take(line.decode("utf-8", "replace"))
+
+
+def _yaml_names(text: str) -> list[str]:
+    """Names in a list of YAML, in quotes of either kind or none."""
+    listed = text[text.find("[") + 1 : text.rfind("]")]
+    return [word for name in listed.split(",") if (word := name.strip().strip("'\""))]
 
 
 def find_runs(path: Path) -> list[Run]:

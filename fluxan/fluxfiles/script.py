@@ -85,6 +85,11 @@ class Script:
         return replace(self, **{name: type(getattr(self, name))(getattr(self, name)) for name in names})
 
     @property
+    def empty(self) -> bool:
+        """Whether there are no commands at all, as in a table that was cut out of a log."""
+        return self.units is None and self.timestep is None and not (self.computes or self.variables or self.keywords)
+
+    @property
     def fluxes(self) -> dict[str, str]:
         """Groups of computes of style heat/flux, by name."""
         return {name: words[0] for name, words in self.computes.items() if words[1].startswith("heat/flux")}

@@ -16,6 +16,10 @@ BLOWN_UP: Final = 50.0
 _BEGINS: Final = 5.0
 #: Temperatures, K and reduced, beyond which units are more likely wrong than right.
 _PLAUSIBLE: Final = {"metal": (2.0, 2e4), "lj": (1e-3, 50.0)}
+#: Volumes of a cell, Å³, below which a unit is more likely wrong than right: primitive cells have 11 and more.
+_SMALLEST: Final = 11.0
+#: Share by which a volume that is given may differ from the file's without a word.
+_VOLUMES: Final = 0.01
 #: Ratio of a temperature that was given to the file's at which one of them is questioned.
 _APART: Final = 1.2
 
@@ -53,14 +57,17 @@ def _first(values: np.ndarray, name: str) -> tuple[int, float, str] | None:
     return int(calm[-1]) + 1 if len(calm) else 0, float(values.max() / median), name
 
 
-def questions(units: str, temperature: float | None, file_temperature: float | None = None) -> Iterator[str]:
-    """What of a flux's temperature speaks against its units, or against the file.
+def questions(
+    units: str, temperature: float | None, file_temperature: float | None = None, volume: float | None = None
+) -> Iterator[str]:
+    """What of a flux's temperature and volume speaks against its units, or against the file.
 
     Parameters
     ----------
     units : "metal" (K) or "lj"
     temperature : that counts
     file_temperature : that the file has, where it has one
+    volume : that counts
     """
     low, high = _PLAUSIBLE[units]
     word = " K" if units == "metal" else " in reduced units"
@@ -70,3 +77,11 @@ def questions(units: str, temperature: float | None, file_temperature: float | N
         ratio = temperature / file_temperature if file_temperature > 0 else np.inf
         if not 1 / _APART < ratio < _APART:
             yield f"temperature={temperature:.4g} was given, but the file says {file_temperature:.4g}{word}"
+    if units == "metal" and volume is not None and volume < _SMALLEST:
+        yield f"the volume is {volume:.3g} Å³, that of an atom or two: is it in another unit?"
+
+
+def another_volume(given: float | None, measured: float | None) -> Iterator[str]:
+    """Say it where a volume that is given, as that of a sheet may be, is not the file's."""
+    if given is not None and measured is not None and abs(given / measured - 1) > _VOLUMES:
+        yield f"volume={given:.6g} was given; the file says {measured:.6g}"

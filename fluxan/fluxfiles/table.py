@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
 from fluxan.errors import FileError, FluxanError, InputError, TrajectoryError
-from fluxan.trajectory.text import broken_stream_errors, open_text, parse_table
+from fluxan.trajectory.text import broken_stream_errors, is_whole_row, open_text, parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,13 @@ LINES_AT_ONCE = 65_536
 
 #: Columns (x, y, z).
 Triple = tuple[int, int, int]
+
+#: Words that codes, compilers and languages print for what is no number, or has too many digits for its column.
+_NOT_FINITE: Final = re.compile(rb"(?<!\S)([+-]?\.(nan|inf)|[+-]?1\.#[A-Z]+\d*|\*+)(?!\S)", re.IGNORECASE)
+#: Beginning of a title, and rows before the last, by which these are compared with what was before.
+_TITLE: Final = 10
+_COMPARED: Final = 200
+_PARTED: Final = "another run with other columns begins there; separate the two"
 
 #: How a step of LAMMPS' multi-line thermo output begins, and a value in it.
 MULTI_HEAD: Final = b"------------ Step "
@@ -53,7 +61,8 @@ class Layout:
     words : lines of words may stand between rows, as warnings do in a log
     width : columns that a row has where lines of numbers of another origin may stand between; None for any
     style : "columns", or "yaml" and "multi" for LAMMPS' thermo output of these kinds
-    until_crash : rows end before the first that is not finite
+    title : line that names the columns, which a restart may repeat but not change; None where there is none
+    until_crash : rows end before the first that is not finite; None where that is not to be had
     ended : how the run ended that should not have; empty where it went well
     notes, warnings : what was decided on the way, and what speaks against the file
     """
@@ -77,7 +86,8 @@ class Layout:
     words: bool = False
     width: int | None = None
     style: str = "columns"
-    until_crash: bool = False
+    title: bytes | None = None
+    until_crash: bool | None = False
     ended: str = ""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -85,10 +95,14 @@ class Layout:
     @property
     def columns(self) -> list[int]:
         """Every column that is referred to, in order."""
+        return sorted(self.needed | {column for column, _ in self.others.values()})
+
+    @property
+    def needed(self) -> set[int]:
+        """Columns whose values must all be finite."""
         columns = {column for channel in self.flux for term in channel for column in term}
         columns |= {column for triple in self.velocity for column in triple}
-        columns |= {column for column, _ in self.others.values()}
-        return sorted(columns if self.clock is None else columns | {self.clock})
+        return columns if self.clock is None else columns | {self.clock}
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,12 @@ class Block:
         clock = None if layout.clock is None else values[:, place[layout.clock]]
         others = {name: values[:, place[column]] * unit for name, (column, unit) in layout.others.items()}
         return cls(samples, velocity, clock, others, cut)
+
+    def with_whole_columns(self) -> tuple[Block, dict[str, int]]:
+        """Without `others` that are not finite, and in how many rows those are not."""
+        broken = {name: int((~np.isfinite(values)).sum()) for name, values in self.others.items()}
+        broken = {name: count for name, count in broken.items() if count}
+        return replace(self, others={n: v for n, v in self.others.items() if n not in broken}), broken
 
     def rows(self, part: slice | np.ndarray) -> Block:
         """Some of the rows."""
@@ -159,8 +179,11 @@ def read_table(path: Path, layout: Layout) -> Block:
     parts: list[np.ndarray] = []
     whole = True
     with open_lines(path) as file:
-        rows = _rows(islice(enumerate(file, start=1), layout.first, layout.last), layout)
+        rows = _rows(path, islice(enumerate(file, start=1), layout.first, layout.last), layout)
+        width = layout.width
         while portion := list(islice(rows, LINES_AT_ONCE)):
+            width = width or _width(portion[0][1], layout)
+            _require_width(path, portion, layout, width)
             values, whole = _parse(path, portion, layout)
             parts.append(values)
             if not whole:
@@ -170,7 +193,14 @@ def read_table(path: Path, layout: Layout) -> Block:
     return Block.of(np.concatenate(parts), layout, cut=not whole)
 
 
-def _rows(lines: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tuple[int, bytes]]:
+def ends_whole(path: Path, n_columns: int) -> bool:
+    """Whether the last line of a file ends, or is a whole row of so many columns all the same."""
+    with open_lines(path) as file:
+        *before, last = deque(file, maxlen=_COMPARED) or [b"\n"]
+    return last.endswith(b"\n") or is_whole_row(last, before, n_columns)
+
+
+def _rows(path: Path, lines: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tuple[int, bytes]]:
     """Rows of numbers with the numbers of their lines; comments, and words where they may stand, are none."""
     if layout.style == "multi":
         yield from _steps(lines, layout)
@@ -178,6 +208,8 @@ def _rows(lines: Iterator[tuple[int, bytes]], layout: Layout) -> Iterator[tuple[
     for number, line in lines:
         if layout.grows and not line.endswith(b"\n"):
             return
+        if layout.title and line.startswith(layout.title[:_TITLE]) and line.split() != layout.title.split():
+            raise TrajectoryError(f"{path}, line {number} names other columns than before: {_PARTED}")
         if layout.style == "yaml":
             if line.lstrip().startswith(b"- [") and b"]" in line:
                 yield number, line[line.index(b"[") + 1 : line.index(b"]")].replace(b",", b" ") + b"\n"
@@ -208,6 +240,23 @@ def _is_row(line: bytes, *, words: bool) -> bool:
     return not words or is_number(fields[0])
 
 
+def _width(line: bytes, layout: Layout) -> int:
+    """Columns of a row, without a comment behind it."""
+    row = line.partition(b"#")[0].rstrip()
+    return len(row.split()) if layout.delimiter is None else row.count(layout.delimiter) + 1
+
+
+def _require_width(path: Path, rows: list[tuple[int, bytes]], layout: Layout, width: int) -> None:
+    """Refuse rows that have other columns than the first: what was appended stays different up to the last."""
+    last = _width(rows[-1][1], layout)
+    if last == width or last <= max(layout.columns):
+        return
+    number, line = next(row for row in rows if _width(row[1], layout) != width)
+    raise TrajectoryError(
+        f"{path}, line {number} has {_width(line, layout)} columns, those before have {width}: {_PARTED}"
+    )
+
+
 def is_number(word: bytes | str) -> bool:
     """Whether a word is a number."""
     try:
@@ -221,21 +270,27 @@ def _parse(path: Path, rows: list[tuple[int, bytes]], layout: Layout) -> tuple[n
     """Columns of rows (line number, line), every value finite; and whether all rows are among them."""
     columns, text = layout.columns, b"".join(line for _, line in rows)
     if layout.delimiter is not None:
-        text = text.replace(layout.delimiter, b" ")
+        empty = rb"(?m)(^|%b)[ \t]*(?=%b|\r?\n)" % (2 * (re.escape(layout.delimiter),))
+        text = re.sub(empty, rb"\1nan", text.replace(b'"', b"")).replace(layout.delimiter, b" ")
     try:
         values, _ = parse_table(text, columns)
     except InputError:
-        raise TrajectoryError(_first_broken(path, rows, layout)) from None
-    finite = np.isfinite(values).all(axis=1)
-    if finite.all():
+        try:
+            values, _ = parse_table(_NOT_FINITE.sub(b"nan", text), columns)
+        except InputError:
+            raise TrajectoryError(_first_broken(path, rows, layout)) from None
+    broken = ~np.isfinite(values) & np.isin(columns, list(layout.needed))
+    if not broken.any():
         return values, True
-    row = int(np.argmin(finite))
+    row = int(np.argmax(broken.any(axis=1)))
     if layout.until_crash:
         return values[:row], False
-    column = int(np.argmin(np.isfinite(values[row])))
+    column = columns[int(np.argmax(broken[row]))]
+    word = rows[row][1].replace(layout.delimiter or b" ", b" ").split()[column].decode("utf-8", "replace")
+    mend = "" if layout.until_crash is None else ", or take what is before it with until_crash=True"
     raise TrajectoryError(
-        f"{path}, line {rows[row][0]}: column {columns[column] + 1} is {values[row, column]}; a flux must be finite: "
-        "find out why the run blew up, or take what is before it with until_crash=True"
+        f"{path}, line {rows[row][0]}: column {column + 1} is {word[:20]}; a flux must be finite: find out why the run "
+        f"blew up{mend}"
     )
 
 

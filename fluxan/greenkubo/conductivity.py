@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.correlation import Correlator
+from fluxan.correlation.samples import time_step
 from fluxan.correlation.state import is_state_file
 from fluxan.errors import InputError, ShortRunError
 from fluxan.fluxfiles.record import FluxRecord
@@ -27,7 +28,7 @@ from fluxan.greenkubo.series import FluxSeries
 from fluxan.greenkubo.state import State, require_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import xarray
     from numpy.typing import NDArray
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 COMPONENTS: Final = ("auto", "single", "multi")
 #: Samples below which no estimator works: 12 frequencies for the default one.
 _FEWEST_SAMPLES: Final = 64
+#: Share by which a time step that is given may differ from that of a Dataset.
+_UNEVEN: Final = 1e-3
 
 
 def green_kubo(
@@ -110,7 +113,18 @@ def green_kubo(
         result = found.conductivity(components)
         if isinstance(source, FluxRecord):
             return _with_words_of(source, result)
-        return replace(result, warnings=(*questions(unit, state.temperature), *result.warnings))
+        told = None if series.temperature is None else float(np.mean(series.temperature))
+        doubts = (*questions(unit, state.temperature, told), *_another_step(source, dt))
+        return replace(result, warnings=(*doubts, *result.warnings))
+
+
+def _another_step(source: object, dt: float | None) -> Iterator[str]:
+    """Say it where a time step that is given is not that of a Dataset."""
+    if dt is None or not hasattr(source, "attrs") or source.attrs.get("time_unit") == "frame":
+        return
+    told = time_step(source, None)  # type: ignore[arg-type]
+    if abs(dt / told - 1) > _UNEVEN:
+        yield f"dt={dt:.4g} was given, but frames of the Dataset are {told:.4g} ps apart"
 
 
 def _with_words_of(record: FluxRecord, result: Conductivity) -> Conductivity:

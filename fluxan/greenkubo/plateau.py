@@ -70,6 +70,11 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
         raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
     weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
     mean, scatter = correlation.mean, _scatter(correlation.values, weights)
+    if (mean[0] < 0).any() or not mean[0].any():
+        raise InputError(
+            f"the correlation begins with {', '.join(f'{c:.4g}' for c in mean[0])} along x, y, z: that of a flux that "
+            "fluctuates begins above zero; are these the squares of its components?"
+        )
     windows = [_window(mean[:, axis], scatter[axis]) for axis in range(3)]
     whole, unit = _integral(correlation, mean[None])
     whole = whole.mean(axis=0)
@@ -143,6 +148,8 @@ def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray
 
 
 def _doubts(correlation: np.ndarray, integral: np.ndarray, window: slice, axis: str) -> list[str]:
+    if not correlation[0]:
+        return []
     left = np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()) / abs(correlation[0])
     if left > _LEFT:
         return [

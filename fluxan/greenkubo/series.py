@@ -163,8 +163,13 @@ class FluxSeries:
             There is no time step.
         """
         dt = record.dt if dt is None else dt
+        if len(record.samples) < 2:
+            raise InputError(f"this {record.format} holds {len(record.samples)} sample, a conductivity needs many")
         if dt is None:
-            raise InputError(f"this {record.format} does not tell the time between its samples: give dt= in ps")
+            raise InputError(
+                f"this {record.format} does not tell the time between its samples: give dt= in ps, or timestep= per MD "
+                "step where it counts steps"
+            )
         mass_flux = None if record.velocity is None else scaled(record.velocity, record.total)
         series = cls.of_array(record.samples, dt=dt, velocity=mass_flux if velocity is None else velocity)
         return replace(

@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from fluxan import __version__
 from fluxan.errors import ClusterError
 from fluxan.scale.blocks import Recipe, named_blocks, sent_blocks
 from fluxan.scale.connection import open_client, within
 from fluxan.scale.run import Run
 from fluxan.scale.sources import ModelSource, TrajectorySource
 from fluxan.scale.worker import refuse_other_version
+from fluxan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -144,8 +144,8 @@ def _make_probe() -> Callable[[], tuple[str, str, int]]:
         import os
         import socket
 
-        import fluxan
+        from fluxan.version import __version__ as worker_version  # of the worker, not the one that travels
 
-        return fluxan.__version__, socket.gethostname(), os.cpu_count() or 1
+        return worker_version, socket.gethostname(), os.cpu_count() or 1
 
     return probe

@@ -6,9 +6,9 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from fluxan import __version__
 from fluxan.errors import ClusterError, FluxanError
 from fluxan.scale.blocks import Bench, Block, Found, Recipe, check, choose_gpu, compute, set_threads
+from fluxan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import BLOCK_BYTES, PERIODIC, Record, Trajectory, naming
+from fluxan.system import PERIODIC
+from fluxan.trajectory.base import BLOCK_BYTES, Trajectory, naming
 from fluxan.trajectory.cdf import ClassicFile
 from fluxan.trajectory.cell import cell_from_lengths_angles
 from fluxan.trajectory.hdf5_file import Hdf5File
 from fluxan.trajectory.lammps_units import LammpsUnits
 from fluxan.trajectory.netcdf_units import DIMENSIONS, factor, lammps_unit, spoken_units
+from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import numbers_from_types, numbers_of_atoms
 from fluxan.units import VELOCITY
 

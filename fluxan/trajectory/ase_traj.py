@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.memory import living_calculator, record_of_atoms
 from fluxan.units import VELOCITY
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.record import Record
 
 
 class AseTrajectory(Trajectory):

@@ -6,7 +6,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,10 @@ import numpy as np
 
 from fluxan.display import Displayed, cell_kind, cell_lengths, composition, formula
 from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryError, TrajectoryWarning
-from fluxan.system import PERIODIC, Frame, hand_over
+from fluxan.system import Frame, hand_over
 from fluxan.trajectory.continuity import Continuity
 from fluxan.trajectory.plausibility import Plausibility
-from fluxan.trajectory.times import FIRST, Clock, settle
+from fluxan.trajectory.times import FIRST, Clock, settle, steps_grow
 from fluxan.units import MASS_VELOCITY2, VELOCITY
 
 if TYPE_CHECKING:
@@ -27,33 +27,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.record import Record
 
 #: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
 BLOCK_BYTES = 1 << 22
 
 #: A trajectory is known by the SHA-256 of this many of its first bytes: it may grow while it is read.
 IDENTITY_BYTES = 1 << 20
-
-
-@dataclass(slots=True)
-class Record:
-    """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
-
-    `time` is None where the file has none (then it is counted), `time_resolution` what stored times are rounded to;
-    `step` is the MD step, `ids` the atoms' identities, `forces` are in eV/Å, all three only where the file has them.
-    """
-
-    positions: np.ndarray
-    numbers: np.ndarray
-    velocities: np.ndarray | None = None
-    cell: np.ndarray | None = None
-    masses: np.ndarray | None = None
-    time: float | None = None
-    pbc: tuple[bool, bool, bool] = PERIODIC
-    step: int | None = None
-    ids: np.ndarray | None = None
-    forces: np.ndarray | None = None
-    time_resolution: float = 0.0
 
 
 @contextmanager
@@ -120,6 +100,7 @@ class Trajectory(Displayed, ABC):
         self.half_step = False
         self.md_step: float | None = None
         self._clock: Clock | None = None
+        self._counts_steps = True
         self._questioned = False
         #: A frame of the file and the byte where it begins: reading that starts behind it begins there.
         self._mark = (0, 0)
@@ -193,13 +174,16 @@ class Trajectory(Displayed, ABC):
                 first.extend(islice(source, FIRST))  # keeps what comes before a fault
             except FluxanError as error:
                 fault = error
+            self._counts_steps = steps_grow(self, first)
+            if not self._counts_steps:
+                first = [replace(record, step=None) for record in first]
             self._clock = settle(self, first, every)
             self.has_time = self._clock.has_time
         if start == 0:
             yield from first
             if fault is not None:
                 raise fault
-        yield from records
+        yield from records if self._counts_steps else (replace(record, step=None) for record in records)
 
     def info(self) -> dict[str, Any]:
         """Tell what the trajectory holds, read from its header and first frames, as plain values."""

@@ -11,7 +11,7 @@ from fluxan.errors import InputError
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.base import Record
+    from fluxan.trajectory.record import Record
 
 
 @dataclass(frozen=True, slots=True)

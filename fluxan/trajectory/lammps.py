@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import PERIODIC, Record
+from fluxan.system import PERIODIC
 from fluxan.trajectory.lammps_units import LammpsUnits
+from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import atomic_numbers, numbers_from_types, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
 from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.base import Trajectory
+from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import numbers_of_atoms, topology_numbers
 from fluxan.units import LENGTH
 

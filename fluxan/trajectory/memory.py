@@ -11,7 +11,8 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import Frame, hand_over
-from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.base import Trajectory
+from fluxan.trajectory.record import Record
 from fluxan.trajectory.times import FIRST
 from fluxan.units import VELOCITY
 

@@ -15,7 +15,7 @@ from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.base import Trajectory
+    from fluxan.trajectory.record import Reader
 
 #: K; temperatures outside are always questioned.
 _LOWEST, _HIGHEST = 1.0, 1e5
@@ -32,7 +32,7 @@ _DENSEST = 0.6
 class Plausibility:
     """Looks at the first two frames of a trajectory, and warns once."""
 
-    def __init__(self, trajectory: Trajectory) -> None:
+    def __init__(self, trajectory: Reader) -> None:
         self._trajectory = trajectory
         self._first: Frame | None = None
         self._open = 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 import numpy as np
 
 from fluxan.errors import FluxanError, InputError
-from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.text import (
     broken_stream_errors,
     is_compressed,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.record import Record
 
 #: Frames are parsed together up to so many bytes: one parser call per small frame would cost more than its numbers.
 _BATCH_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from fluxan.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.trajectory.base import Record, Trajectory
+    from fluxan.trajectory.record import Reader, Record
 
 #: First frames that are looked at: two equal times may be a frame that is repeated where runs were joined.
 FIRST = 3
@@ -62,12 +62,25 @@ class Clock:
         return float(index)
 
 
-def settle(trajectory: Trajectory, first: Sequence[Record], indices: range) -> Clock:
+def steps_grow(trajectory: Reader, first: Sequence[Record]) -> bool:
+    """Whether MD steps count; where those of the first three frames are equal they were never set, which is told."""
+    steps = {record.step for record in first}
+    if len(first) < FIRST or len(steps) > 1 or None in steps:
+        return True
+    problem = f"its MD steps are all equal ({steps.pop()}), as where they were never set"
+    if trajectory.options.timestep is None and first[0].time is None:
+        trajectory.warn(f"{problem}: they are not used, and time counts frames; give timestep= per frame")
+    else:
+        trajectory.note(f"{problem}: they are not used")
+    return False
+
+
+def settle(trajectory: Reader, first: Sequence[Record], indices: range) -> Clock:
     """Decide on the clock, and warn where stored times are of no use.
 
     Parameters
     ----------
-    trajectory : Trajectory
+    trajectory : Reader
     first : the first selected frames, at most `FIRST`
     indices : all selected frames; open ended where the format does not tell their number
     """
@@ -106,7 +119,7 @@ def _standstill(times: Sequence[float], resolution: float) -> str:
     return f"its times do not tell frames apart ({listed} ps, rounded to {resolution:.2g})"
 
 
-def _even_spacing(trajectory: Trajectory, begin: Record, indices: range) -> tuple[int, float, float] | None:
+def _even_spacing(trajectory: Reader, begin: Record, indices: range) -> tuple[int, float, float] | None:
     """First index, its time and the spacing, where frames all over the file lie on one line."""
     total = trajectory._file_frames()
     if total is None or begin.time is None:
@@ -128,7 +141,7 @@ def _even_spacing(trajectory: Trajectory, begin: Record, indices: range) -> tupl
     return (selected[0], begin.time, spacing) if line else None
 
 
-def _reconciled(trajectory: Trajectory, clock: Clock, first: Sequence[Record], indices: range) -> Clock:
+def _reconciled(trajectory: Reader, clock: Clock, first: Sequence[Record], indices: range) -> Clock:
     """Hold stored times against the user's timestep, where that counts what the file counts."""
     counts_steps = first[0].step is not None
     if clock.timestep is None or len(first) < 2 or not (counts_steps or trajectory.timestep_wins):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import Record, Trajectory
+from fluxan.trajectory.base import Trajectory
+from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import numbers_of_atoms
 from fluxan.units import KJ_PER_MOL, LENGTH, VELOCITY
 

@@ -122,7 +122,7 @@ class AmberWriter:
             raise InputError(f"frame {self.n_frames} has no velocities; the file {self.path.name} was begun with them")
 
     def _attributes(self, title: str, *, double: bool, model_text: str | None) -> dict[str, Any]:
-        from fluxan import __version__
+        from fluxan.version import __version__
 
         attributes: dict[str, Any] = {
             "title": title,

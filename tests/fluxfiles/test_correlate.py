@@ -186,7 +186,7 @@ def test_an_unfinished_block_and_blocks_without_data_are_left_out(tmp_path):
     with pytest.raises(TrajectoryError, match="no block in which every lag has data"):
         read_flux_correlation(path, units="lj", dt=1.0)
     path.write_text(text.replace("1 0 1000 ", "1 0 1000 x"))
-    with pytest.raises(TrajectoryError, match="line 5: expected 6 numbers"):
+    with pytest.raises(TrajectoryError, match="line 5: expected 6 finite numbers"):
         read_flux_correlation(path, units="lj", dt=1.0)
 
 

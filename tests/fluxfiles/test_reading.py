@@ -210,7 +210,7 @@ BAD[4, 1] = np.inf
         (write("f.txt", b"1 2 3\n"), {}, InputError, "does not name its units"),
         (write("f.txt", b"1 2 3\n"), {"units": "furlongs"}, InputError, "units is 'furlongs', expected one of"),
         (write("f.txt", b"1 2 3\n"), {"units": "metal", "dt": -1}, InputError, "dt is -1, expected a positive number"),
-        (write("f.txt", b"1 2 3\n"), {"units": "metal", "form": "abinit"}, InputError, "format is 'abinit', expected"),
+        (write("f.txt", b"1 2 3\n"), {"units": "metal", "form": "abinit"}, InputError, "form is 'abinit', expected"),
         (write("f.txt", b"ax ay az bx by bz\n1 2 3 4 5 6\n"), {"units": "metal"}, InputError, "several fluxes, a, b"),
         (gapped, {"units": "metal"}, TrajectoryError, "not at equal times: 8 follows 6, 1 apart elsewhere"),
         (write("f.npy", BAD), {"units": "metal"}, TrajectoryError, "row 4 is not finite"),

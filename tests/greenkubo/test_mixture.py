@@ -28,9 +28,11 @@ def _estimates(name: str, **options: object) -> tuple[list[Estimate], np.ndarray
     return found, np.array([e.value for e in found]) / exact - 1, np.array([e.error for e in found]) / exact
 
 
-@pytest.mark.parametrize(
-    "name", ["glass", "glass, short run", "molten salt", "superionic", "water", "below a sample", "anticorrelated"]
-)
+COVERED = ["glass", "glass, short run", "molten salt", "superionic", "water", "below a sample", "anticorrelated"]
+COVERED += ["crystal, strong optical lines", "cusp f"]
+
+
+@pytest.mark.parametrize("name", COVERED)
 def test_errors_cover_on_real_shapes(name: str) -> None:
     """Of 25 with 68 and 95 %, fewer than 12 within one and 20 within two standard deviations are one in 50 and 100."""
     _, off, error = _estimates(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.errors import TrajectoryWarning
+from fluxan.errors import TrajectoryError, TrajectoryWarning
 from fluxan.trajectory import as_trajectory, convert, open_trajectory
 
 from .conftest import make_frames, until_error
@@ -52,6 +52,22 @@ def test_equal_times_are_no_times(tmp_path, constant, kind):
     assert given.has_time is True
     assert times_of(open_trajectory(path, timestep=0.1, start=1, stride=2)) == pytest.approx([0.1, 0.3])
     assert times_of(open_trajectory(path, timestep=0.1), start=3) == pytest.approx([0.3, 0.4])
+
+
+def test_equal_steps_are_no_steps(tmp_path):
+    """Dumps of scripts that never set their step: frames are counted; two equal ones alone may be a joint of runs."""
+    frame = "ITEM: TIMESTEP\n7\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"
+    frame += "ITEM: ATOMS id element x y z vx vy vz\n1 Ar 1 2 3 1 0 0\n"
+    (tmp_path / "a.lammpstrj").write_text(4 * frame)
+    options = {"units": "metal"}
+    with pytest.warns(TrajectoryWarning, match=r"its MD steps are all equal \(7\).*give timestep= per frame"):
+        assert times_of(open_trajectory(tmp_path / "a.lammpstrj", **options)) == [0, 1, 2, 3]
+    given = open_trajectory(tmp_path / "a.lammpstrj", timestep=0.5, **options)
+    assert times_of(given) == pytest.approx([0, 0.5, 1.0, 1.5])
+    assert "its MD steps are all equal (7)" in " ".join(given.info()["notes"])
+    (tmp_path / "a.lammpstrj").write_text(2 * frame)
+    with pytest.raises(TrajectoryError, match="steps must grow"):
+        times_of(open_trajectory(tmp_path / "a.lammpstrj", timestep=0.5, **options))
 
 
 def test_trr_without_times_counts_its_steps(tmp_path):

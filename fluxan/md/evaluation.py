@@ -16,7 +16,7 @@ from fluxan.flux.replicas import distinguish
 from fluxan.neighbors import NeighborList
 
 if TYPE_CHECKING:
-    from fluxan.flux.check import FluxSource, Route
+    from fluxan.flux.routes import FluxSource, Route
     from fluxan.flux.evaluate import FluxEvaluator
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential

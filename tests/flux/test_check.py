@@ -9,8 +9,9 @@ import torch
 from fluxan.errors import InputError, ModelError
 from fluxan.flux import adjoint
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
-from fluxan.flux.check import Referee, choose_route, shaken
+from fluxan.flux.check import choose_route
 from fluxan.flux.crossings import Crossing
+from fluxan.flux.referee import Referee, shaken
 from fluxan.neighbors import build_graph
 from fluxan.system import Frame
 from tests.message_passing import GATHERS, ToyModel, jacobian_oracle, random_frame

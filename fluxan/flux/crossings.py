@@ -9,20 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from fluxan.flux.index_nodes import GATHERS, SCATTERS, kind_of, nodes_between, positions_of, saved_indices
+from fluxan.flux.line_graphs import LineGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.utils.hooks import RemovableHandle
 
+    from fluxan.flux.paths import Path
+    from fluxan.system import Graph
+
 #: What hides the inside of a model: compiled or scripted blocks, and Python functions with their own backward.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
+
+#: Said where one reading of an index is as good as another, and a larger cell would tell.
+_IMAGES = "that differ by their image alone (repeat the cell)"
 
 #: Choices of edges that an index is compared with; models have a few, one for each cutoff.
 _MOST_CHOICES = 32
@@ -39,6 +46,7 @@ class Crossing:
     edge_dim : dimension of the edge data that runs over edges, counted from the end
     rows : None, or a 0/1 mask, broadcastable to the edge data, where the index holds other things than senders too
     edges : None, or the edges that the edge data belongs to, where it is not all of them in their order
+    path : None, or the displacements along edges, in a line graph
     """
 
     node: Any
@@ -46,6 +54,7 @@ class Crossing:
     edge_dim: int
     rows: torch.Tensor | None = None
     edges: torch.Tensor | None = None
+    path: Path | None = None
 
     @property
     def edge_data(self) -> GradientEdge:
@@ -63,16 +72,39 @@ class Crossing:
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
         """Multiply the adjoint of the edge data by one weight per edge, with this crossing's sign."""
-        weights = weights if self.edges is None else weights[self.edges]
+        if self.path is not None:
+            weights = torch.as_tensor(self.path.sum(weights))
+        elif self.edges is not None:
+            weights = weights[self.edges]
         shape = [1] * (-self.edge_dim)
         shape[0] = len(weights)
         weights = (weights if self.slot is None else -weights).reshape(shape)
         return adjoint * (weights if self.rows is None else weights * self.rows)
 
 
-def find_crossings(
-    energies: torch.Tensor, leaf: torch.Tensor, *, senders: torch.Tensor, receivers: torch.Tensor
-) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:
+class Found(NamedTuple):
+    """What a walk of the autograd graph found.
+
+    Attributes
+    ----------
+    crossings : tuple of Crossing
+    hidden : what may hide more of them, in words
+    relations : in a line graph, how the edges of each index node lie to each other
+    doubtful : some edges of a line graph share both their atoms, so that a larger cell has to confirm the relations
+    """
+
+    crossings: tuple[Crossing, ...] = ()
+    hidden: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    doubtful: bool = False
+
+    @property
+    def undecided(self) -> bool:
+        """Whether several readings fit, and they differ by periodic images."""
+        return any(_IMAGES in text for text in self.hidden)
+
+
+def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, lines: bool = True) -> Found:
     """Walk the autograd graph from the energies to a leaf and pick out the crossings.
 
     Parameters
@@ -80,30 +112,54 @@ def find_crossings(
     energies : torch.Tensor
         Result of a forward pass.
     leaf : torch.Tensor
-        Displacements of the atoms; only what depends on them matters.
-    senders, receivers : (n_edges,) int64
-        They must differ somewhere.
+        Displacements of the atoms, or edge vectors; only what depends on them matters.
+    graph : Graph
+        Senders and receivers must differ somewhere.
+    lines : bool
+        Resolve messages from edge to edge; the leaf is displacements then.
 
     Returns
     -------
-    found : tuple of Crossing
-    hidden : tuple of str
-        What may hide more of them, in words.
+    Found
     """
-    found, hidden = [], []
     nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
-    subsets = _Subsets(nodes, senders, receivers, len(leaf))
+    ends = (graph.senders, graph.receivers)
+    plain = {node: _classify(node, kind, *ends) for node, kind in nodes if kind in GATHERS or kind in SCATTERS}
+    # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
     target = get_gradient_edge(leaf).node
+    ours = {node for node in plain if node.next_functions[0][0] is target}
+    subsets = _Subsets(nodes, *ends, len(leaf))
+    line = None
+    if lines and any(unknown for node, (_, unknown) in plain.items() if node not in ours):
+        # Only an index that is neither senders nor receivers can be one of edges.
+        line = LineGraph([node for node, _ in nodes], graph, leaf)
+        line = line if line.passes_between_edges else None
+    found, hidden = [], []
     for node, kind in nodes:
-        if kind in GATHERS or kind in SCATTERS:
-            # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
-            ours = node.next_functions[0][0] is target
-            crossing, unknown = _classify(node, kind, senders, receivers) if ours else subsets.classify(node, kind)
-            found += [crossing] if crossing else []
-            hidden += [unknown] if unknown else []
+        crossing, unknown = plain.get(node, (None, None))
+        if node in plain and line is not None and node not in ours and line.knows(node):
+            crossing, unknown = _by_verdict(node, kind, line)
+        elif node in plain and node not in ours:
+            crossing, unknown = subsets.classify(node, kind, crossing, unknown)
         elif isinstance(node, torch.autograd.function.BackwardCFunction) or kind in OPAQUE:
-            hidden.append(f"{kind} (its inside cannot be seen)")
-    return tuple(found), tuple(dict.fromkeys(hidden))
+            unknown = f"{kind} (its inside cannot be seen)"
+        found += [crossing] if crossing else []
+        hidden += [unknown] if unknown else []
+    verdicts = () if line is None else tuple(line.verdicts.values())
+    relations = tuple(verdict.name for verdict in verdicts)
+    return Found(tuple(found), tuple(dict.fromkeys(hidden)), relations, any(v.doubtful for v in verdicts))
+
+
+def _by_verdict(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, str | None]:
+    """As `_classify`, of an index in a line graph."""
+    verdict, read = line.verdicts.get(node), line.maps[node]
+    if verdict is None or not verdict.name:
+        return None, f"{kind} from edges to edges, {len(read.index)} rows, some of which share no atom"
+    if verdict.name == "undecided":
+        return None, f"{kind} between edges {_IMAGES}"
+    if not verdict.path.steps:
+        return None, None
+    return Crossing(node, None if read.is_gather else 1, read.dim, path=verdict.path), None
 
 
 def _classify(
@@ -141,9 +197,10 @@ class _Subsets:
         self._ends = (senders, receivers)
         self._n_atoms = n_atoms
 
-    def classify(self, node: Any, kind: str) -> tuple[Crossing | None, str | None]:
-        """As `_classify`, with all edges and with those that the model chose."""
-        crossing, unknown = _classify(node, kind, *self._ends)
+    def classify(
+        self, node: Any, kind: str, crossing: Crossing | None, unknown: str | None
+    ) -> tuple[Crossing | None, str | None]:
+        """As `_classify`, whose answer for all edges is given, also with those that the model chose."""
         if unknown is None and (crossing is None or not self._edges):
             return crossing, None
         if unknown is not None and node in self._choices and _source(node, kind)[1] != self._n_atoms:
@@ -155,7 +212,7 @@ class _Subsets:
                 return crossing, None
             fits += [] if found is None else [found]
         if any(self._is_doubtful(fit, fits[0]) for fit in fits):
-            return None, f"{kind} along edges that differ by their image alone (repeat the cell)"
+            return None, f"{kind} along edges {_IMAGES}"
         if fits or node in self._choices:
             return (fits[0] if fits else None), None
         return None, unknown

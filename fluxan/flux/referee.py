@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from fluxan.errors import ModelError
-from fluxan.flux.adjoint import AdjointRoute, ForwardPass
+from fluxan.flux.adjoint import AdjointRoute, ForwardPass, decided_pass
 from fluxan.flux.energies import atomic_energies, model_dtype, model_graph, model_name, model_reach, to_numpy
 from fluxan.flux.finite_differences import gradient_error, is_noisy
 from fluxan.flux.local import LocalRoute, closed_form
@@ -24,6 +24,7 @@ from fluxan.flux.routes import ROUTES
 from fluxan.flux.unfolded import UnfoldedRoute
 
 if TYPE_CHECKING:
+    from fluxan.flux.crossings import Found
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
@@ -56,8 +57,8 @@ class Referee:
 
     def __init__(self, model: Potential, graph: Graph) -> None:
         # A broken contract is told of the user's own graph.
-        own = ForwardPass(model, model_graph(model, distinguish(graph)))
-        whole = distinguish(enlarge(graph, ENOUGH))
+        own, own_graph = decided_pass(model, graph)
+        whole = _repeated(model, graph, own.found)
         self.graph = shaken(whole, _SHAKE)
         self.tolerance = TOLERANCE.get(model_dtype(model), 1e-2)
         self.notes: list[str] = []
@@ -70,7 +71,8 @@ class Referee:
         #: The user's own graph, hardly touched, and untouched where that changes which edges the model uses.
         self._near = [shaken(whole, _TOUCH.get(self._dtype, 1e-2))]
         if ForwardPass(model, model_graph(model, self._near[0])).signature != own.signature:
-            self._near.append(distinguish(graph))
+            self._near.append(own_graph)
+        self._unconfirmed = _unconfirmed(model, own, [self._near[0], whole])
         self.signatures: dict[str, set[Signature | None]] = {name: set() for name in ROUTES}
 
     def require_gradients(self) -> None:
@@ -111,10 +113,9 @@ class Referee:
 
     def _gauges(self, name: str, errors: dict[str, float]) -> str | None:
         """The gauge check on the shaken graph, and on what is as good as the user's own."""
-        if name == "local":
-            fault = self._closed_form()
-            if fault is not None:
-                return fault
+        fault = self._closed_form() if name == "local" else self._unconfirmed
+        if fault is not None:
+            return fault
         fault = self._gauge(name, self.graph, errors)
         for graph in self._near if fault is None else ():
             found: dict[str, float] = {}
@@ -206,6 +207,35 @@ class Referee:
             return np.zeros((3, 3))
         (derivative,) = torch.autograd.grad(energy, strain, allow_unused=True, materialize_grads=True)
         return to_numpy(derivative)
+
+
+def _repeated(model: Potential, graph: Graph, found: Found) -> Graph:
+    """Repeat a small cell: until no two edges of a line graph share several atoms, where the cell's own do."""
+    whole = distinguish(enlarge(graph, ENOUGH))
+    while found.doubtful and whole.n_edges < SMALL:
+        larger = enlarge(whole, 2 * whole.n_atoms)
+        if larger is whole:
+            break
+        whole = larger
+        found = ForwardPass(model, model_graph(model, whole)).found
+    return whole
+
+
+def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str | None:
+    """Say why the reading of a line graph on the user's own cell cannot be believed, if so.
+
+    The gauge check weighs edges alike that differ by their image alone. Where edges share several atoms, or a larger
+    cell (hardly touched, or untouched) shows other relations, nothing else tells a wrong reading.
+    """
+    if own.found.undecided:
+        return f"what hides its crossings: {', '.join(own.hidden)}"
+    for graph in larger:
+        forward = ForwardPass(model, model_graph(model, graph))
+        if not (own.found.relations or forward.found.relations):
+            return None
+        if forward.signature == own.signature and not forward.found.doubtful:
+            return None
+    return "its messages between edges cannot be told from others in a cell this small"
 
 
 def shaken(graph: Graph, amount: float = _SHAKE) -> Graph:

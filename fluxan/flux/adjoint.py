@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: How often a cell may be doubled for the adjoint route.
-_DOUBLINGS = 3
+#: Edges up to which a small cell is repeated for the adjoint route; unfolding it would take more.
+_MOST_EDGES = 20_000
 
 
 class AdjointRoute:
@@ -252,14 +252,13 @@ def decided_pass(
         What it is of; the first atoms of a repeated cell are its own.
     """
     graph = distinguish(graph)
-    for doublings in range(_DOUBLINGS + 1):
+    while True:
         seen = graph if training else model_graph(model, graph)
         forward = ForwardPass(model, seen, strained=strained, training=training)
-        larger = enlarge(graph, 2 * graph.n_atoms) if doublings < _DOUBLINGS and forward.found.undecided else graph
-        if larger is graph:
-            break
+        larger = enlarge(graph, 2 * graph.n_atoms) if forward.found.undecided else graph
+        if larger is graph or larger.n_edges > _MOST_EDGES:
+            return forward, graph
         graph = larger
-    return forward, graph
 
 
 def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:

@@ -96,18 +96,20 @@ class LineGraph:
         return self.rows_of(found) in self._columns and self.table_of(found) not in self._atoms
 
     def _follow(self) -> None:
-        """Resolve what can be; where nothing can, assume one thing and go on."""
-        pending = list(self.maps.values())
+        """Resolve what can be; where nothing can, assume one thing and go on.
+
+        Directed edges go before bonds without direction, of which there are fewer: they fix the ends of an angle.
+        Atoms wait for the edges of a row, all of which their index is compared with.
+        """
+        pending = sorted(self.maps.values(), key=lambda found: -found.n_table)
         for found in pending:
             self._start_rows(found)
-        while pending:
-            # Atoms wait for the edges of a row, all of which their index is compared with.
-            left = [found for found in pending if not self._resolve_edges(found)]
-            if len(left) == len(pending):
-                left = [found for found in pending if not self._resolve_atoms(found)]
-            if len(left) == len(pending) and not any(self._start_table(found) for found in pending):
+        steps = (self._resolve_edges, self._resolve_atoms, self._start_table)
+        while True:
+            done = next((found for step in steps for found in pending if step(found)), None)
+            if done is None:
                 break
-            pending = left
+            pending = [found for found in pending if found.node not in self.verdicts]
 
     def _resolve_edges(self, found: RowMap) -> bool:
         """Relate rows to a table of edges."""

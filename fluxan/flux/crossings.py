@@ -219,7 +219,7 @@ class _Subsets:
 
     def _is_doubtful(self, fit: Crossing, first: Crossing) -> bool:
         """Whether it could be another one, or belong to the receivers."""
-        if fit.edges is None:
+        if fit.edges is None or not len(fit.edges):
             return False
         senders, receivers = (end[fit.edges] for end in self._ends)
         if torch.equal(senders, receivers):

@@ -58,7 +58,7 @@ class Referee:
     def __init__(self, model: Potential, graph: Graph) -> None:
         # A broken contract is told of the user's own graph.
         own, own_graph = decided_pass(model, graph)
-        whole = _repeated(model, graph, own.found)
+        whole = _repeated(model, own_graph, own.found)
         self.graph = shaken(whole, _SHAKE)
         self.tolerance = TOLERANCE.get(model_dtype(model), 1e-2)
         self.notes: list[str] = []

@@ -90,3 +90,14 @@ def test_gradients_are_found_where_every_crossing_hides():
     at = primitive_cell()
     forward = ForwardPass(Layers(by_receiver_then_distance), build_graph(at, 3.0))
     assert forward.gradient(torch.ones(2).double()).abs().max() > 1e-3
+
+
+def test_a_choice_of_edges_to_own_images_alone():
+    # Of these edges, senders are receivers, and the gauge check weighs them with zero.
+    at = primitive_cell()
+    like = Layers(lambda g, _: torch.nonzero(g.numbers[g.senders] == g.numbers[g.receivers])[:, 0], inner=4.0)
+    like.cutoff = 4.0
+    graph = build_graph(at, 4.0)
+    same = graph.senders == graph.receivers
+    assert 0 < int(same.sum()) < graph.n_edges
+    check_against_oracle(like, at)

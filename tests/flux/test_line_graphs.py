@@ -9,8 +9,15 @@ import pytest
 import torch
 
 import fluxan
+from fluxan.errors import ModelError
+from fluxan.flux import referee
+from fluxan.flux.adjoint import ForwardPass, differentiable_virial
+from fluxan.flux.check import choose_route
+from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.flux.paths import Path
+from fluxan.neighbors import build_graph
 from fluxan.potentials.base import Potential
-from tests.message_passing import jacobian_oracle, random_frame
+from tests.message_passing import flux_oracle, jacobian_oracle, random_frame
 
 
 def reverse_of(graph):
@@ -154,33 +161,84 @@ class EdgeUpdates(LineModel):
         return torch.tanh(h @ self.w[3]).sum(dim=1)
 
 
+class EdgeGated(LineModel):
+    """As ALIGNN: gated convolutions that update angles and edges on the line graph, then edges and atoms."""
+
+    n_hops = 4
+
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.cutoff = self.inner
+
+    def gated(self, x, y, to, fro, smooth, k):
+        """Nodes (n, f) and edges (m, f), updated by messages along `fro` to `to`; they fade with `smooth`."""
+        y = y + torch.tanh(x.index_select(0, fro) @ self.w[k] + x.index_select(0, to) @ self.w[k + 1] + y)
+        gates = torch.sigmoid(y) * smooth
+        nodes = to[:, None].expand(-1, self.n)
+        total = torch.zeros_like(x).scatter_add(0, nodes, gates * (x @ self.w[k + 2])[fro])
+        weight = torch.zeros_like(x).scatter_add(0, nodes, gates)
+        return x + torch.tanh(total / (weight + 1)), y
+
+    def forward(self, graph):
+        to, fro = pairs_sharing("SR", graph)
+        smooth = ((1 - (graph.r_ij.norm(dim=1) / self.cutoff) ** 2).clamp(min=0) ** 3)[:, None]
+        cosines = (graph.r_ij[to] * graph.r_ij[fro]).sum(dim=1) / (
+            graph.r_ij.norm(dim=1)[to] * graph.r_ij.norm(dim=1)[fro]
+        )
+        z = (0.5 + cosines)[:, None] ** torch.arange(1, self.n + 1)
+        y, x = self.radial(graph.r_ij.norm(dim=1), self.cutoff), self.species(graph)
+        for _ in range(2):
+            y, z = self.gated(y, z, to, fro, smooth[to] * smooth[fro], 0)
+            x, y = self.gated(x, y, graph.receivers, graph.senders, smooth, 3)
+        return torch.tanh(x @ self.w[6]).sum(dim=1)
+
+
 class AnySharedAtom(LineModel):
     """A half list of bonds, where bonds pass messages to all bonds with which they share an atom."""
 
-    n_hops = 3
+    n_hops = 4
 
     def forward(self, graph):
-        first = torch.nonzero(torch.arange(graph.n_edges) < reverse_of(graph))[:, 0]
-        senders, receivers, r_ij = graph.senders[first], graph.receivers[first], graph.r_ij[first]
-        vectors, ends, n = {0: r_ij, 1: -r_ij}, {0: receivers, 1: senders}, len(first)
+        reverse = reverse_of(graph)
+        first = torch.nonzero(torch.arange(graph.n_edges) < reverse)[:, 0]
+        a, b, sign = [], [], []
+        for rule in ("RR", "RS", "SR", "SS"):
+            i, j = pairs_sharing(rule, graph)
+            a, b, sign = [*a, i], [*b, j], [*sign, torch.full((len(i),), 1.0 if rule in {"RR", "SS"} else -1.0)]
+        a, b, sign = torch.cat(a), torch.cat(b), torch.cat(sign).double()[:, None]
+        bond = torch.full((graph.n_edges,), -1)
+        bond[first] = torch.arange(len(first))
+        both = (bond[a] >= 0) & (bond[b] >= 0)
+        a, b, sign = bond[a][both], bond[b][both], sign[both]
+        r_ij, senders, receivers = graph.r_ij[first], graph.senders[first], graph.receivers[first]
         x = self.radial(r_ij.norm(dim=1), self.inner)
-        total, every = torch.zeros_like(x), torch.arange(n)
-        a, b, kind = [], [], []
-        for p in (0, 1):
-            for q in (0, 1):
-                mask = ends[p][:, None] == ends[q][None, :]
-                mask[every, every] = False
-                i, j = torch.nonzero(mask).T
-                a, b, kind = [*a, i], [*b, j], [*kind, torch.full_like(i, 2 * p + q)]
-        a, b, kind = torch.cat(a), torch.cat(b), torch.cat(kind)
-        sign = torch.where((kind == 0) | (kind == 3), 1.0, -1.0).double()[:, None]
-        total = total.index_add(0, a, self.angular(sign * r_ij[a], r_ij[b]) * (1 + x[b]))
-        del vectors
+        total = torch.zeros_like(x).index_add(0, a, self.angular(sign * r_ij[a], r_ij[b]) * (1 + x[b]))
         x = x * (1 + torch.tanh(total @ self.w[2]))
         h = self.species(graph)
         h = h.index_add(0, receivers, x * h[senders]).index_add(0, senders, x * h[receivers])
-        h = h.index_add(0, receivers, x * torch.tanh(h[senders]))
-        h = h + torch.zeros_like(h).index_add(0, senders, x * torch.tanh(h[receivers]))
+        to, fro = x * torch.tanh(h[senders]), x * torch.tanh(h[receivers])
+        h = h + torch.zeros_like(h).index_add(0, receivers, to).index_add(0, senders, fro)
+        return torch.tanh(h @ self.w[3]).sum(dim=1)
+
+
+class Apart(LineModel):
+    """Edges pass messages to edges with which they share no atom: by way of a third."""
+
+    n_hops = 4
+
+    def forward(self, graph):
+        to, by = pairs_sharing("SR", graph)
+        # Every pair once more for each edge that goes on from the second.
+        order = torch.argsort(graph.receivers, stable=True)
+        counts = torch.bincount(graph.receivers, minlength=graph.n_atoms)
+        n = counts[graph.senders[by]]
+        rows = torch.repeat_interleave(torch.arange(len(by)), n)
+        within = torch.arange(len(rows)) - torch.repeat_interleave(torch.cumsum(n, 0) - n, n)
+        fro = order[(torch.cumsum(counts, 0) - counts)[graph.senders[by]][rows] + within]
+        x = self.radial(graph.r_ij.norm(dim=1), self.cutoff)
+        messages = x[to][rows] * x[fro]
+        x = x * torch.tanh(torch.zeros_like(x).index_add(0, to[rows], messages))
+        h = self.passed(self.species(graph), graph, x)
         return torch.tanh(h @ self.w[3]).sum(dim=1)
 
 
@@ -192,6 +250,8 @@ MODELS = {
     "paths backwards": lambda: EdgeUpdates("RS"),
     "reversed edges": lambda: EdgeUpdates("RR", turned=True),
     "around senders, reversed": lambda: EdgeUpdates("SS", turned=True),
+    "gated": EdgeGated,
+    "a rule for each row": AnySharedAtom,
 }
 CELLS = {
     "two atoms": {"n_atoms": 2, "cell": 2.3},
@@ -217,3 +277,89 @@ def check_against_oracle(model, at, route="adjoint"):
 @pytest.mark.parametrize("name", MODELS)
 def test_line_graphs_take_the_adjoint_route(name, cell):
     check_against_oracle(MODELS[name](), made(**CELLS[cell]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_edges_that_share_no_atom_are_unfolded(cell):
+    at, model = made(**CELLS[cell]), Apart()
+    exact = jacobian_oracle(model, at)[0].sum(axis=0)
+    with pytest.warns(UserWarning, match="the adjoint route fails: .* the unfolded route is used, which evaluates"):
+        virial = fluxan.atomic_virial(at, model)
+    np.testing.assert_allclose(virial, exact, atol=1e-10 * np.abs(exact).max())
+    with pytest.raises(ModelError, match="Apart: the adjoint route fails"):
+        fluxan.atomic_virial(at, Apart(), route="adjoint")
+
+
+@pytest.mark.parametrize("name", ["bonds and angles", "triples around receivers", "gated"])
+def test_owners_and_carriers(name):
+    at, model = made(4, 3.4, n_elements=2), MODELS[name]()
+    flux = fluxan.heat_flux(at, model, groups=[0, 1, 1, 0], route="adjoint")
+    exact = flux_oracle(jacobian_oracle(model, at)[0], at, np.array([0, 1, 1, 0]), 2)
+    np.testing.assert_allclose(flux.potential, exact, atol=1e-10 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("name", ["bonds and angles", "triples around receivers", "gated"])
+def test_a_line_graph_that_is_empty_at_first(name):
+    near, model = made(5, 3.6, n_elements=2), MODELS[name]()
+    shortest = float(build_graph(near, model.cutoff).r_ij.norm(dim=1).min())
+    # No edge is shorter than the inner cutoff.
+    scale = 1.02 * min(model.inner / shortest, 2.9 / shortest)
+    far = near.replace(positions=scale * near.positions, cell=scale * near.cell)
+    frames = [far, near.replace(time=1.0), far.replace(time=2.0)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluator = FluxEvaluator(model, near.numbers)
+        fluxes = [evaluator.flux(frame, build_graph(frame, model.cutoff)) for frame in frames]
+    assert [flux.route for flux in fluxes] == ["adjoint"] * 3
+    for frame, flux in zip(frames, fluxes, strict=True):
+        exact = np.einsum("jab,jb->a", jacobian_oracle(model, frame)[0].sum(axis=0), frame.velocities)
+        np.testing.assert_allclose(
+            flux.potential.sum(axis=(0, 1)),
+            exact,
+            atol=1e-10 * max(np.abs(exact).max(), np.abs(fluxes[1].potential).max()),
+        )
+
+
+def test_a_wrong_displacement_is_caught(monkeypatch):
+    at, model = made(**CELLS["wide"]), BondsAndAngles()
+    total = Path.sum
+    monkeypatch.setattr(Path, "sum", lambda self, weights: 0.99 * total(self, weights))
+    with pytest.raises(ModelError, match="the adjoint route fails: gauge check"):
+        fluxan.atomic_virial(at, model, route="adjoint")
+
+
+def test_a_reading_that_a_larger_cell_does_not_confirm_is_not_believed(monkeypatch):
+    # In this cell every pair of edges around a sender is one around a receiver too.
+    at, model = made(**CELLS["two atoms"]), Triples("senders")
+    graph = build_graph(at, model.cutoff)
+    own = ForwardPass(model, graph).found
+    assert own.doubtful
+    assert choose_route(model, graph)[0].name == "adjoint"
+    monkeypatch.setattr(referee, "SMALL", 0)
+    fault = referee.Referee(model, graph).examine("adjoint")[1]
+    assert fault == "its messages between edges cannot be told from others in a cell this small"
+
+
+@pytest.mark.parametrize("name", ["triples around receivers", "paths forwards"])
+def test_line_graphs_can_be_trained_on(name):
+    at, model = made(**CELLS["two atoms"]), MODELS[name]()
+    graph = build_graph(at, model.cutoff)
+    virial = differentiable_virial(model, graph)
+    np.testing.assert_allclose(virial.detach(), fluxan.atomic_virial(at, model), atol=1e-12)
+    weights = model.w[2]
+    (gradient,) = torch.autograd.grad((virial**2).sum(), weights)
+    step, found = 1e-5 * torch.ones_like(weights), []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weights += sign * step
+        found.append(float((differentiable_virial(model, graph) ** 2).sum()))
+        with torch.no_grad():
+            weights -= sign * step
+    np.testing.assert_allclose(float(gradient.sum()), (found[0] - found[1]) / 2e-5, rtol=1e-6)
+
+
+def test_single_precision():
+    at, model = made(**CELLS["wide"]), BondsAndAngles()
+    exact = jacobian_oracle(model, at)[0].sum(axis=0)
+    virial = fluxan.atomic_virial(at, model.to(torch.float32), route="adjoint")
+    np.testing.assert_allclose(virial, exact, atol=1e-4 * np.abs(exact).max())

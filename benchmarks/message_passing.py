@@ -85,9 +85,7 @@ def contestants(model: Potential, frame: Frame, graph: Graph) -> dict[str, Calla
         "flux": lambda: route.potential_flux(graph, frame.velocities, one, 1),
         "owner x carrier": lambda: route.potential_flux(graph, frame.velocities, groups, int(groups.max()) + 1),
         "neighbour list": lambda: build_graph(frame, model.cutoff),
-        "crossing search": lambda: find_crossings(
-            kept.energies, kept.displacements, senders=kept.graph.senders, receivers=kept.graph.receivers
-        ),
+        "crossing search": lambda: find_crossings(kept.energies, kept.displacements, kept.graph),
     }
 
 

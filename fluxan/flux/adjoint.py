@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan.flux.crossings import find_crossings
+from fluxan.flux.crossings import Found, find_crossings
 from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
-from fluxan.flux.replicas import distinguish
+from fluxan.flux.replicas import distinguish, enlarge
 from fluxan.flux.signature import signature
 from fluxan.kernels import cpu
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
+
+#: Edges up to which a small cell is repeated for the adjoint route; unfolding it would take more.
+_MOST_EDGES = 20_000
 
 
 class AdjointRoute:
@@ -69,8 +72,8 @@ class AdjointRoute:
         return to_numpy(-forward.inject(forward.adjoints(), [weights])[0])
 
     def _forward(self, graph: Graph) -> tuple[ForwardPass, int]:
-        """One forward pass, of a repeated cell where senders could not be told from receivers."""
-        forward = ForwardPass(self.model, model_graph(self.model, distinguish(graph)))
+        """One forward pass, of a repeated cell where that is needed."""
+        forward, _ = decided_pass(self.model, graph)
         self.signature = forward.signature
         return forward, graph.n_atoms
 
@@ -112,7 +115,7 @@ def differentiable_virial(model: Potential, graph: Graph) -> torch.Tensor:
         See `fluxan.flux.energies.atomic_energies`.
     """
     n_atoms = graph.n_atoms
-    return ForwardPass(model, distinguish(graph), training=True).virial()[:n_atoms]
+    return decided_pass(model, graph, training=True)[0].virial()[:n_atoms]
 
 
 class ForwardPass:
@@ -150,24 +153,24 @@ class ForwardPass:
     @cached_property
     def crossings(self) -> Sequence[Crossing]:
         """Where data passes between the ends of edges."""
-        return self._found[0]
+        return self.found.crossings
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """What may hide more crossings, in words."""
-        return self._found[1]
+        return self.found.hidden
 
     @cached_property
     def signature(self) -> Signature:
         """What a check of this forward pass holds for."""
-        return signature(self.crossings, self.hidden, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
+        return signature(self.found, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
 
     @cached_property
-    def _found(self) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:
+    def found(self) -> Found:
+        """What the walk of the autograd graph found."""
         if not self.energies.requires_grad:
-            return (), ()
-        ends = {"senders": self.graph.senders, "receivers": self.graph.receivers}
-        return find_crossings(self.energies, self.displacements, **ends)
+            return Found()
+        return find_crossings(self.energies, self.displacements, self.graph)
 
     def virial(self, adjoints: list[torch.Tensor | None] | None = None) -> torch.Tensor:
         """W_j, (n_atoms, 3, 3) eV, of the energies that left these adjoints; of all by default."""
@@ -227,6 +230,35 @@ class ForwardPass:
             allow_unused=True,
         )
         return torch.zeros_like(self.displacements) if gradient is None else gradient
+
+
+def decided_pass(
+    model: Potential, graph: Graph, *, strained: bool = False, training: bool = False
+) -> tuple[ForwardPass, Graph]:
+    """Forward pass of a cell, repeated as far as it must be to tell senders from receivers, and edge from edge.
+
+    Parameters
+    ----------
+    model : Potential
+    graph : Graph
+        float64, on the CPU; for training as the model takes it.
+    strained, training : bool
+        See `ForwardPass`.
+
+    Returns
+    -------
+    forward : ForwardPass
+    graph : Graph
+        What it is of; the first atoms of a repeated cell are its own.
+    """
+    graph = distinguish(graph)
+    while True:
+        seen = graph if training else model_graph(model, graph)
+        forward = ForwardPass(model, seen, strained=strained, training=training)
+        larger = enlarge(graph, 2 * graph.n_atoms) if forward.found.undecided else graph
+        if larger is graph or larger.n_edges > _MOST_EDGES:
+            return forward, graph
+        graph = larger
 
 
 def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from fluxan.flux.index_nodes import GATHERS, SCATTERS, kind_of, nodes_between, positions_of, saved_indices
+from fluxan.flux.line_graphs import LineGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch.utils.hooks import RemovableHandle
 
-GATHERS = ("Index", "IndexSelect", "Gather", "Embedding")
-SCATTERS = ("IndexAdd", "ScatterAdd", "Scatter", "ScatterReduce", "IndexPut")
+    from fluxan.flux.paths import Path
+    from fluxan.system import Graph
+
 #: What hides the inside of a model: compiled or scripted blocks, and Python functions with their own backward.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
+
+#: Said where one reading of an index is as good as another, and a larger cell would tell.
+_IMAGES = "that differ by their image alone (repeat the cell)"
 
 #: Choices of edges that an index is compared with; models have a few, one for each cutoff.
 _MOST_CHOICES = 32
@@ -39,6 +46,7 @@ class Crossing:
     edge_dim : dimension of the edge data that runs over edges, counted from the end
     rows : None, or a 0/1 mask, broadcastable to the edge data, where the index holds other things than senders too
     edges : None, or the edges that the edge data belongs to, where it is not all of them in their order
+    path : None, or the displacements along edges, in a line graph
     """
 
     node: Any
@@ -46,6 +54,7 @@ class Crossing:
     edge_dim: int
     rows: torch.Tensor | None = None
     edges: torch.Tensor | None = None
+    path: Path | None = None
 
     @property
     def edge_data(self) -> GradientEdge:
@@ -63,16 +72,39 @@ class Crossing:
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
         """Multiply the adjoint of the edge data by one weight per edge, with this crossing's sign."""
-        weights = weights if self.edges is None else weights[self.edges]
+        if self.path is not None:
+            weights = torch.as_tensor(self.path.sum(weights))
+        elif self.edges is not None:
+            weights = weights[self.edges]
         shape = [1] * (-self.edge_dim)
         shape[0] = len(weights)
         weights = (weights if self.slot is None else -weights).reshape(shape)
         return adjoint * (weights if self.rows is None else weights * self.rows)
 
 
-def find_crossings(
-    energies: torch.Tensor, leaf: torch.Tensor, *, senders: torch.Tensor, receivers: torch.Tensor
-) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:
+class Found(NamedTuple):
+    """What a walk of the autograd graph found.
+
+    Attributes
+    ----------
+    crossings : tuple of Crossing
+    hidden : what may hide more of them, in words
+    relations : in a line graph, how the edges of each index node lie to each other
+    doubtful : some edges of a line graph share both their atoms, so that a larger cell has to confirm the relations
+    """
+
+    crossings: tuple[Crossing, ...] = ()
+    hidden: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    doubtful: bool = False
+
+    @property
+    def undecided(self) -> bool:
+        """Whether several readings fit, and they differ by periodic images."""
+        return any(_IMAGES in text for text in self.hidden)
+
+
+def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, lines: bool = True) -> Found:
     """Walk the autograd graph from the energies to a leaf and pick out the crossings.
 
     Parameters
@@ -80,62 +112,54 @@ def find_crossings(
     energies : torch.Tensor
         Result of a forward pass.
     leaf : torch.Tensor
-        Displacements of the atoms; only what depends on them matters.
-    senders, receivers : (n_edges,) int64
-        They must differ somewhere.
+        Displacements of the atoms, or edge vectors; only what depends on them matters.
+    graph : Graph
+        Senders and receivers must differ somewhere.
+    lines : bool
+        Resolve messages from edge to edge; the leaf is displacements then.
 
     Returns
     -------
-    found : tuple of Crossing
-    hidden : tuple of str
-        What may hide more of them, in words.
+    Found
     """
+    nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
+    ends = (graph.senders, graph.receivers)
+    plain = {node: _classify(node, kind, *ends) for node, kind in nodes if kind in GATHERS or kind in SCATTERS}
+    # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
+    target = get_gradient_edge(leaf).node
+    ours = {node for node in plain if node.next_functions[0][0] is target}
+    subsets = _Subsets(nodes, *ends, len(leaf))
+    line = None
+    if lines and any(unknown for node, (_, unknown) in plain.items() if node not in ours):
+        # Only an index that is neither senders nor receivers can be one of edges.
+        line = LineGraph([node for node, _ in nodes], graph, leaf)
+        line = line if line.passes_between_edges else None
     found, hidden = [], []
-    nodes = [(node, _kind(node)) for node in _nodes_between(energies, leaf)]
-    subsets = _Subsets(nodes, senders, receivers, len(leaf))
-    target = get_gradient_edge(leaf).node
     for node, kind in nodes:
-        if kind in GATHERS or kind in SCATTERS:
-            # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
-            ours = node.next_functions[0][0] is target
-            crossing, unknown = _classify(node, kind, senders, receivers) if ours else subsets.classify(node, kind)
-            found += [crossing] if crossing else []
-            hidden += [unknown] if unknown else []
+        crossing, unknown = plain.get(node, (None, None))
+        if node in plain and line is not None and node not in ours and line.knows(node):
+            crossing, unknown = _by_verdict(node, kind, line)
+        elif node in plain and node not in ours:
+            crossing, unknown = subsets.classify(node, kind, crossing, unknown)
         elif isinstance(node, torch.autograd.function.BackwardCFunction) or kind in OPAQUE:
-            hidden.append(f"{kind} (its inside cannot be seen)")
-    return tuple(found), tuple(dict.fromkeys(hidden))
+            unknown = f"{kind} (its inside cannot be seen)"
+        found += [crossing] if crossing else []
+        hidden += [unknown] if unknown else []
+    verdicts = () if line is None else tuple(line.verdicts.values())
+    relations = tuple(verdict.name for verdict in verdicts)
+    return Found(tuple(found), tuple(dict.fromkeys(hidden)), relations, any(v.doubtful for v in verdicts))
 
 
-def _nodes_between(energies: torch.Tensor, leaf: torch.Tensor) -> list[Node]:
-    """Nodes on a path from the energies down to the leaf."""
-    order = _post_order(get_gradient_edge(energies).node)
-    target = get_gradient_edge(leaf).node
-    leads = {target}
-    for node in order:
-        if any(below in leads for below, _ in node.next_functions):
-            leads.add(node)
-    return [node for node in order if node in leads and node is not target]
-
-
-def _post_order(root: Node) -> list[Node]:
-    """Every node below the root, each after all nodes below it."""
-    order, seen, stack = [], {root}, [(root, iter(root.next_functions))]
-    while stack:
-        node, below = stack[-1]
-        for child, _ in below:
-            if child is not None and child not in seen:
-                seen.add(child)
-                stack.append((child, iter(child.next_functions)))
-                break
-        else:
-            order.append(node)
-            stack.pop()
-    return order
-
-
-def _kind(node: Node) -> str:
-    """Name of the operation: 'IndexAdd' for 'torch::autograd::IndexAddBackward0'."""
-    return node.name().rsplit("::", 1)[-1].partition("Backward")[0]
+def _by_verdict(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, str | None]:
+    """As `_classify`, of an index in a line graph."""
+    verdict, read = line.verdicts.get(node), line.maps[node]
+    if verdict is None or not verdict.name:
+        return None, f"{kind} from edges to edges, {len(read.index)} rows, some of which share no atom"
+    if verdict.name == "undecided":
+        return None, f"{kind} between edges {_IMAGES}"
+    if not verdict.path.steps:
+        return None, None
+    return Crossing(node, None if read.is_gather else 1, read.dim, path=verdict.path), None
 
 
 def _classify(
@@ -143,7 +167,7 @@ def _classify(
 ) -> tuple[Crossing | None, str | None]:
     """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
     gather = kind in GATHERS
-    for index, trailing in _saved_indices(node, kind):
+    for index, trailing in saved_indices(node, kind):
         match = _match(index, senders, receivers)
         if match is None:
             continue
@@ -153,7 +177,7 @@ def _classify(
         if rows is not None:
             rows = None if rows.all() else rows.reshape(rows.shape + (1,) * trailing)
         return Crossing(node, None if gather else 1, dim - index.ndim - trailing, rows, edges), None
-    sizes = [tuple(index.shape) for index, _ in _saved_indices(node, kind)]
+    sizes = [tuple(index.shape) for index, _ in saved_indices(node, kind)]
     return None, f"{kind} with an index of shape {sizes} that is neither senders nor receivers"
 
 
@@ -173,9 +197,10 @@ class _Subsets:
         self._ends = (senders, receivers)
         self._n_atoms = n_atoms
 
-    def classify(self, node: Any, kind: str) -> tuple[Crossing | None, str | None]:
-        """As `_classify`, with all edges and with those that the model chose."""
-        crossing, unknown = _classify(node, kind, *self._ends)
+    def classify(
+        self, node: Any, kind: str, crossing: Crossing | None, unknown: str | None
+    ) -> tuple[Crossing | None, str | None]:
+        """As `_classify`, whose answer for all edges is given, also with those that the model chose."""
         if unknown is None and (crossing is None or not self._edges):
             return crossing, None
         if unknown is not None and node in self._choices and _source(node, kind)[1] != self._n_atoms:
@@ -187,14 +212,14 @@ class _Subsets:
                 return crossing, None
             fits += [] if found is None else [found]
         if any(self._is_doubtful(fit, fits[0]) for fit in fits):
-            return None, f"{kind} along edges that differ by their image alone (repeat the cell)"
+            return None, f"{kind} along edges {_IMAGES}"
         if fits or node in self._choices:
             return (fits[0] if fits else None), None
         return None, unknown
 
     def _is_doubtful(self, fit: Crossing, first: Crossing) -> bool:
         """Whether it could be another one, or belong to the receivers."""
-        if fit.edges is None:
+        if fit.edges is None or not len(fit.edges):
             return False
         senders, receivers = (end[fit.edges] for end in self._ends)
         if torch.equal(senders, receivers):
@@ -224,7 +249,7 @@ class _Subsets:
             before = [edges for choices in found.values() for edges in choices if len(edges) == length]
             if length != len(self._ends[0]) and not before:
                 continue
-            index = _positions(index, length)
+            index = positions_of(index, length)
             if index.numel() and len(found) < _MOST_CHOICES:
                 whole = [index] if length == len(self._ends[0]) else []
                 found[node] = _different([*whole, *(edges[index] for edges in before)])
@@ -250,44 +275,6 @@ def _source(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
     if len(places) != 1 or node._saved_indices[places[0]].ndim != 1:
         return None, 0
     return node._saved_indices[places[0]], int(node._saved_self_sym_sizes[places[0]])
-
-
-def _positions(index: torch.Tensor, length: int) -> torch.Tensor:
-    """Integers from 0 on, whether the index is a mask or counts from the end."""
-    return torch.nonzero(index)[:, 0] if index.dtype in (torch.bool, torch.uint8) else index % length
-
-
-def _saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
-    """Index tensors of a node, each with the number of dimensions of the edge data that follow the index's own."""
-    n_dims = len(_output_shape(node))
-    if kind in ("Gather", "ScatterAdd", "Scatter", "ScatterReduce"):
-        return [(node._saved_index, 0)]
-    if kind in ("IndexSelect", "IndexAdd"):
-        dim = node._saved_dim
-        return [(node._saved_index, n_dims - 1 - (dim if dim < n_dims else dim - 2**64) % n_dims)]
-    if kind == "Embedding":
-        return [(node._saved_indices, 1)]
-    return _advanced_indices(node._saved_indices, n_dims, put=kind == "IndexPut")
-
-
-def _advanced_indices(
-    indices: Sequence[torch.Tensor | None], n_dims: int, *, put: bool
-) -> list[tuple[torch.Tensor, int]]:
-    """Index tensors of ``x[a, :, b]``, broadcast against each other as indexing does."""
-    places = [k for k, index in enumerate(indices) if index is not None]
-    tensors = [index for index in indices if index is not None]
-    if any(index.dtype in (torch.bool, torch.uint8) for index in tensors):
-        return []
-    tensors = torch.broadcast_tensors(*tensors)
-    # Indexed dimensions become those of the index, in place if they are neighbours, else in front.
-    n_indexed = n_dims - len(places) + tensors[0].ndim if put else n_dims
-    together = places == list(range(places[0], places[0] + len(places)))
-    trailing = n_indexed - tensors[0].ndim - (places[0] if together else 0)
-    return [(index, trailing) for index in tensors]
-
-
-def _output_shape(node: Node) -> Sequence[int]:
-    return node._input_metadata[0].shape
 
 
 def _match(

@@ -11,8 +11,9 @@ import numpy as np
 
 from fluxan.allocator import keep_memory
 from fluxan.errors import InputError, ModelError
-from fluxan.flux.check import ROUTES, choose_route, require_route
+from fluxan.flux.check import choose_route, require_route
 from fluxan.flux.energies import model_name
+from fluxan.flux.routes import ROUTES
 from fluxan.groups import assign_groups
 from fluxan.kernels import cpu
 from fluxan.neighbors import build_graph
@@ -25,7 +26,8 @@ from fluxan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.flux.check import CheckReport, FluxSource, Route
+    from fluxan.flux.check import CheckReport
+    from fluxan.flux.routes import FluxSource, Route
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame, Graph

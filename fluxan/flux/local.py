@@ -123,8 +123,8 @@ def pair_forces_by_autograd(
 
 def edge_signature(energies: torch.Tensor, r_ij: torch.Tensor, graph: Graph) -> Signature:
     """Signature of what lies between the energies and the edge vectors, which in a local model is no crossing."""
-    found = find_crossings(energies, r_ij, senders=graph.senders, receivers=graph.receivers)
-    return signature(*found, n_edges=graph.n_edges, n_atoms=graph.n_atoms)
+    found = find_crossings(energies, r_ij, graph, lines=False)
+    return signature(found, n_edges=graph.n_edges, n_atoms=graph.n_atoms)
 
 
 def refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:

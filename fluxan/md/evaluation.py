@@ -9,15 +9,14 @@ import numpy as np
 import torch
 
 from fluxan.errors import InputError, ModelError
-from fluxan.flux.adjoint import ForwardPass, injected_flux, owners_of
+from fluxan.flux.adjoint import ForwardPass, decided_pass, injected_flux, owners_of
 from fluxan.flux.energies import model_graph, model_name, to_numpy
 from fluxan.flux.local import closed_form, edge_flux, edge_signature, refuse_non_finite
-from fluxan.flux.replicas import distinguish
 from fluxan.neighbors import NeighborList
 
 if TYPE_CHECKING:
-    from fluxan.flux.check import FluxSource, Route
     from fluxan.flux.evaluate import FluxEvaluator
+    from fluxan.flux.routes import FluxSource, Route
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Flux, Frame, Graph
@@ -204,7 +203,7 @@ def _local(model: Potential, graph: Graph) -> tuple[Forces, KeptPairForces]:
 
 
 def _adjoint(model: Potential, graph: Graph) -> tuple[Forces, KeptForwardPass]:
-    forward = ForwardPass(model, model_graph(model, distinguish(graph)), strained=True)
+    forward, _ = decided_pass(model, graph, strained=True)
     with forward.recording() as adjoints:
         gradient, virial = forward.derivatives(keep=True)
     return _forces(forward, gradient, virial, graph.n_atoms), KeptForwardPass(forward, adjoints, graph.n_atoms)

@@ -9,8 +9,9 @@ import torch
 from fluxan.errors import InputError, ModelError
 from fluxan.flux import adjoint
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
-from fluxan.flux.check import Referee, choose_route, shaken
+from fluxan.flux.check import choose_route
 from fluxan.flux.crossings import Crossing
+from fluxan.flux.referee import Referee, shaken
 from fluxan.neighbors import build_graph
 from fluxan.system import Frame
 from tests.message_passing import GATHERS, ToyModel, jacobian_oracle, random_frame
@@ -58,8 +59,8 @@ def omit(monkeypatch, k):
     find = adjoint.find_crossings
 
     def find_others(*args, **kwargs):
-        found, hidden = find(*args, **kwargs)
-        return found[:k] + found[k + 1 :], hidden
+        found = find(*args, **kwargs)
+        return found._replace(crossings=found.crossings[:k] + found.crossings[k + 1 :])
 
     monkeypatch.setattr(adjoint, "find_crossings", find_others)
 
@@ -73,9 +74,10 @@ def flip_scatters(monkeypatch):
     find = adjoint.find_crossings
 
     def find_flipped(*args, **kwargs):
-        found, hidden = find(*args, **kwargs)
-        assert any(c.slot is not None for c in found)
-        return [c if c.slot is None else Flipped(c.node, c.slot, c.edge_dim, c.rows) for c in found], hidden
+        found = find(*args, **kwargs)
+        assert any(c.slot is not None for c in found.crossings)
+        flipped = [c if c.slot is None else Flipped(c.node, c.slot, c.edge_dim, c.rows) for c in found.crossings]
+        return found._replace(crossings=tuple(flipped))
 
     monkeypatch.setattr(adjoint, "find_crossings", find_flipped)
 

@@ -32,7 +32,7 @@ class HardCutoff(Potential):
 
 def inner_cutoffs():
     """Cutoffs just beyond the lengths that edges have in the check, some of which its displacements pass."""
-    from fluxan.flux.check import shaken
+    from fluxan.flux.referee import shaken
     from fluxan.flux.replicas import enlarge
 
     lengths = shaken(enlarge(GRAPH, 8)).r_ij.norm(dim=1).unique().numpy()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
-from fluxan.flux.check import ROUTES
 from fluxan.flux.energies import model_graph
+from fluxan.flux.routes import ROUTES
 from fluxan.neighbors import build_graph
 from tests.message_passing import flux_oracle, jacobian_oracle, random_frame
 

@@ -1,0 +1,41 @@
+"""Routes to the potential flux and the atomic virials of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from fluxan.flux.adjoint import AdjointRoute
+from fluxan.flux.local import LocalRoute
+from fluxan.flux.unfolded import UnfoldedRoute
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fluxan.flux.signature import Signature
+    from fluxan.system import Graph
+
+
+class FluxSource(Protocol):
+    """What gives the potential flux of a graph; `signature` is that of the forward pass it took, if it shows one."""
+
+    name: str
+    signature: Signature | None
+
+    def potential_flux(
+        self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
+
+
+class Route(FluxSource, Protocol):
+    """One way to the potential flux and the atomic virials of a model."""
+
+    def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
+
+
+ROUTES: dict[str, type[LocalRoute | AdjointRoute | UnfoldedRoute]] = {
+    "local": LocalRoute,
+    "adjoint": AdjointRoute,
+    "unfolded": UnfoldedRoute,
+}

@@ -1,4 +1,4 @@
-"""CUDA kernels of the correlators: names and arguments as in `correlation` and `spectra`, plus the stream to run on.
+"""CUDA kernels of the correlators: names and arguments of `correlation_cpu` and `spectra`, plus a stream.
 
 Arrays are device arrays, used in place; counters of `Levels` (waiting, seen, unpaired, counts, block, chunks,
 block_chunks) stay on the host, which decides what is summed when. One block of threads makes one sum, in an order that
@@ -13,7 +13,7 @@ import numpy as np
 from numba import cuda, float64
 
 if TYPE_CHECKING:
-    from .correlation import Levels, Pairs
+    from .correlation_cpu import Levels, Pairs
 
 #: Threads per block, a power of two.
 THREADS = 128

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 #: edge): sums keep their order and NaN stays visible. error_model="numpy" only drops the test for division by 0.
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
+# Reordering a sum is what lets the compiler use vector lanes: 16 instead of 2.2 products per ns. A block holds about a
+# thousand terms, so the order changes its sum by some 1e-16 of Σ|x y|; a test asserts 1e-14. NaN and infinity keep
+# their meaning.
+_REORDER = {"reassoc", "contract", "nsz"}
+
 # Numba's "workqueue" threading layer aborts the process when two threads of Python launch at once.
 _one_launch = threading.Lock()
 
@@ -100,6 +105,11 @@ def _start_threads() -> None:
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that kernels call, or a kernel that runs on one thread."""
     return compile_cpu(function, "serial")
+
+
+def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a sum whose order the compiler may choose."""
+    return compile_cpu(function, "reordered", fastmath=_REORDER)
 
 
 class Kernel:

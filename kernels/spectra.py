@@ -1,9 +1,9 @@
-"""Sums of cross-spectra over segments of samples, on one CPU thread; see `correlation` for the rules they follow."""
+"""Sums of cross-spectra over segments of samples, on one CPU thread; its rules are those of `correlation_cpu`."""
 
 from __future__ import annotations
 
-from .correlation import reordered, transpose_into
-from .jit import serial
+from .correlation_cpu import transpose_into
+from .jit import reordered, serial
 
 
 @serial

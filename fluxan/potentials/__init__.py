@@ -11,7 +11,7 @@ from fluxan.lazy import submodule
 
 _HOME = {
     "LennardJones": "lennard_jones",
-    "PairPotential": "pair",
+    "PairPotential": "pair_potential",
     "Potential": "base",
     "StillingerWeber": "stillinger_weber",
     "Vashishta": "vashishta",

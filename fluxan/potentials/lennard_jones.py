@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from fluxan.potentials.pair import PAIR_CUTOFF, PairPotential
+from fluxan.potentials.pair_potential import PAIR_CUTOFF, PairPotential
 from fluxan.potentials.parameters import Parameter, Row, elements_of, read_choice, read_pairs
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from fluxan.errors import ModelError
-from fluxan.potentials.pair import LENGTH, PAIR_CUTOFF, PairPotential
+from fluxan.potentials.pair_potential import LENGTH, PAIR_CUTOFF, PairPotential
 from fluxan.potentials.parameters import (
     Parameter,
     Row,

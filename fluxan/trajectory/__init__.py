@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from fluxan.lazy import submodule
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.opening import as_trajectory, open_trajectory
-from fluxan.trajectory.options import ReaderOptions
 from fluxan.trajectory.readahead import read_ahead
-from fluxan.trajectory.writer import AmberWriter, convert
+from fluxan.trajectory.reader_options import ReaderOptions, ReducedUnits
+from fluxan.trajectory.trajectory_base import Trajectory
+from fluxan.trajectory.writer import AmberContents, AmberWriter, convert
 
-__all__ = ["AmberWriter", "ReaderOptions", "Trajectory", "as_trajectory", "convert", "open_trajectory", "read_ahead"]
+__all__ = [
+    "AmberContents",
+    "AmberWriter",
+    "ReaderOptions",
+    "ReducedUnits",
+    "Trajectory",
+    "as_trajectory",
+    "convert",
+    "open_trajectory",
+    "read_ahead",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,20 +13,20 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import PERIODIC
-from fluxan.trajectory.base import BLOCK_BYTES, Trajectory, naming
 from fluxan.trajectory.cdf import ClassicFile
 from fluxan.trajectory.cell import cell_from_lengths_angles
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.hdf5_file import Hdf5File
 from fluxan.trajectory.lammps_units import LammpsUnits
 from fluxan.trajectory.netcdf_units import DIMENSIONS, factor, lammps_unit, spoken_units
-from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import numbers_from_types, numbers_of_atoms
+from fluxan.trajectory.trajectory_base import BLOCK_BYTES, Trajectory, naming
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 #: sander and pmemd update v(t + dt/2) = v(t - dt/2) + dt f(t)/m, then x(t + dt) = x(t) + dt v(t + dt/2), and write both
 #: side by side: velocities lag half a step (D. A. Case, http://archive.ambermd.org/200203/0086.html).
@@ -141,7 +141,7 @@ class AmberTrajectory(Trajectory):
         """How to say that velocities are in a unit: by an option, which goes before what the file says."""
         return f"{unit} (units={unit!r})"
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         n_frames = self._file.n_frames
         wanted = range(indices.start, min(indices.stop, n_frames), indices.step)
         # Frames far apart are read one by one, close ones in blocks that take their neighbours along.
@@ -159,14 +159,14 @@ class AmberTrajectory(Trajectory):
                 f"{self.name}, frame {n_frames}: the file is cut within this frame; {n_frames} are whole"
             )
 
-    def _record(self, stored: dict[str, np.ndarray]) -> Record:
+    def _record(self, stored: dict[str, np.ndarray]) -> FrameRecord:
         values = {name: self._scaled(name, array) for name, array in stored.items()}
         kinds = next((stored[name] for name in ("type", "atom_types") if name in stored), None)
         ids = next((stored[name] for name in ("id", "identifier") if name in stored), None)
         order: Any = slice(None) if ids is None else np.argsort(ids, kind="stable")
         numbers, masses = self._atoms(None if kinds is None else kinds[order].astype(np.int64))
         cell = self._cell(values)
-        return Record(
+        return FrameRecord(
             positions=values["coordinates"][order],
             velocities=values["velocities"][order] if "velocities" in values else None,
             forces=values["forces"][order] if "forces" in values else None,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.memory import living_calculator, record_of_atoms
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 class AseTrajectory(Trajectory):
@@ -42,7 +42,7 @@ class AseTrajectory(Trajectory):
     def _file_frames(self) -> int:
         return len(self._reader)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index in range(indices.start, min(indices.stop, len(self._reader)), indices.step):
             with self.naming(index):
                 record = record_of_atoms(self._atoms(index))

@@ -11,7 +11,7 @@ from fluxan.errors import InputError
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Continuity:
     has_time: bool
     spacing: float
 
-    def check(self, frame: Frame, record: Record) -> None:
+    def check(self, frame: Frame, record: FrameRecord) -> None:
         """Raise `InputError` where the next frame does not continue this one."""
         before = self.frame
         if frame.n_atoms != before.n_atoms:
@@ -57,7 +57,7 @@ class Continuity:
             )
         self._check_growth(frame, record)
 
-    def _check_growth(self, frame: Frame, record: Record) -> None:
+    def _check_growth(self, frame: Frame, record: FrameRecord) -> None:
         if record.step is not None and self.step is not None and record.step <= self.step:
             raise InputError(
                 f"MD step {record.step} follows {self.step}; steps must grow (are runs joined or repeated?)"

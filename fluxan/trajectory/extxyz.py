@@ -19,16 +19,16 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.system import PERIODIC
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
-from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
+from fluxan.trajectory.text_frames import FrameHeader, TextTrajectory, decoded
 from fluxan.units import TIME, VELOCITY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 _PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|(\S+))""")
 _PLAIN = "species:S:1:pos:R:3"
@@ -40,7 +40,7 @@ _TRUE = {"t", "true", "1", "p"}
 
 
 @dataclass(slots=True)
-class XyzHeader(Header):
+class XyzHeader(FrameHeader):
     """Header of one frame."""
 
     n_atoms: int = 0
@@ -118,11 +118,11 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         header.time = _number(pairs.get("time", ""))
         return header
 
-    def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> Record:
+    def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> FrameRecord:
         place = {name: i for i, name in enumerate(header.columns)}
         masses = table[:, place["mass"]] if "mass" in place else None
         numbers = self._numbers(table, place, words)
-        return Record(
+        return FrameRecord(
             positions=table[:, :3],
             velocities=self._velocities(table, place, masses, numbers),
             cell=header.cell,

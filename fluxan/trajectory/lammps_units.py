@@ -14,7 +14,7 @@ from fluxan.errors import InputError
 from fluxan.units import KCAL_PER_MOL, MASS_VELOCITY2, TIME, VELOCITY
 
 if TYPE_CHECKING:
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 @dataclass(frozen=True, slots=True)

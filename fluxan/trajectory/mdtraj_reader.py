@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import numbers_of_atoms, topology_numbers
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 _NM = LENGTH["nm"]
 
@@ -52,7 +52,7 @@ class MdtrajTrajectory(Trajectory):
         elif not path.name.lower().endswith(_WITH_TOPOLOGY):
             raise InputError(f"{self.name}: such files hold no topology; give topology=, e.g. a .pdb file")
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         n_atoms = 0 if self._numbers is None else len(self._numbers)
         index = 0
         with tempfile.TemporaryFile() as complaints:
@@ -79,7 +79,7 @@ class MdtrajTrajectory(Trajectory):
                 child.wait()
                 stream.close()
 
-    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float) -> Record:
+    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float) -> FrameRecord:
         if self._numbers is None:
             self._numbers = self._own_numbers(len(positions))
         return _record(positions, cell, time if self._stored_time else None, self._numbers)
@@ -120,7 +120,7 @@ class MdtrajObject(Trajectory):
     def _file_frames(self) -> int:
         return int(self._traj.n_frames)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         traj = self._traj
         vectors = traj.unitcell_vectors
         for index in range(indices.start, min(indices.stop, traj.n_frames), indices.step):
@@ -150,10 +150,10 @@ def _received(stream: BinaryIO) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
         yield arrays[0], arrays[1], arrays[2]
 
 
-def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, numbers: np.ndarray) -> Record:
+def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, numbers: np.ndarray) -> FrameRecord:
     """One frame, converted from nm."""
     periodic = cell is not None and bool(cell.any())
-    return Record(
+    return FrameRecord(
         positions=positions.astype(np.float64) * _NM,
         numbers=numbers,
         cell=cell.astype(np.float64) * _NM if cell is not None and periodic else None,

@@ -11,15 +11,15 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import Frame, hand_over
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.times import FIRST
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 class FrameTrajectory(Trajectory):
@@ -48,7 +48,7 @@ class FrameTrajectory(Trajectory):
     def _file_frames(self) -> int | None:
         return len(self._frames) if isinstance(self._frames, Sized) else None
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index, item in zip(indices, _selected(self._frames, indices), strict=False):
             with self.naming(index):
                 frame = self._converted(item)
@@ -56,7 +56,9 @@ class FrameTrajectory(Trajectory):
                 raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
             # Frames whose time was never set count.
             time = frame.time if self.has_time else None
-            yield Record(frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc)
+            yield FrameRecord(
+                frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc
+            )
 
 
 class _Once:
@@ -98,7 +100,7 @@ class AtomsTrajectory(Trajectory):
     def _file_frames(self) -> int:
         return len(self._atoms)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index in range(indices.start, min(indices.stop, len(self._atoms)), indices.step):
             with self.naming(index):
                 record = record_of_atoms(self._atoms[index])
@@ -144,11 +146,11 @@ class WithVelocities(Trajectory):
                 moving = frame.replace(velocities=self._velocities[k])
             yield moving
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         return self._trajectory._records(indices)
 
 
-def record_of_atoms(atoms: Any) -> Record:
+def record_of_atoms(atoms: Any) -> FrameRecord:
     """One frame of ASE atoms; without stored momenta it has no velocities, where ASE itself would answer zeros."""
     if atoms.numbers.min(initial=0) < 0 or atoms.numbers.max(initial=0) > 118:
         raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
@@ -156,7 +158,7 @@ def record_of_atoms(atoms: Any) -> Record:
     with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, with the atom's name
         velocities = None if momenta is None else hand_over(momenta / masses[:, None] * VELOCITY["ase"])
     periodic = bool(atoms.pbc.any())
-    return Record(
+    return FrameRecord(
         positions=hand_over(atoms.get_positions()),  # a copy already
         numbers=atoms.numbers,
         velocities=velocities,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVelocities
-from fluxan.trajectory.options import ReaderOptions
+from fluxan.trajectory.reader_options import ReaderOptions
 from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
+from fluxan.trajectory.trajectory_base import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fluxan.trajectory.reader_options import ReducedUnits
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TRR = (1993).to_bytes(4, "big")
@@ -34,10 +36,8 @@ def open_trajectory(
     start: int = 0,
     stop: int | None = None,
     stride: int = 1,
-    epsilon: float | None = None,
-    sigma: float | None = None,
-    mass: float | None = None,
     leapfrog: bool | None = None,
+    **reduced_units: Unpack[ReducedUnits],
 ) -> Trajectory:
     """Open a trajectory file: an iterable of `Frame`, with a length where the format allows.
 
@@ -64,10 +64,11 @@ def open_trajectory(
     InputError
         An option makes no sense.
     """
-    settings = ReaderOptions(elements, topology, timestep, units, start, stop, stride, epsilon, sigma, mass, leapfrog)
+    options = ReaderOptions(
+        elements, topology, timestep, units, start, stop, stride, leapfrog=leapfrog, **reduced_units
+    )
     path = Path(path)
-    head = _head(path)
-    return _reader(path, head)(path, settings)
+    return _reader(path, _head(path))(path, options)
 
 
 def known_format(path: str | Path) -> bool:
@@ -121,7 +122,7 @@ def _find_reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Tra
         (head.startswith(_HDF5), "hdf5", "Hdf5Trajectory"),
         (head.startswith(b"- of Ulm"), "ase_traj", "AseTrajectory"),
         (head.startswith(_TRR), "trr", "TrrTrajectory"),
-        (head.lstrip().startswith(b"ITEM:"), "lammps", "LammpsTrajectory"),
+        (head.lstrip().startswith(b"ITEM:"), "lammps_dump", "LammpsTrajectory"),
         (_looks_like_xyz(head, name), "extxyz", "ExtxyzTrajectory"),
         (name.endswith(_MDTRAJ_SUFFIXES), "mdtraj_reader", "MdtrajTrajectory"),
     )

@@ -15,7 +15,7 @@ from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.record import Reader
+    from fluxan.trajectory.frame_record import Reader
 
 #: K; temperatures outside are always questioned.
 _LOWEST, _HIGHEST = 1.0, 1e5

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 _PATIENCE = 0.1
 
 
-class _Reader(threading.Thread):
+class _Prefetcher(threading.Thread):
     """Fills a queue with (item, None) and at last with (_END, error or None)."""
 
     def __init__(self, iterable: Iterable[Any], depth: int) -> None:
@@ -58,7 +58,7 @@ def read_ahead(iterable: Iterable[Item], depth: int = 4) -> Generator[Item, None
     An exception of the iterable is raised in its turn, after the items before it. The thread ends when the consumer
     stops early (the generator is closed or collected); it is a daemon besides, so that an interpreter may exit.
     """
-    reader = _Reader(iterable, depth)
+    reader = _Prefetcher(iterable, depth)
     reader.start()
     try:
         while True:

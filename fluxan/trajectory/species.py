@@ -12,7 +12,7 @@ from fluxan.errors import DependencyError, FileError, InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 def atomic_numbers(symbols: Sequence[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ from fluxan.errors import FileError
 from fluxan.trajectory.opening import as_trajectory, known_format, open_trajectory
 
 if TYPE_CHECKING:
-    from fluxan.trajectory.base import Trajectory
+    from fluxan.trajectory.trajectory_base import Trajectory
 
 
 def open_structure(path: str | Path, **reader: Any) -> Trajectory:

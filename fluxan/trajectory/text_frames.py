@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 import numpy as np
 
 from fluxan.errors import FluxanError, InputError
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.text import (
     broken_stream_errors,
     is_compressed,
@@ -19,20 +18,21 @@ from fluxan.trajectory.text import (
     read_rows,
     skip_rows,
 )
+from fluxan.trajectory.trajectory_base import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 #: Frames are parsed together up to so many bytes: one parser call per small frame would cost more than its numbers.
 _BATCH_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
-class Header:
+class FrameHeader:
     """What every header tells: the number of lines to come, their wanted columns, and how many columns it names."""
 
     n_atoms: int
@@ -41,7 +41,7 @@ class Header:
     n_columns: int = 1
 
 
-HeaderType = TypeVar("HeaderType", bound=Header)
+HeaderType = TypeVar("HeaderType", bound=FrameHeader)
 
 
 class TextTrajectory(Trajectory, Generic[HeaderType]):
@@ -66,7 +66,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
         """Read a header whose first line is given."""
 
     @abstractmethod
-    def _record(self, header: HeaderType, table: np.ndarray, words: Any) -> Record:
+    def _record(self, header: HeaderType, table: np.ndarray, words: Any) -> FrameRecord:
         """Make a record of the wanted columns, in the order of ``header.columns``, and the text column."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
         except broken_stream_errors() as error:
             raise InputError(f"the compressed file is cut or damaged here ({error})") from error
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         batch: list[tuple[int, HeaderType, bytes]] = []
         with open_text(self._file) as file:
             first, place = self._begin_near(indices.start)
@@ -118,7 +118,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
             self.note("the last line has no newline; it has all its columns and is taken as whole")
         return rows
 
-    def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[Record]:
+    def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[FrameRecord]:
         """Yield records of frames read but not yet parsed."""
         tables = None
         if len({(*header.columns.values(), header.text_column) for _, header, _ in batch}) == 1:

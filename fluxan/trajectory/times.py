@@ -12,7 +12,7 @@ from fluxan.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.trajectory.record import Reader, Record
+    from fluxan.trajectory.frame_record import FrameRecord, Reader
 
 #: First frames that are looked at: two equal times may be a frame that is repeated where runs were joined.
 FIRST = 3
@@ -42,7 +42,7 @@ class Clock:
         """Whether times are physical; otherwise they count frames."""
         return self.stored or self.timestep is not None
 
-    def time(self, record: Record, index: int) -> float:
+    def time(self, record: FrameRecord, index: int) -> float:
         """Time of a frame, ps.
 
         Raises
@@ -62,7 +62,7 @@ class Clock:
         return float(index)
 
 
-def steps_grow(trajectory: Reader, first: Sequence[Record]) -> bool:
+def steps_grow(trajectory: Reader, first: Sequence[FrameRecord]) -> bool:
     """Whether MD steps count; where those of the first three frames are equal they were never set, which is told."""
     steps = {record.step for record in first}
     if len(first) < FIRST or len(steps) > 1 or None in steps:
@@ -75,7 +75,7 @@ def steps_grow(trajectory: Reader, first: Sequence[Record]) -> bool:
     return False
 
 
-def settle(trajectory: Reader, first: Sequence[Record], indices: range) -> Clock:
+def settle(trajectory: Reader, first: Sequence[FrameRecord], indices: range) -> Clock:
     """Decide on the clock, and warn where stored times are of no use.
 
     Parameters
@@ -119,7 +119,7 @@ def _standstill(times: Sequence[float], resolution: float) -> str:
     return f"its times do not tell frames apart ({listed} ps, rounded to {resolution:.2g})"
 
 
-def _even_spacing(trajectory: Reader, begin: Record, indices: range) -> tuple[int, float, float] | None:
+def _even_spacing(trajectory: Reader, begin: FrameRecord, indices: range) -> tuple[int, float, float] | None:
     """First index, its time and the spacing, where frames all over the file lie on one line."""
     total = trajectory._file_frames()
     if total is None or begin.time is None:
@@ -141,7 +141,7 @@ def _even_spacing(trajectory: Reader, begin: Record, indices: range) -> tuple[in
     return (selected[0], begin.time, spacing) if line else None
 
 
-def _reconciled(trajectory: Reader, clock: Clock, first: Sequence[Record], indices: range) -> Clock:
+def _reconciled(trajectory: Reader, clock: Clock, first: Sequence[FrameRecord], indices: range) -> Clock:
     """Hold stored times against the user's timestep, where that counts what the file counts."""
     counts_steps = first[0].step is not None
     if clock.timestep is None or len(first) < 2 or not (counts_steps or trajectory.timestep_wins):

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import numbers_of_atoms
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import KJ_PER_MOL, LENGTH, VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 MAGIC = (1993).to_bytes(4, "big")
 _BLOCKS = ("ir", "energy", "box", "virial", "pressure", "topology", "symbols", "x", "v", "f")
@@ -91,7 +91,7 @@ class TrrTrajectory(Trajectory):
                     self._total += 1
         return self._total
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         first, position = self._begin_near(indices.start)
         with self._file.open("rb") as file:
             for index in range(first, indices.stop):
@@ -105,7 +105,7 @@ class TrrTrajectory(Trajectory):
                     yield record
                 position = head.end
 
-    def _record(self, file: BinaryIO, head: _Head) -> Record:
+    def _record(self, file: BinaryIO, head: _Head) -> FrameRecord:
         file.seek(head.begin)
         blocks = {name: np.frombuffer(file.read(size), head.real) for name, size in head.sizes.items() if size}
         if "x" not in blocks:
@@ -114,7 +114,7 @@ class TrrTrajectory(Trajectory):
             name: blocks[name].reshape(-1, 3).astype(np.float64) for name in ("box", "x", "v", "f") if name in blocks
         }
         cell = vectors["box"] * _NM if "box" in vectors and vectors["box"].any() else None
-        return Record(
+        return FrameRecord(
             positions=vectors["x"] * _NM,
             velocities=vectors["v"] * VELOCITY["nm/ps"] if "v" in vectors else None,
             forces=vectors["f"] * (KJ_PER_MOL / _NM) if "f" in vectors else None,

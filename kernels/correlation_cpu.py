@@ -6,25 +6,11 @@ here run on one thread and read their input in a fixed order: the same samples g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .jit import compile_cpu, serial
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# Letting the compiler reorder a sum is what lets it use vector lanes: 16 instead of 2.2 products per ns. A block holds
-# a thousand terms or so, so the order moves its sum by some 1e-16 of Σ|x y|; a test holds 1e-14. NaN and infinity keep
-# their meaning.
-_REORDER = {"reassoc", "contract", "nsz"}
-
-
-def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a sum whose order the compiler may choose."""
-    return compile_cpu(function, "reordered", fastmath=_REORDER)
-
+from .jit import reordered, serial
 
 #: Lags per pass of the pair loop, and channels per side of a tile: the most that fit the vector registers.
 LAGS_PER_PASS = 8

@@ -12,16 +12,16 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.system import PERIODIC
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.lammps_units import LammpsUnits
-from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import atomic_numbers, numbers_from_types, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
-from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
+from fluxan.trajectory.text_frames import FrameHeader, TextTrajectory, decoded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 #: Position columns in order of preference; those with s are fractions of the box.
 _POSITIONS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
@@ -29,7 +29,7 @@ _VELOCITIES = ("vx", "vy", "vz")
 
 
 @dataclass(slots=True)
-class DumpHeader(Header):
+class DumpHeader(FrameHeader):
     """Header of one frame; the box is still in the file's unit of length."""
 
     n_atoms: int = 0
@@ -98,13 +98,13 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
         if style != self._style:
             self._style, self._units = style, LammpsUnits.of(style, self.options)
 
-    def _record(self, header: DumpHeader, table: np.ndarray, words: Any) -> Record:
+    def _record(self, header: DumpHeader, table: np.ndarray, words: Any) -> FrameRecord:
         place = {name: i for i, name in enumerate(header.columns)}
         ids = None
         if "id" in place:
             ids, table, words = _sorted_by_id(whole_numbers(table[:, place["id"]], "id"), table, words)
         units, periodic = self._units, any(header.pbc)
-        return Record(
+        return FrameRecord(
             positions=_positions(header, table[:, :3]) * units.length,
             velocities=table[:, 3:6] * units.velocity if "vx" in place else None,
             cell=header.box * units.length if periodic else None,

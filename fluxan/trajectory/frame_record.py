@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 @dataclass(slots=True)
-class Record:
+class FrameRecord:
     """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
 
     `time` is None where the file has none (then it is counted), `time_resolution` what stored times are rounded to;
@@ -37,7 +37,7 @@ class Record:
 
 
 class Reader(Protocol):
-    """What the clock and the plausibility of first frames need of a `fluxan.trajectory.base.Trajectory`."""
+    """What the clock and the plausibility of first frames need of a `fluxan.trajectory.trajectory_base.Trajectory`."""
 
     options: ReaderOptions
     has_time: bool
@@ -57,5 +57,5 @@ class Reader(Protocol):
     def _file_frames(self) -> int | None:
         """Whole frames in the file, or None where only reading it to its end would tell."""
 
-    def _records(self, indices: range, /) -> Iterator[Record]:
+    def _records(self, indices: range, /) -> Iterator[FrameRecord]:
         """Yield the file's frames `indices`."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 #: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
 BLOCK_BYTES = 1 << 22
@@ -106,7 +106,7 @@ class Trajectory(Displayed, ABC):
         self._mark = (0, 0)
 
     @abstractmethod
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         """Yield the file's frames `indices` (stop may lie far beyond the end), passing over others cheaply.
 
         A frame that is cut off or unreadable raises `TrajectoryError` in its turn, not before.
@@ -162,10 +162,10 @@ class Trajectory(Displayed, ABC):
             before = Continuity(frame, record.ids, record.step, self.has_time, spacing)
             yield frame
 
-    def _settled(self, start: int) -> Iterator[Record]:
+    def _settled(self, start: int) -> Iterator[FrameRecord]:
         """Records of the selected frames from the `start`-th on, once their clock is settled."""
         records = self._records(self._indices(start, None))
-        first: list[Record] = []
+        first: list[FrameRecord] = []
         fault: FluxanError | None = None
         if self._clock is None:
             every = self._indices(0, None)
@@ -251,7 +251,7 @@ class Trajectory(Displayed, ABC):
         ends = [n for n in (options.stop, total) if n is not None]
         return range(options.start + start * options.stride, min(ends, default=1 << 62), options.stride)
 
-    def _frame(self, record: Record, index: int) -> Frame:
+    def _frame(self, record: FrameRecord, index: int) -> Frame:
         time = float(index) if self._clock is None else self._clock.time(record, index)
         for array in (record.positions, record.velocities) if self.hands_over else ():
             if array is not None:
@@ -259,7 +259,7 @@ class Trajectory(Displayed, ABC):
         frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)
         return self._full_step(frame, record) if self.half_step and frame.velocities is not None else frame
 
-    def _full_step(self, frame: Frame, record: Record) -> Frame:
+    def _full_step(self, frame: Frame, record: FrameRecord) -> Frame:
         """Return the frame with v(t) = v(t - dt/2) + F(t)/m dt/2, where forces and MD step are known."""
         if record.forces is None or self.md_step is None:
             lacking = self._lacking_forces if record.forces is None else "timestep= is not given"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,24 @@ from fluxan.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class ReducedUnits(TypedDict, total=False):
+    """The Lennard-Jones parameters that LAMMPS' reduced units (``units="lj"``) are multiples of; all three are needed.
+
+    Attributes
+    ----------
+    epsilon : float
+        Energy, eV.
+    sigma : float
+        Length, Å.
+    mass : float
+        Mass, u.
+    """
+
+    epsilon: float
+    sigma: float
+    mass: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,9 @@
-"""Trajectories: every file format becomes an iterable of `fluxan.system.Frame`, streamed, in Å, Å/ps, u and ps."""
+"""Trajectory readers: every file format becomes an iterable of `fluxan.system.Frame` in Å, Å/ps, u and ps.
+
+Frames are streamed: only a bounded part of a file is in memory. One module reads one format (`lammps_dump`, `amber`,
+`extxyz`, `trr`, `hdf5`, `ase_traj`, `mdtraj_reader`); `opening` chooses the reader by the file's content;
+`trajectory_base` turns the reader's records into checked frames with times; `writer` writes AMBER NetCDF.
+"""
 
 from __future__ import annotations
 

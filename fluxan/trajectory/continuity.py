@@ -1,4 +1,4 @@
-"""What must not change, or must grow, from one frame to the next."""
+"""Checks each frame against the one before: same atoms in the same order, growing steps and times."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Continuity:
-    """A frame, for the next to be compared with.
+    """What is kept of a frame to check the next one.
 
     Attributes
     ----------
     frame : Frame
-    ids : (n_atoms,) int64, where the file has them
-    step : MD step, where the file has it
-    has_time : whether frames carry physical times
-    spacing : ps between the first frames; times that are stored more coarsely may repeat themselves
+        The frame.
+    ids : (n_atoms,) int64 or None
+        Identities of the atoms, where the file has them.
+    step : int or None
+        MD step, where the file has it.
+    has_time : bool
+        Whether frames carry physical times.
+    spacing : float
+        Time between the first frames, ps; times whose rounding is coarser than that may repeat themselves.
     """
 
     frame: Frame
@@ -34,7 +39,13 @@ class Continuity:
     spacing: float
 
     def check(self, frame: Frame, record: FrameRecord) -> None:
-        """Raise `InputError` where the next frame does not continue this one."""
+        """Raise `InputError` if the next frame does not continue this one.
+
+        Parameters
+        ----------
+        frame, record : Frame, FrameRecord
+            The next frame, and the record it was made of.
+        """
         before = self.frame
         if frame.n_atoms != before.n_atoms:
             raise InputError(
@@ -63,7 +74,7 @@ class Continuity:
                 f"MD step {record.step} follows {self.step}; steps must grow (are runs joined or repeated?)"
             )
         before = self.frame.time
-        # Single precision cannot tell 0.01 ps at 1e6 ps: there times stand still, then jump.
+        # In single precision times near 1e6 ps are multiples of 0.06 ps: frames 0.01 ps apart get equal times.
         too_coarse = frame.time == before and record.time_resolution > 0.9 * self.spacing
         if self.has_time and frame.time <= before and not too_coarse:
             raise InputError(f"time {frame.time:g} ps follows {before:g} ps; time must grow")

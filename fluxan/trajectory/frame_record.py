@@ -1,4 +1,4 @@
-"""One frame as its file holds it, and what the first frames are held against."""
+"""`FrameRecord`, one frame as its file holds it; and `Reader`, the interface of a trajectory to its own checks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class FrameRecord:
-    """One frame as its file holds it, already in Å, Å/ps, u and ps, not yet checked.
+    """One frame as its file holds it, converted to fluxan's units but not yet checked.
 
-    `time` is None where the file has none (then it is counted), `time_resolution` what stored times are rounded to;
-    `step` is the MD step, `ids` the atoms' identities, `forces` are in eV/Å, all three only where the file has them.
+    Attributes
+    ----------
+    positions : (n_atoms, 3) float64
+        Å.
+    numbers : (n_atoms,) int
+        Atomic numbers.
+    velocities : (n_atoms, 3) float64 or None
+        Å/ps.
+    cell : (3, 3) float64 or None
+        Cell vectors in rows, Å; None for a cluster.
+    masses : (n_atoms,) float64 or None
+        u; None stands for the elements' standard masses.
+    time : float or None
+        ps; None where the file has no time.
+    pbc : (bool, bool, bool)
+        Which cell directions are periodic.
+    step : int or None
+        MD step, where the file has it.
+    ids : (n_atoms,) int64 or None
+        Identities of the atoms, where the file has them.
+    forces : (n_atoms, 3) float64 or None
+        eV/Å, where the file has them.
+    time_resolution : float
+        What stored times are rounded to, ps.
     """
 
     positions: np.ndarray
@@ -37,7 +59,7 @@ class FrameRecord:
 
 
 class Reader(Protocol):
-    """What the clock and the plausibility of first frames need of a `fluxan.trajectory.trajectory_base.Trajectory`."""
+    """What `times` and `plausibility` use of a `fluxan.trajectory.trajectory_base.Trajectory`."""
 
     options: ReaderOptions
     has_time: bool
@@ -46,16 +68,16 @@ class Reader(Protocol):
     velocity_factor: float
 
     def warn(self, message: str, /) -> None:
-        """Note and warn, once per trajectory."""
+        """Add a message to the notes and warn, once per trajectory."""
 
     def note(self, message: str, /) -> bool:
-        """Keep what a user should know; whether it is new."""
+        """Add a message to the notes; returns whether it is new."""
 
     def unit_advice(self, unit: str, /) -> str:
-        """How to say that velocities are in a unit, one of `fluxan.units.VELOCITY`."""
+        """Advise how to read velocities in another unit, one of `fluxan.units.VELOCITY`."""
 
     def _file_frames(self) -> int | None:
-        """Whole frames in the file, or None where only reading it to its end would tell."""
+        """Number of whole frames in the file, or None where that is known only after reading all of it."""
 
     def _records(self, indices: range, /) -> Iterator[FrameRecord]:
         """Yield the file's frames `indices`."""

@@ -1,4 +1,4 @@
-"""What the user says about a trajectory."""
+"""Options of the trajectory readers: facts that a file does not hold, and the frames to read."""
 
 from __future__ import annotations
 
@@ -33,18 +33,25 @@ class ReducedUnits(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
-    """What the user says about a trajectory that its file does not say.
+    """Options of `fluxan.open_trajectory`.
 
     Attributes
     ----------
-    elements : symbols of LAMMPS types 1, 2, …, or one per atom, or one for all atoms; "Ar,Kr" is split
-    topology : a file mdtraj reads, or an mdtraj topology
-    timestep : ps per MD step, or per frame where a file counts no steps
-    units : of a LAMMPS dump (metal, real, lj), or of velocities that are stored without a unit, or with a wrong one
-        (`fluxan.units.VELOCITY`)
-    start, stop, stride : the frames to read, as in ``range``; none of them negative
-    epsilon, sigma, mass : of LAMMPS' reduced units, in eV, Å and u
-    leapfrog : whether the velocities belong to half a step before the positions; None lets the file decide
+    elements : sequence of str, str or None
+        Symbols of LAMMPS types 1, 2, …, or one per atom, or one for all atoms; "Ar,Kr" is split.
+    topology : path, mdtraj topology or None
+        Where elements come from: a file that mdtraj reads, or an mdtraj topology.
+    timestep : float or None
+        ps per MD step, or per frame where a file counts no steps.
+    units : str or None
+        Unit style of a LAMMPS dump (metal, real, lj), or the unit of velocities (a key of `fluxan.units.VELOCITY`) that
+        are stored without a unit or with a wrong one.
+    start, stop, stride : int, int or None, int
+        The frames to read, as in ``range``: `start` and `stop` are half-open; none of them is negative.
+    epsilon, sigma, mass : float or None
+        See `ReducedUnits`.
+    leapfrog : bool or None
+        Whether velocities belong to half an MD step before the positions; None lets the file decide.
     """
 
     elements: Sequence[str] | str | None = None
@@ -60,7 +67,7 @@ class ReaderOptions:
     leapfrog: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse frame ranges and time steps that select nothing sensible."""
+        """Refuse negative frame ranges, and time steps or scales that are not positive."""
         for name, lowest in (("start", 0), ("stop", 0), ("stride", 1)):
             value = getattr(self, name)
             if value is None and name == "stop":

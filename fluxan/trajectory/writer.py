@@ -1,4 +1,4 @@
-"""Writing AMBER NetCDF trajectories with velocities, and converting any trajectory into one.
+"""Writes AMBER NetCDF trajectories with velocities, and converts any trajectory into one.
 
 The files follow the AMBER NetCDF convention (http://ambermd.org/netcdf/nctraj.xhtml); velocities are stored in Å/ps
 without the optional ``scale_factor``. Extensions, named in the attribute ``fluxan_extensions``: ``atomic_number`` and
@@ -103,7 +103,15 @@ class AmberWriter:
             )
 
     def write(self, frame: Frame) -> None:
-        """Append one frame."""
+        """Append one frame.
+
+        Raises
+        ------
+        InputError
+            Its atoms, periodic directions or lack of velocities do not fit the file's.
+        OutputError
+            The file cannot be written.
+        """
         self._check(frame)
         values: dict[str, Any] = {"coordinates": frame.positions}
         if self.contents.has_time:
@@ -130,7 +138,7 @@ class AmberWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file, whatever happened."""
-        with suppress(OutputError) if error is not None else nullcontext():  # the error on its way tells more
+        with suppress(OutputError) if error is not None else nullcontext():  # the error being raised says more
             self.close()
 
     def _check(self, frame: Frame) -> None:
@@ -159,7 +167,7 @@ class AmberWriter:
         return attributes if text is None else attributes | {"fluxan_model": text}
 
     def _variables(self) -> dict[str, tuple[str, tuple[str, ...], str]]:
-        """Per-frame variables: type, dimensions, unit."""
+        """Type, dimensions and unit of each variable along frames."""
         real = "f8" if self.contents.double else "f4"
         variables: dict[str, tuple[str, tuple[str, ...], str]] = {}
         if self.contents.has_time:
@@ -186,7 +194,7 @@ class AmberWriter:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors into `OutputError`."""
+    """Turn `OSError` into `OutputError`."""
     try:
         yield
     except OSError as error:
@@ -208,12 +216,20 @@ def convert(
 
     Parameters
     ----------
-    traj : whatever `fluxan.trajectory.as_trajectory` takes
-    output : file to write; it appears under this name when it is whole
-    double : store float64, so that the round trip is exact to the last bit
-    model_text : description of the model (TOML) to store; by default the one that `traj` carries
-    velocities : (n_frames, n_atoms, 3) Å/ps, where `traj` has none
-    **reader : options of `fluxan.open_trajectory`
+    traj
+        What `fluxan.trajectory.as_trajectory` takes.
+    output : str or Path
+        File to write; it appears under this name once it is whole.
+    double : bool
+        Store float64, so that the round trip is exact to the last bit.
+    overwrite : bool
+        Replace an existing file.
+    model_text : str, optional
+        Description of the model (TOML) to store; by default that of `traj`.
+    velocities : (n_frames, n_atoms, 3) array, str or Path, optional
+        Å/ps, where `traj` has none.
+    **reader
+        Options of `fluxan.open_trajectory`.
 
     Raises
     ------
@@ -228,10 +244,16 @@ def convert(
     trajectory = as_trajectory(traj, velocities=velocities, **reader)
     if trajectory.path is not None and output.exists() and output.samefile(trajectory.path):
         raise OutputError(f"{output} is the trajectory itself; give another output")
+    return _write_whole(trajectory, output, double=double, model_text=model_text or trajectory.model_text)
+
+
+def _write_whole(trajectory: Trajectory, output: Path, *, double: bool, model_text: str | None) -> int:
+    """Write to a temporary file beside the output, then rename it; remove it if anything fails."""
     partial = output.with_name(output.name + ".part")
     try:
-        n_frames = _write_all(trajectory, partial, double=double, model_text=model_text or trajectory.model_text)
-        _replace(partial, output)
+        n_frames = _write_all(trajectory, partial, double=double, model_text=model_text)
+        with _writing(output):
+            partial.replace(output)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -257,8 +279,3 @@ def _write_all(trajectory: Trajectory, path: Path, *, double: bool, model_text: 
         for frame in chain([first], frames):
             writer.write(frame)
     return writer.n_frames
-
-
-def _replace(partial: Path, output: Path) -> None:
-    with _writing(output):
-        partial.replace(output)

@@ -17,7 +17,7 @@ import numpy as np
 
 from fluxan.md.mpich import load_mpich
 from fluxan.potentials.load import load_model
-from fluxan.trajectory import AmberWriter
+from fluxan.trajectory import AmberContents, AmberWriter
 
 N_FRAMES, EVERY, TIMESTEP = 2000, 5, 0.004
 NUMBERS = {1: 18, 2: 36}
@@ -77,13 +77,12 @@ def main(folder: Path) -> None:
     kinds = lmp.numpy.extract_atom("type")[:n_atoms].copy()
     trajectory = folder / "arkr.nc"
     trajectory.unlink(missing_ok=True)
-    writer = AmberWriter(
-        trajectory,
-        n_atoms,
+    contents = AmberContents(
         numbers=np.array([NUMBERS[k] for k in kinds]),
         masses=np.array([MASSES[k] for k in kinds]),
         model_text=model_text(),
     )
+    writer = AmberWriter(trajectory, contents)
     fluxes = {f"{name}_{part}": np.empty((N_FRAMES, 3)) for name in GROUPS for part in ("flux", "convective")}
     with writer:
         for k in range(N_FRAMES):

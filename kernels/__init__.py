@@ -1,10 +1,14 @@
-"""Array kernels: Numba on the CPU (`cpu`) and on CUDA devices (`cuda`), the same names and argument order.
+"""Array kernels: Numba on the CPU and on CUDA devices, with the same names and argument order.
 
-The CPU kernels of the heat flux are names of the package itself: `pair_flux`, `atomic_virial`, `virial_flux`,
-`convection`. Numba is imported at the first of them.
+`cpu` and `cuda` hold the heat flux, `correlation_cpu`, `correlation_cuda` and `spectra` the correlators and spectra.
+`terms` holds the scalar terms that CPU and CUDA kernels have in common, `jit` how CPU kernels are compiled,
+`c_functions` the C interface. The CPU kernels of the heat flux are also names of the package itself: `pair_flux`,
+`atomic_virial`, `virial_flux`, `convection`. Numba is imported when one of them is first used.
 
-Kernels take pre-allocated arrays, outputs last. Outputs are overwritten. Sums run in float64 whatever the inputs are.
-Kernels trust their input: an index out of range is undefined behaviour, `fluxan.pair_flux` is the checked entry.
+Kernels take pre-allocated arrays, outputs last; outputs are overwritten. Sums are in float64 whatever the inputs are.
+Kernels do not check their input: an index out of range is undefined behaviour. `fluxan.pair_flux` is a checked entry.
+
+Arrays of the heat flux:
 
 =================== ======================== ============== ====================================================
 name                shape                    dtype          meaning and unit
@@ -28,6 +32,21 @@ name                shape                    dtype          meaning and unit
 ``velocity``        (n_groups, 3)            float64        Σ v_i, Å/ps
 ``starts``          (n_atoms + 1,)           int64          edges of receiver i are starts[i] to starts[i + 1] − 1
 =================== ======================== ============== ====================================================
+
+Arrays of the correlators; the unit of a product is that of the samples squared:
+
+=================== =============================== ============ ===================================================
+name                shape                           dtype        meaning
+=================== =============================== ============ ===================================================
+``samples``         (n, n_channels)                 float64      samples as they arrive, one per time step
+``rows``            (n_channels, n)                 float64      samples by channel, time contiguous
+``pairs``           `correlation_cpu.Pairs`         int64        channel pairs (a, b) whose products are summed
+``levels``          `correlation_cpu.Levels`        see there    state of a multi-tau correlator
+``products``        (n_lags, n_pairs)               float64      Σ_t a(t − lag) b(t)
+``reference``       (n_channels,)                   float64      subtracted from every sample, against cancellation
+``padded``          (n_channels, n_segments, m)     float64      zero-padded segments of samples
+``spectra``         (n_segments, 2 M + 2)           float64      Fourier transforms, real and imaginary part in turn
+=================== =============================== ============ ===================================================
 
 ``int`` is int32 or int64 (shifts also int8), ``float`` is float32 or float64; arrays are C-contiguous.
 """

@@ -1,8 +1,9 @@
-"""CUDA kernels of the correlators: names and arguments as in `correlation` and `spectra`, plus the stream to run on.
+"""CUDA kernels of the correlators: names and arguments of `correlation_cpu` and `spectra`, plus a stream.
 
-Arrays are device arrays, used in place; counters of `Levels` (waiting, seen, unpaired, counts, block, chunks,
-block_chunks) stay on the host, which decides what is summed when. One block of threads makes one sum, in an order that
-depends on its length alone: the same bits at every run, equal to the CPU's to round-off.
+Arrays are device arrays, used in place. The counters of `Levels` (waiting, seen, unpaired, counts, block, chunks,
+block_chunks) stay on the host, which runs the steps of the multi-tau correlator as `correlation_cpu` describes them.
+One block of threads computes one sum, in an order that depends on its length alone: results are bit for bit the same at
+every run, and agree with the CPU's to round-off.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numba import cuda, float64
 
 if TYPE_CHECKING:
-    from .correlation import Levels, Pairs
+    from .correlation_cpu import Levels, Pairs
 
 #: Threads per block, a power of two.
 THREADS = 128
@@ -22,17 +23,17 @@ _ON_DEVICE = ("rows", "reference", "head", "products", "carry", "sums")
 
 
 def to_device(levels: Levels) -> Levels:
-    """Copy the arrays of numbers to the device; counters stay."""
+    """Copy the arrays of sums and samples to the device; counters stay on the host."""
     return levels._replace(**{name: cuda.to_device(getattr(levels, name)) for name in _ON_DEVICE})
 
 
 def to_host(levels: Levels) -> Levels:
-    """Copy everything back."""
+    """Copy all arrays back to the host."""
     return levels._replace(**{name: getattr(levels, name).copy_to_host() for name in _ON_DEVICE})
 
 
 def lagged_products(rows: Any, start: int, count: int, pairs: Pairs, out: Any, stream: Any = 0) -> None:
-    """Sum products of samples that lie `lag` apart: ``out[lag, q] = Σ_t rows[a, t - lag] rows[b, t]``."""
+    """Sum products of samples a lag apart: ``out[lag, q] = Σ_t rows[a, t - lag] rows[b, t]``."""
     n_lags, n_pairs = out.shape
     first, second = cuda.to_device(pairs.first, stream=stream), cuda.to_device(pairs.second, stream=stream)
     _lagged_products[(n_pairs, n_lags), THREADS, stream, THREADS * 8](rows, start, count, first, second, out)
@@ -40,7 +41,7 @@ def lagged_products(rows: Any, start: int, count: int, pairs: Pairs, out: Any, s
 
 @cuda.jit(device=True)
 def _block_sum(value):
-    """Sum of `value` over the block, for its first thread."""
+    """Sum `value` over the threads of the block, by halves; the first thread has the sum."""
     shared = cuda.shared.array(0, float64)
     shared[cuda.threadIdx.x] = value
     half = cuda.blockDim.x // 2
@@ -66,7 +67,7 @@ def _lagged_products(rows, start, count, first, second, out):
 
 
 def row_sums(rows: Any, start: int, count: int, out: Any, stream: Any = 0) -> None:
-    """``out[c] = Σ_t rows[c, t]`` for t in ``[start, start + count)``."""
+    """Sum each channel: ``out[c] = Σ_t rows[c, t]`` for t in ``[start, start + count)``."""
     _row_sums[len(rows), THREADS, stream, THREADS * 8](rows, start, count, out)
 
 
@@ -125,7 +126,7 @@ def _transpose_into(samples, at, out):
 
 @cuda.jit
 def _subtract_mean(rows, start, count, reference, begins):
-    """Subtract the reference; at the beginning `reference` holds the sum of the samples, and becomes their mean."""
+    """Subtract the reference; at the first chunk `reference` holds the sum of its samples, and becomes their mean."""
     channel = cuda.blockIdx.x
     value = reference[channel] / count if begins else reference[channel]
     cuda.syncthreads()
@@ -137,7 +138,7 @@ def _subtract_mean(rows, start, count, reference, begins):
 
 @cuda.jit
 def _accumulate(values, sums, total, carry, total_sums):
-    """Kahan's sum of products, one block per lag; the first block adds the channels' sums too."""
+    """Add products by Kahan's method, one block of threads per lag; the first block also adds the channels' sums."""
     lag = cuda.blockIdx.x
     for pair in range(cuda.threadIdx.x, values.shape[1], cuda.blockDim.x):
         value = values[lag, pair] - carry[lag, pair]
@@ -158,7 +159,7 @@ def _keep_head(rows, start, seen, count, head):
 
 @cuda.jit
 def _move_to_front(rows, count, keep):
-    """One thread per channel: source and target may overlap."""
+    """Move history to the front; one thread per channel, since source and target may overlap."""
     channel = cuda.grid(1)
     if channel < rows.shape[0]:
         for t in range(keep):
@@ -252,7 +253,7 @@ def _cascade(level: int, pairs: Pairs, levels: Levels, stream: Any) -> None:
 
 
 def multitau_extend(samples: Any, pairs: Pairs, levels: Levels, stream: Any = 0) -> None:
-    """Feed samples (n, n_channels), a device array, to a multi-tau correlator; any split gives the same bits."""
+    """Add samples (n, n_channels), a device array, to a multi-tau correlator; see `correlation_cpu`."""
     n_lags, n_channels = levels.head.shape[1:]
     chunk, taken = (levels.rows.shape[2] - n_lags) * 2 // 3, 0
     while taken < len(samples):
@@ -265,7 +266,7 @@ def multitau_extend(samples: Any, pairs: Pairs, levels: Levels, stream: Any = 0)
 
 
 def multitau_finish(pairs: Pairs, levels: Levels, stream: Any = 0) -> None:
-    """Sum what still waits at every level; the series ends here, so work on a copy of the state."""
+    """Sum the samples still waiting at every level; no samples can follow, so give it a copy of the state."""
     for level in range(len(levels.rows)):
         if levels.waiting[level]:
             _advance(level, int(levels.waiting[level]), pairs, levels, stream)

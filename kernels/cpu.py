@@ -1,8 +1,8 @@
 """CPU kernels of the heat flux; names, shapes and units are in `fluxan.kernels`.
 
-A sum is cut into chunks whose borders depend on the input's size alone. Each chunk sums into a place of its own and
-the places are added in order, so that results are the same bits at every run, for any number of threads
-(`atomic_virial`: for a given number of threads). No atomics.
+Each sum is divided into chunks whose borders depend on the size of the input alone. Each chunk has a partial sum of its
+own, and partial sums are added in order, so that results are bit for bit the same at every run, for any number of
+threads (`atomic_virial`: for a given number of threads). There are no atomic operations.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from . import terms
 from .jit import Kernel, n_threads, serial
 
-#: Edges per chunk: 4 MB of input, long enough to hide the start of a chunk and short enough to share work evenly.
+#: Edges per chunk: 4 MB of input, large enough to hide the start of a chunk and small enough to balance the threads.
 EDGES_PER_CHUNK = 2**16
-#: Sums that neighbouring edges take in turn, a power of two.
+#: Number of sums that consecutive edges are added to in turn, a power of two.
 LANES = 4
 #: Atoms per chunk.
 ATOMS_PER_CHUNK = 2**13
@@ -25,10 +25,10 @@ _kinetic_energy = serial(terms.kinetic_energy)
 
 
 def _partial_sums(n_items: int, items_per_chunk: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
-    """Zeroed partial sums, one per chunk, and the chunks' length.
+    """Zeroed partial sums, one per chunk, and the number of items per chunk.
 
-    Chunks grow with the size of what they sum into: with many groups the partial sums of all
-    chunks together then hold no more than the input does.
+    A chunk has at least as many items as its partial sum has numbers: with many groups the partial sums of all chunks
+    together are then no larger than the input.
     """
     items_per_chunk = max(items_per_chunk, int(np.prod(shape)))
     n_chunks = -(-n_items // items_per_chunk)
@@ -46,13 +46,14 @@ def pair_flux(
 ) -> None:
     """Potential flux of a local model: flux[owner, carrier] = −Σ r_ij (g_ij · v_j)."""
     n_groups = len(flux)
-    # One byte per atom stays in the cache that an edge's sender is looked up in: a quarter faster than int64.
+    # Offsets of an atom's group in `flux`, as owner and as carrier, in one byte if they fit: they then stay in the
+    # cache although senders come in any order (a quarter faster than int64).
     narrow = np.uint8 if flux.size <= 256 else np.uint32
     owner_row, carrier_column = (groups * (3 * n_groups)).astype(narrow), (groups * 3).astype(narrow)
     partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (LANES * flux.size,))
     flat = (array.reshape(-1) for array in (r_ij, g_ij, velocities))
     _pair_flux(receivers, senders, *flat, owner_row, carrier_column, length, partial)
-    with np.errstate(invalid="ignore"):  # infinities of both signs: NaN is in the result, for the caller to see
+    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which the caller sees in the result
         partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
 
 
@@ -68,9 +69,9 @@ def _pair_flux(receivers, senders, r_ij, g_ij, velocities, owner_row, carrier_co
 
 @serial
 def _pair_flux_chunk(receivers, senders, r_ij, g_ij, velocities, owner_row, carrier_column, first, last, flux):
-    # Unsigned indices spare Numba's wrap-around of negative ones, flat arrays the multiplication by row lengths that
-    # it cannot know: 6.3, 3.7 and 3.0 ns per edge. Neighbouring edges add to sums of their own, else each waits for the
-    # one before: 3.7 and 2.8 ns per edge where all atoms are of one group.
+    # Unsigned indices avoid Numba's branch for negative ones, flat arrays the multiplication by row lengths: 6.3 ns per
+    # edge without either, 3.7 with the first, 3.0 with both. Consecutive edges add to different sums, since otherwise
+    # each addition waits for the one before: 2.8 instead of 3.7 ns per edge where all atoms are in one group.
     lane_length = np.uint64(len(flux) // LANES)
     for edge in range(np.uint64(first), np.uint64(last)):
         j = np.uint64(senders[edge])
@@ -96,7 +97,8 @@ def atomic_virial(
 ) -> None:
     """Nine-component virial of each atom: virial[sender][a, b] = −Σ r_ij[a] g_ij[b].
 
-    Threads sum into copies of `virial`, as many as the edges pay for: all copies together take 9 bytes per edge.
+    Each thread sums into a copy of `virial` of its own. Copies are limited to 9 bytes per edge all together: with few
+    edges per atom more threads would spend more time on adding the copies than they save.
     """
     n_copies = min(n_threads(), 1 + len(senders) // (8 * max(len(virial), 1)))
     copies = np.empty((n_copies - 1, *virial.shape))
@@ -176,7 +178,7 @@ def convection(
     convective: np.ndarray,
     velocity: np.ndarray,
 ) -> None:
-    """Convection by group: Σ ½ m v² v, Σ U_i v_i and Σ v_i; `mass_velocity2` is one u Å²/ps² in eV."""
+    """Convective sums by group: Σ ½ m v² v, Σ U_i v_i and Σ v_i; `mass_velocity2` is one u Å²/ps² in eV."""
     partial, length = _partial_sums(len(groups), ATOMS_PER_CHUNK, (3, *kinetic.shape))
     _convection(velocities, masses, energies, groups, float(mass_velocity2), length, partial)
     for k, out in enumerate((kinetic, convective, velocity)):
@@ -205,7 +207,7 @@ def _convection_chunk(velocities, masses, energies, groups, mass_velocity2, firs
 
 
 def first_out_of_range(indices: np.ndarray, limit: int, first: np.ndarray) -> None:
-    """Place of the first index that is not in 0 to limit − 1, as first[0]; the number of indices when all are."""
+    """Set first[0] to the position of the first index outside 0 to limit − 1, or to the number of indices."""
     largest = np.zeros(-(-len(indices) // EDGES_PER_CHUNK), dtype=np.uint64)
     _largest_unsigned(indices, EDGES_PER_CHUNK, largest)
     first[0] = len(indices)
@@ -226,13 +228,13 @@ def _largest_unsigned(indices, length, largest):
 def _largest_unsigned_chunk(indices, first, last):
     largest = np.uint64(0)
     for k in range(np.uint64(first), np.uint64(last)):
-        largest = max(largest, np.uint64(indices[k]))  # a negative index becomes a huge one
+        largest = max(largest, np.uint64(indices[k]))  # a negative index becomes a huge unsigned one
     return largest
 
 
 @serial
 def shortest_edge(r_ij):
-    """Index and squared length of the shortest edge; −1 and infinity where there is none."""
+    """Index and squared length, Å², of the shortest edge; −1 and infinity where there is no edge."""
     shortest, smallest = -1, np.inf
     for edge in range(len(r_ij)):
         x, y, z = r_ij[edge, 0], r_ij[edge, 1], r_ij[edge, 2]

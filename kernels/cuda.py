@@ -1,9 +1,14 @@
 """CUDA kernels of the heat flux: names and argument order as in `cpu`, plus the stream to run on.
 
-Arrays are device arrays, used in place: Numba's, torch's, CuPy's. A thread sums into columns
-of its own in shared memory, a block adds its threads' columns, and a second kernel adds the blocks: no atomics, the
-same bits at every run. Only `atomic_virial`, and `pair_flux` for more than 32 groups, scatter with atomics:
-there the addresses are many and rarely meet.
+Arrays are device arrays, used in place: Numba's, torch's, CuPy's. Sums are formed in three steps:
+
+1. each thread sums into a column of its own in shared memory,
+2. each block adds the columns of its threads,
+3. a second kernel adds the sums of the blocks.
+
+There are no atomic operations, so that results are bit for bit the same at every run. The exceptions are
+`atomic_virial`, and `pair_flux` for more than 32 groups, which add atomically: their addresses are many, and two
+threads rarely use the same one at once.
 """
 
 from __future__ import annotations
@@ -17,11 +22,11 @@ from . import terms
 
 #: Threads per block, a power of two.
 THREADS = 128
-#: At most this many blocks along a sum; their number depends on the input's size alone, so results do too.
+#: Largest number of blocks of a sum. It does not depend on the device, so that the order of sums does not either.
 MAX_BLOCKS = 1024
-#: Float64 sums that a thread keeps at once: 48 × 128 × 8 bytes are the 48 KiB of shared memory a block may ask for.
+#: Float64 sums of one thread: 48 × 128 × 8 bytes are the 48 KiB of shared memory that a block may have.
 ROWS = 48
-#: More windows of `ROWS` sums than this, and `pair_flux` scatters instead: each window reads all indices again.
+#: Largest number of windows of `ROWS` sums: each window reads all indices again; beyond it `pair_flux` adds atomically.
 MAX_WINDOWS = 64
 
 _dot = cuda.jit(device=True)(terms.dot)
@@ -33,9 +38,10 @@ def _blocks(n_items: int) -> int:
 
 
 def _sum_windows(kernel: Any, n_items: int, n_slots: int, width: int, arrays: tuple, out: Any, stream: Any) -> None:
-    """Run a kernel that sums into `n_slots` slots of `width` numbers each, window by window, and add its blocks.
+    """Run a kernel that sums `n_items` items into `n_slots` slots of `width` numbers each, and add its blocks.
 
-    `out` holds ``n_slots * width`` numbers in C order.
+    Shared memory holds a window of slots at a time; one row of blocks sums each window. `out` holds
+    ``n_slots * width`` numbers in C order.
     """
     out = out.reshape(n_slots * width)
     if n_items == 0:
@@ -50,7 +56,7 @@ def _sum_windows(kernel: Any, n_items: int, n_slots: int, width: int, arrays: tu
 
 
 def first_out_of_range(indices: Any, limit: int, first: Any, stream: Any = 0) -> None:
-    """Place of the first index that is not in 0 to limit − 1, as first[0]; the number of indices when all are."""
+    """Set first[0] to the position of the first index outside 0 to limit − 1, or to the number of indices."""
     first[0] = len(indices)
     if len(indices):
         _first_out_of_range[_blocks(len(indices)), THREADS, stream](indices, limit, first)
@@ -77,7 +83,7 @@ def _clear_columns(columns, n_rows):
 
 @cuda.jit(device=True)
 def _add_columns(columns, n_rows):
-    """Sum each row over the block's threads, into its first column."""
+    """Sum each row over the threads of the block, by halves, into its first column."""
     half = cuda.blockDim.x // 2
     while half > 0:
         cuda.syncthreads()
@@ -91,6 +97,7 @@ def _add_columns(columns, n_rows):
 
 @cuda.jit(device=True)
 def _store_rows(columns, n_rows, partial):
+    """Add the columns of the block's threads, and write the sums to the block's row of `partial`."""
     _add_columns(columns, n_rows)
     for row in range(cuda.threadIdx.x, n_rows, cuda.blockDim.x):
         partial[cuda.blockIdx.x, cuda.blockIdx.y * n_rows + row] = columns[row * cuda.blockDim.x]
@@ -98,7 +105,7 @@ def _store_rows(columns, n_rows, partial):
 
 @cuda.jit
 def _add_blocks(partial, out):
-    """Sum the blocks' results; one block for each number."""
+    """Sum the results of the blocks; one block of threads for each number."""
     columns = cuda.shared.array(0, float64)
     total = 0.0
     for block in range(cuda.threadIdx.x, partial.shape[0], cuda.blockDim.x):
@@ -164,7 +171,7 @@ def _pair_flux_scatter(receivers, senders, r_ij, g_ij, velocities, groups, n_gro
 def atomic_virial(_receivers: Any, senders: Any, r_ij: Any, g_ij: Any, virial: Any, stream: Any = 0) -> None:
     """Nine-component virial of each atom: virial[sender][a, b] = −Σ r_ij[a] g_ij[b].
 
-    One atomic addition per component, in an order that differs from run to run: equal to round-off, not in bits.
+    Components are added atomically, in an order that differs from run to run: results agree to round-off, not in bits.
     """
     flat = virial.reshape(virial.shape[0] * 9)
     if len(flat):
@@ -215,7 +222,7 @@ def convection(
     velocity: Any,
     stream: Any = 0,
 ) -> None:
-    """Convection by group: Σ ½ m v² v, Σ U_i v_i and Σ v_i; `mass_velocity2` is one u Å²/ps² in eV."""
+    """Convective sums by group: Σ ½ m v² v, Σ U_i v_i and Σ v_i; `mass_velocity2` is one u Å²/ps² in eV."""
     n_groups = kinetic.shape[0]
     sums = cuda.device_array((n_groups, 9), np.float64, stream=stream)
     arrays = (velocities, masses, energies, groups, float(mass_velocity2))

@@ -9,8 +9,7 @@ import math
 
 import numpy as np
 
-from .correlation import reordered
-from .jit import serial
+from .jit import reordered, serial
 
 FLOOR = 0
 RELAXATION = 1

@@ -1,9 +1,9 @@
-"""Sums of cross-spectra over segments of samples, on one CPU thread; see `correlation` for the rules they follow."""
+"""Sums of cross-spectra over segments of samples, on one CPU thread; its rules are those of `correlation_cpu`."""
 
 from __future__ import annotations
 
-from .correlation import reordered, transpose_into
-from .jit import serial
+from .correlation_cpu import transpose_into
+from .jit import reordered, serial
 
 
 @serial
@@ -20,7 +20,10 @@ def fill_segments(samples, length, at, out):
 
 @serial
 def subtract_reference(padded, length, count, reference):
-    """Subtract ``reference[c]`` from `count` samples in (n_channels, n_segments, ≥ length) segments; blank the rest."""
+    """Subtract ``reference[c]`` from the first `count` samples in segments, and set the rest to zero.
+
+    `padded` is (n_channels, n_segments, ≥ length), `length` the number of samples of a segment.
+    """
     for channel in range(padded.shape[0]):
         for s in range(padded.shape[1]):
             row = padded[channel, s]
@@ -33,7 +36,7 @@ def subtract_reference(padded, length, count, reference):
 
 @reordered
 def segment_sums(padded, length, count, out):
-    """Sum segments of `length` samples whose last may be short: ``out[c, s]`` over the first `count` samples in all.
+    """Sum each segment of `length` samples into ``out[c, s]``; only the first `count` samples of all segments count.
 
     `padded` is (n_channels, n_segments, ≥ length).
     """
@@ -48,19 +51,20 @@ def segment_sums(padded, length, count, out):
 
 @serial
 def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
-    """Take apart one channel's spectra of zero-padded segments for `cross_spectra`.
+    """Arrange one channel's spectra of zero-padded segments for `cross_spectra`.
 
-    Segments of M samples were padded to 2M, so delaying one by a segment multiplies its spectrum by (-1)^f. `joined` is
-    the spectrum of a segment together with the one before it, `own` of the segment alone. The M/2 + 1 even frequencies
-    come first: of `own` they are the discrete spectrum of the unpadded segment.
+    Segments of M samples are padded to 2M, so that a delay by one segment multiplies a spectrum by (-1)^f. `joined` is
+    the spectrum of a segment together with the one before it, `own` that of the segment alone. The M/2 + 1 even
+    frequencies come first: in `own` they are the discrete spectrum of the unpadded segment.
 
     Parameters
     ----------
     spectra : (n_segments, 2 M + 2) float64
-        Real and imaginary parts in turn, as complex numbers lie in memory; M is even.
+        Real and imaginary parts in turn, as in an array of complex numbers; M is even.
     previous : (2 M + 2,) float64
-        Spectrum of the segment before; left as that of the last one.
+        Spectrum of the segment before; overwritten by that of the last segment.
     joined_re, joined_im, own_re, own_im : (n_segments, M + 1) float64
+        Outputs.
     """
     before = previous
     half = previous.size // 4
@@ -95,15 +99,17 @@ def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
 def cross_spectra(first_re, first_im, second_re, second_im, first, second, rows, out_re, out_im):
     """Add ``Σ_s conj(first[a, s, f]) second[b, s, f]`` for every pair (a, b) to its row of `out`.
 
-    Real and imaginary parts lie apart: frequencies then fill the vector lanes. Two segments at a time, since reading
-    and writing `out` is what costs.
+    Real and imaginary parts are separate arrays, so that the loop over frequencies is vectorised. Two segments are
+    summed at a time, since reading and writing `out` takes most of the time.
 
     Parameters
     ----------
     first_re, first_im, second_re, second_im : (n_channels, n_segments, ≥ n_frequencies) float64
-        `n_segments` is even; fill up with zeros.
-    first, second, rows : (n_pairs,) int64, channels a and b, and the pair's row
+        Spectra; `n_segments` is even, an odd number is filled up with zeros.
+    first, second, rows : (n_pairs,) int64
+        Channels a and b of each pair, and its row in `out`.
     out_re, out_im : (≥ n_pairs, n_frequencies) float64
+        Sums, added to.
     """
     for pair in range(first.size):
         re, im = out_re[rows[pair]], out_im[rows[pair]]

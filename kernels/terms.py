@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def dot(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> float:
-    """a·b; with g_ij and v_j the power that an edge's sender puts into the receiver's energy, eV/ps."""
+    """Scalar product a·b; g_ij·v_j is the power at which the sender of an edge raises the receiver's energy, eV/ps."""
     return ax * bx + ay * by + az * bz
 
 
 def kinetic_energy(mass: float, vx: float, vy: float, vz: float, mass_velocity2: float) -> float:
-    """½ m v², eV; `mass_velocity2` is the size of one u Å²/ps² in eV."""
+    """Kinetic energy ½ m v², eV, of a mass in u and a velocity in Å/ps; `mass_velocity2` is one u Å²/ps² in eV."""
     return 0.5 * mass_velocity2 * mass * (vx * vx + vy * vy + vz * vz)

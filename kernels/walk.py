@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .correlation import reordered
-from .jit import serial
+from .jit import reordered, serial
 from .modes import FLOOR, OSCILLATION, RELAXATION
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ class Correlator(Displayed):
             self._stream.extend(block)
 
     def _require_finite(self, samples: np.ndarray, at: int) -> None:
-        from fluxan.kernels.correlation import nonfinite_row
+        from fluxan.kernels.correlation_cpu import nonfinite_row
 
         row = nonfinite_row(samples)
         if row >= 0:

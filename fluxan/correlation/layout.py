@@ -15,7 +15,7 @@ from fluxan.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fluxan.kernels.correlation import Pairs
+    from fluxan.kernels.correlation_cpu import Pairs
 
 #: Blocks for errors: between half of this many and this many are full.
 N_BLOCKS = 16
@@ -219,7 +219,7 @@ def wanted_pairs(pairs: str | Iterable[tuple[int, int]], n_channels: int) -> tup
 
 def tiled(pairs: tuple[tuple[int, int], ...]) -> Pairs:
     """Gather pairs into tiles of 4 × 4 channels where every product of a tile is wanted."""
-    from fluxan.kernels.correlation import TILE, Pairs
+    from fluxan.kernels.correlation_cpu import TILE, Pairs
 
     number = {pair: q for q, pair in enumerate(pairs)}
     partners: dict[tuple[int, ...], list[int]] = {}

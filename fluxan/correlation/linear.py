@@ -157,7 +157,7 @@ class LinearStream:
 
     def _close_block(self) -> None:
         """Transform the open block's spectra back; when all blocks are full, neighbours merge."""
-        from fluxan.kernels.correlation import merge_blocks
+        from fluxan.kernels.correlation_cpu import merge_blocks
 
         n_lags, block = self.layout.n_lags, self._get("block")
         n_even = self.layout.segment // 2 + 1

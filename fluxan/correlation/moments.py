@@ -134,7 +134,7 @@ def seam_moments(before: np.ndarray, after: np.ndarray, layout: Layout) -> Momen
     before, after : (≤ n_lags - 1, n_channels)
         The last samples before the seam and the first after it.
     """
-    from fluxan.kernels.correlation import lagged_products
+    from fluxan.kernels.correlation_cpu import lagged_products
 
     from .layout import tiled
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fluxan.errors import FileError, InputError, ModelError
 from fluxan.potentials.load import adapter_options
 from fluxan.potentials.parameters import check_keys
-from fluxan.trajectory.options import ReaderOptions
+from fluxan.trajectory import ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,11 +27,11 @@ def address(name: str) -> int:
     InputError
         There is no such function.
     """
-    from fluxan.kernels import capi
+    from fluxan.kernels import c_functions
 
-    if name not in capi.SIGNATURES:
-        raise InputError(f"there is no C function {name!r}; there are {', '.join(capi.SIGNATURES)}")
-    return capi.c_function(name).address
+    if name not in c_functions.SIGNATURES:
+        raise InputError(f"there is no C function {name!r}; there are {', '.join(c_functions.SIGNATURES)}")
+    return c_functions.c_function(name).address
 
 
 def include() -> str:

@@ -18,7 +18,7 @@ from fluxan.md.mpich import prepare_lammps
 from fluxan.md.recording import Recording
 from fluxan.neighbors import NeighborList
 from fluxan.potentials.load import load_model
-from fluxan.trajectory.base import naming
+from fluxan.trajectory.trajectory_base import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

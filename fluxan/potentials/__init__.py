@@ -1,6 +1,8 @@
-"""Interatomic potentials: thin torch modules from Graph to atomic energies.
+"""Interatomic potentials: thin torch modules that map a `fluxan.system.Graph` to atomic energies U_i, eV.
 
-Names are imported on first use, so that importing this package costs nothing.
+`base` is the contract. Analytic potentials are `lennard_jones`, `vashishta` and `stillinger_weber`; `equivariant` is a
+network that fluxan trains; `adapters` wrap models of other programs. `load` makes a potential from a file or a name,
+`fingerprint` identifies it. Names are imported on first use, so that importing this package stays fast.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from fluxan.lazy import submodule
 
 _HOME = {
     "LennardJones": "lennard_jones",
-    "PairPotential": "pair",
+    "PairPotential": "pair_potential",
     "Potential": "base",
     "StillingerWeber": "stillinger_weber",
     "Vashishta": "vashishta",

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 class Potential(torch.nn.Module):
     """A model that assigns an energy to every atom.
 
-    A subclass sets `cutoff` (and `n_hops` when it passes messages) and defines `forward`; nothing more is
-    needed. dtype and device of the graph follow the module's parameters and buffers.
+    A subclass sets `cutoff` (and `n_hops` if it passes messages) and defines `forward`; nothing else is needed. Graphs
+    are given to it in the dtype and on the device of its parameters and buffers.
 
     Attributes
     ----------
     cutoff : float
         Length of the longest edge, Å.
     n_hops : int
-        1 for a local model, whose U_i depends on the edges of *i* alone; k when U_i reaches k edges far.
+        1 for a local model, whose U_i depends on the edges of *i* alone; k for a message-passing model whose U_i
+        depends on atoms up to k edges away.
     elements : tuple of int or None
-        Atomic numbers the model knows; None when it takes any.
+        Atomic numbers that the model knows; None if it takes any.
     """
 
     cutoff: float
@@ -31,7 +32,7 @@ class Potential(torch.nn.Module):
     elements: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
-        # Torch begins in training mode; here evaluation is the rule, and training mode is what somebody asked for.
+        # Torch modules begin in training mode; here evaluation is the default.
         super().__init__()
         self.eval()
 

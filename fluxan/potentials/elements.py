@@ -1,4 +1,4 @@
-"""Potentials whose parameters belong to elements: which element an atom is, and how the model is written down."""
+"""Base class of potentials whose parameters belong to elements: looks up species, writes the model as TOML."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fluxan.potentials.parameters import label_of, write_toml
 if TYPE_CHECKING:
     from fluxan.system import Graph
 
+#: Length of a table by atomic number, 0 to 118.
 N_ATOMIC_NUMBERS = 119
 
 
@@ -21,8 +22,12 @@ class ElementPotential(Potential):
 
     Attributes
     ----------
-    kind : name in the TOML file
-    elements : atomic numbers the model knows, ascending
+    kind : str
+        Value of ``kind`` in the TOML file.
+    elements : tuple of int
+        Atomic numbers that the model knows, ascending.
+    species : (119,) int64 tensor
+        Index in `elements` by atomic number; -1 for an element that the model does not know.
     """
 
     kind: ClassVar[str]

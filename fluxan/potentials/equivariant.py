@@ -1,8 +1,8 @@
 """A thin equivariant message-passing network: scalar and vector features, any number of layers and elements.
 
 Messages follow PaiNN (Schütt, Unke, Gastegger, ICML 2021, arXiv:2102.03150, eqs. 7-10) with radial Bessel functions
-and the polynomial cutoff of DimeNet (Gasteiger, Groß, Günnemann, ICLR 2020, arXiv:2003.03123, eqs. 7-8). Norms of
-vectors enter squared, so that every derivative exists where a vector vanishes.
+and the polynomial cutoff of DimeNet (Gasteiger, Groß, Günnemann, ICLR 2020, arXiv:2003.03123, eqs. 7-8). Vectors enter
+by their squared norms, so that all derivatives exist where a vector is zero.
 """
 
 from __future__ import annotations
@@ -23,28 +23,33 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
+#: What identifies such a network in the metadata of a safetensors file.
 KIND = "equivariant"
 
 
 class EquivariantNetwork(Potential):
-    """Energies ``U_i = scale_z · readout(features_i) + shift_z``, smooth at the cutoff, double-backward safe.
+    """Energies ``U_i = scale_z · readout(features_i) + shift_z``, z being the element of atom i.
+
+    They are smooth at the cutoff and can be differentiated twice.
 
     Parameters
     ----------
     elements : sequence of int
-        Atomic numbers it knows.
+        Atomic numbers that the network knows.
     cutoff : float
-        Å.
+        Length of the longest edge, Å.
     n_layers : int
-        Energies reach `n_layers` edges far.
-    n_features, n_basis : int
-        Scalar (and vector) features per atom; radial functions.
+        Number of message-passing layers: U_i depends on atoms up to `n_layers` edges away.
+    n_features : int
+        Number of scalar features, and of vector features, per atom.
+    n_basis : int
+        Number of radial functions.
     n_neighbors : float
-        Typical number of neighbours; sums over them are divided by its root.
+        Typical number of neighbours; sums over neighbours are divided by its square root.
     zbl : bool
         Add the Ziegler-Biersack-Littmark repulsion of bare nuclei within the sum of their covalent radii.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     """
 
     species: torch.Tensor
@@ -120,12 +125,17 @@ class EquivariantNetwork(Potential):
 def load(path: str | Path) -> EquivariantNetwork:
     """Read a network that `EquivariantNetwork.save` wrote.
 
+    Parameters
+    ----------
+    path : str or Path
+        A safetensors file.
+
     Raises
     ------
     FileError
-        The file is missing or is no safetensors file.
+        The file is missing or is not a safetensors file.
     ModelError
-        It holds something else than such a network.
+        It does not hold such a network.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
@@ -148,7 +158,7 @@ def load(path: str | Path) -> EquivariantNetwork:
 
 
 class Layer(torch.nn.Module):
-    """Messages over edges, then an update on each atom; `first` where there are no vectors yet."""
+    """Messages along edges, then an update of each atom; in the `first` layer there are no vector features yet."""
 
     def __init__(self, n_features: int, n_basis: int, n_neighbors: float, *, first: bool) -> None:
         super().__init__()
@@ -169,13 +179,16 @@ class Layer(torch.nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute new scalars (n_atoms, n_features) and vectors (n_atoms, 3, n_features)."""
         senders, receivers = graph.senders, graph.receivers
+        # Messages: scalars and vectors of an edge, from the sender's features and the radial functions.
         message = self.filter(basis) * self.source(scalars).index_select(0, senders)
         parts = message.chunk(self.n_parts, dim=1)
         arrows = parts[1][:, None, :] * direction[:, :, None]
         if not self.first:
             arrows = arrows + parts[2][:, None, :] * vectors.index_select(0, senders)
+        # Sums over the edges of each receiver.
         scalars = scalars.index_add(0, receivers, self.norm * parts[0])
         vectors = vectors.index_add(0, receivers, self.norm * arrows)
+        # Update: scalars and vectors of an atom are mixed through products that are invariant under rotation.
         left, right = self.mix(vectors).chunk(2, dim=2)
         a, b, c = self.update(torch.cat([scalars, (right * right).sum(dim=1)], dim=1)).chunk(3, dim=1)
         return scalars + a + b * (left * right).sum(dim=1), vectors + c[:, None, :] * left

@@ -1,4 +1,4 @@
-"""What identifies a model: a hash over everything its energies can depend on."""
+"""Identifies a model by a hash over everything that its energies can depend on."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from types import CodeType, FunctionType
 import numpy as np
 import torch
 
-#: What torch keeps in every module: hooks, and what `state_dict` gives anyway.
+#: Attributes of every torch module: hooks, and the parameters and buffers, which `state_dict` gives too.
 _OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 
 def model_sha256(model: torch.nn.Module) -> str:
     """SHA-256 of a model's classes, their code, settings, parameters and buffers, as hexadecimal digits.
 
-    Settings are all attributes of the module and its children that are numbers, words, arrays or collections of them,
-    and those of their classes. So a model with another cutoff, another table or an edited `forward` is another model.
+    Settings are all attributes of the module, its children and their classes that are numbers, strings, arrays or
+    collections of them. So a model with another cutoff, another table or an edited `forward` is another model. The code
+    of a method includes its docstring: to reword it changes the hash.
     """
     digest = hashlib.sha256()
     for entry in _entries(model):
@@ -40,14 +41,14 @@ def _entries(model: torch.nn.Module) -> Iterator[bytes]:
 
 
 def _own_classes(module: torch.nn.Module) -> list[type]:
-    """The classes of a module that are not torch's."""
+    """Classes of a module that are not defined by torch."""
     return [
         kind for kind in type(module).__mro__ if kind is not object and kind.__module__.partition(".")[0] != "torch"
     ]
 
 
 def _content(value: object) -> Iterator[bytes]:
-    """Bytes that tell a value from another; nothing for what is neither data nor code."""
+    """Bytes that distinguish a value from others; none for what is neither data nor code."""
     if isinstance(value, torch.Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
         yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -67,6 +68,7 @@ def _content(value: object) -> Iterator[bytes]:
 
 
 def _code(code: CodeType) -> Iterator[bytes]:
+    """Bytes of compiled code: instructions, names and constants, without line numbers."""
     yield code.co_code + repr(code.co_names).encode()
     for constant in code.co_consts:
         yield from _code(constant) if isinstance(constant, CodeType) else _content(constant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from fluxan.potentials.pair import PAIR_CUTOFF, PairPotential
+from fluxan.potentials.pair_potential import PAIR_CUTOFF, PairPotential
 from fluxan.potentials.parameters import Parameter, Row, elements_of, read_choice, read_pairs
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ class LennardJones(PairPotential):
 
     Parameters
     ----------
-    cutoff : Å
-    pairs : per pair of elements ``{"Ar-Ar": {"epsilon": eV, "sigma": Å}}``, optionally with its own ``cutoff``
-    truncation : ``none``, ``energy`` or ``force``, see `PairPotential`
-    mixing : rule for pairs that `pairs` does not give; without one they are an error
-        ``lorentz-berthelot``: mean σ, geometric mean of ε; ``geometric``: geometric means of both
+    cutoff : float
+        Å.
+    pairs : mapping of str to mapping
+        For each pair of elements ``{"Ar-Ar": {"epsilon": eV, "sigma": Å}}``, optionally with a ``cutoff`` of its own.
+    truncation : {"none", "energy", "force"}
+        See `PairPotential`.
+    mixing : {"lorentz-berthelot", "geometric"}, optional
+        Rule for unlike pairs that `pairs` lacks: arithmetic mean of σ and geometric mean of ε, or geometric means of
+        both. Without a rule a missing pair is an error.
 
     Raises
     ------
@@ -79,7 +83,7 @@ class LennardJones(PairPotential):
 
 
 def mix(rows: Mapping[tuple[int, int], Row], rule: str) -> dict[tuple[int, int], Row]:
-    """Fill in unlike pairs from like ones where `rows` lacks them; unlike pairs that are there stay."""
+    """Add unlike pairs that `rows` lacks, mixed from the like ones by a rule; given pairs stay as they are."""
     mixed = dict(rows)
     elements = elements_of(rows)
     for i, first in enumerate(elements):

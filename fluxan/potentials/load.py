@@ -1,4 +1,4 @@
-"""`load_model`: a potential from a file, a shipped name or an object."""
+"""`load_model`: makes a potential from a file, the name of a shipped potential, or an object in memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ KINDS = {
     "stillinger-weber": ("stillinger_weber", "StillingerWeber"),
     "vashishta": ("vashishta", "Vashishta"),
 }
+#: Suffixes of pickled files, which are not opened without an adapter.
 PICKLES = (".pt", ".pth", ".model", ".pkl", ".ckpt")
-#: Adapter of the packages whose models and ASE calculators need one.
+#: Adapter of models and ASE calculators, by the package that defines their class.
 PACKAGES = {
     "mace": "mace",
     "nequip": "nequip",
@@ -37,38 +38,38 @@ PACKAGES = {
     "metatomic": "metatomic",
     "metatomic_ase": "metatomic",
 }
-#: Adapter of TorchScript models, by the class that was scripted.
+#: Adapter of TorchScript models, by the name of the scripted class.
 SCRIPTS = {"MACE": "mace", "ScaleShiftMACE": "mace", "AtomisticModel": "metatomic"}
 
-#: What models were loaded from through adapters: name and options.
+#: Name and options of models that were loaded through adapters.
 _ORIGINS: WeakKeyDictionary[Any, tuple[str, dict[str, object]]] = WeakKeyDictionary()
 
 
 def load_model(model: object, **options: object) -> Potential:
-    """Get a potential from whatever names it.
+    """Make a potential from a file, a name or an object.
 
     Parameters
     ----------
-    model : one of
-        a path to a ``.toml`` file (analytic potentials) or a ``.safetensors`` file (models trained here);
-        ``"adapter:path"`` for another program's checkpoint, e.g. ``"mace:medium.model"``;
-        the name of a shipped potential (`shipped_models`): ``"shipped:ar"``, or ``"ar"`` where no such file exists;
-        a `Potential`, or any ``torch.nn.Module`` with ``cutoff`` and ``n_hops``, which is returned as it is
+    model : str, Path, Potential, torch.nn.Module or ASE calculator
+        The path of a ``.toml`` file (analytic potentials) or a ``.safetensors`` file (models trained by fluxan);
+        ``"adapter:path"`` for a file of another program, e.g. ``"mace:medium.model"``; the name of a shipped potential
+        (`shipped_models`), ``"shipped:ar"``, or ``"ar"`` where no such file exists; a model or calculator of a program
+        that has an adapter; or a `Potential` or ``torch.nn.Module`` with ``cutoff`` and ``n_hops``, returned as it is.
     **options
-        Passed to the adapter; nothing else takes any.
+        Options of the adapter; no other kind of model takes any.
 
     Raises
     ------
     FileError
         The file is missing or cannot be read.
     ModelError
-        Its content cannot be used: the message names file and key; or the argument is none of the above.
+        Its content is not usable (the message names file and key), or `model` is none of the above.
     """
     if not isinstance(model, str | Path):
         _refuse_options(options)
         return _checked_module(model)
     prefix, colon, rest = str(model).partition(":")
-    # A single letter is a Windows drive.
+    # A single letter before the colon is a Windows drive.
     if colon and len(prefix) > 1 and not Path(model).exists():
         if prefix != "shipped":
             return _load_adapter(prefix, rest, options)
@@ -84,12 +85,19 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def parse_model(text: str, *, source: str) -> Potential:
-    """Build an analytic potential from TOML text, e.g. what `describe` wrote; `source` is named in messages.
+    """Build an analytic potential from TOML text, e.g. that of `Potential.describe`.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    source : str
+        Where it comes from, for messages.
 
     Raises
     ------
     ModelError
-        The text is not TOML (the line is named), or a key of it cannot be used.
+        The text is not TOML (the message names the line), or one of its keys is not usable.
     """
     try:
         settings = tomllib.loads(text)
@@ -133,7 +141,7 @@ def _load_toml(path: Path) -> Potential:
 
 
 def _build(settings: Mapping[str, object]) -> Potential:
-    """Build a potential from the keys of its file, which are the keywords of its class."""
+    """Build a potential from the keys of its file, which are the keyword arguments of its class."""
     kind = settings.get("kind")
     if kind is None:
         raise ModelError(f"kind is missing; expected one of {', '.join(KINDS)}")
@@ -166,7 +174,7 @@ def _load_adapter(name: str, path: str, options: Mapping[str, object]) -> Potent
 
 
 def origin(model: object) -> tuple[str, dict[str, object]] | None:
-    """Name and options that `load_model` read a model with through an adapter; None for any other."""
+    """Name and options with which `load_model` read a model through an adapter; None for any other model."""
     try:
         return _ORIGINS.get(model)
     except TypeError:  # no weak reference, no hash
@@ -174,12 +182,12 @@ def origin(model: object) -> tuple[str, dict[str, object]] | None:
 
 
 def adapter_options(model: str) -> tuple[str, ...]:
-    """Options that `load_model` takes with a model of this name; none where no adapter reads it.
+    """Names of the options that `load_model` takes with a model of this name; none where no adapter reads it.
 
     Raises
     ------
     ModelError
-        There is no such adapter.
+        The name begins with an adapter that does not exist.
     """
     prefix, colon, path = model.partition(":")
     if not colon or len(prefix) < 2 or prefix == "shipped" or Path(model).exists():
@@ -240,7 +248,7 @@ def _checked_module(model: object) -> Potential:
 
 
 def _sum(name: str, calculators: Sequence[object], weights: Sequence[float]) -> Potential:
-    """The potential of one of ASE's calculators for sums and mixtures."""
+    """Potential of an ASE calculator that is a sum or mixture of others."""
     from fluxan.potentials.weighted_sum import WeightedSum
 
     members = []
@@ -259,12 +267,12 @@ def _sum(name: str, calculators: Sequence[object], weights: Sequence[float]) -> 
 
 
 def _adapter_of(model: object) -> str | None:
-    """Name of the adapter for an object of another program, from its class."""
+    """Name of the adapter for an object of another program, by its class; None where there is none."""
     script = SCRIPTS.get(getattr(model, "original_name", ""))
     if script:
         return script
     for kind in type(model).__mro__:
-        # What comes out of a torch package has its importer's name in front: <torch_package_0>.nequip.nn
+        # Modules that were loaded from a torch package have a prefix: <torch_package_0>.nequip.nn
         module = kind.__module__.split(">.")[-1]
         adapter = PACKAGES.get(module.partition(".")[0])
         if adapter:

@@ -1,4 +1,15 @@
-"""Parameter tables of analytic potentials: checked on the way in, written back as TOML."""
+"""Reads and checks the parameter tables of analytic potentials, and writes them back as TOML.
+
+A model file looks like
+
+    kind = "lennard-jones"
+    cutoff = 8.5
+    [pairs]
+    Ar-Ar = { epsilon = 0.0103235, sigma = 3.405 }
+    Ar-Kr = { epsilon = 0.01202, sigma = 3.5275 }
+
+where each line below ``[pairs]`` is a row of the table ``pairs``.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +33,16 @@ class Parameter:
 
     Attributes
     ----------
-    unit : its unit; empty when it has none
-    default : value where the table does not give one
-    optional : may be missing without a default; the row then lacks it
-    positive : must be greater than zero
-    non_negative : must not be less than zero
+    unit : str
+        Its unit; empty if it has none.
+    default : float or None
+        Value where the table does not give one.
+    optional : bool
+        Whether it may be missing without a default; the row then lacks it.
+    positive : bool
+        Whether it must be greater than zero.
+    non_negative : bool
+        Whether it must not be less than zero.
     """
 
     unit: str = ""
@@ -37,7 +53,7 @@ class Parameter:
 
 
 def read_number(value: object, where: str, parameter: Parameter) -> float:
-    """Return a finite float that `parameter` allows; `where` names the key in the message."""
+    """Return `value` as a finite float that `parameter` allows, or raise `ModelError`, naming the key `where`."""
     unit = f" ({parameter.unit})" if parameter.unit else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ModelError(f"{where} is {value!r}; expected a number{unit}")
@@ -51,7 +67,7 @@ def read_number(value: object, where: str, parameter: Parameter) -> float:
 
 
 def read_choice(value: object, where: str, choices: Iterable[str]) -> str:
-    """One of a few words."""
+    """Return `value` if it is one of `choices`; otherwise raise `ModelError`, naming the key `where`."""
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise ModelError(f"{where} is {value!r}; expected one of {', '.join(choices)}")
@@ -59,7 +75,7 @@ def read_choice(value: object, where: str, choices: Iterable[str]) -> str:
 
 
 def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Refuse the first key that is not known, with the nearest known one as a suggestion."""
+    """Raise `ModelError` for the first unknown key, suggesting the known key that is most similar."""
     known = tuple(known)
     for key in keys:
         if key not in known:
@@ -69,7 +85,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def read_row(values: object, parameters: Mapping[str, Parameter], where: str) -> Row:
-    """One row of numbers, e.g. ``{epsilon = 0.01, sigma = 3.4}``, complete and in the order of `parameters`."""
+    """Check one row, e.g. ``{epsilon = 0.01, sigma = 3.4}``; returns it complete and in the order of `parameters`."""
     if not isinstance(values, Mapping):
         raise ModelError(f"{where} is {values!r}; expected a table like {{ {', '.join(parameters)} }}")
     check_keys(values, parameters, f"{where}.")
@@ -86,7 +102,7 @@ def read_row(values: object, parameters: Mapping[str, Parameter], where: str) ->
 
 
 def read_elements(label: str, count: int, where: str) -> tuple[int, ...]:
-    """Atomic numbers of a label like ``Ar-Kr``; `count` elements are expected."""
+    """Atomic numbers of a label like ``Ar-Kr``, which must name `count` elements."""
     from ase.data import atomic_numbers
 
     symbols = label.split("-")
@@ -101,7 +117,7 @@ def read_elements(label: str, count: int, where: str) -> tuple[int, ...]:
 
 
 def read_pairs(pairs: object, parameters: Mapping[str, Parameter], where: str = "pairs") -> dict[tuple[int, int], Row]:
-    """Rows by unordered element pair (smaller atomic number first), ordered; each pair may be given once."""
+    """Check a table of pairs; returns rows in order of atomic numbers, smaller first. Each pair may be given once."""
     if not isinstance(pairs, Mapping) or not pairs:
         raise ModelError(f"{where} must be a table of element pairs like Ar-Kr = {{ {', '.join(parameters)} }}")
     rows: dict[tuple[int, int], Row] = {}
@@ -121,7 +137,7 @@ def elements_of(keys: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def require_all_pairs(rows: Mapping[tuple[int, int], Row], where: str = "pairs", *, hint: str = "") -> None:
-    """Refuse a table that lacks a pair of its elements, naming the pair."""
+    """Raise `ModelError` for the first pair of a table's elements that the table lacks."""
     elements = elements_of(rows)
     for i, first in enumerate(elements):
         for second in elements[i:]:
@@ -130,14 +146,14 @@ def require_all_pairs(rows: Mapping[tuple[int, int], Row], where: str = "pairs",
 
 
 def label_of(*numbers: int) -> str:
-    """``Ar-Kr`` from atomic numbers."""
+    """Label of atomic numbers, e.g. ``Ar-Kr``."""
     from ase.data import chemical_symbols
 
     return "-".join(chemical_symbols[number] for number in numbers)
 
 
 def write_toml(settings: Mapping[str, object]) -> str:
-    """TOML text of words, numbers and tables of numbers or rows; floats survive the round trip bit by bit."""
+    """Write strings, numbers, and tables of numbers or rows as TOML text, from which floats are read back exactly."""
     flat = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
     lines = [f"{key} = {_toml_value(value)}" for key, value in flat.items()]
     for key, table in settings.items():

@@ -1,4 +1,4 @@
-"""Screened charges: functions s(r) that stand in for 1/r and reach as far as a cutoff.
+"""Screened Coulomb interactions: functions s(r) that replace 1/r and have a finite range.
 
 References
 ----------
@@ -21,12 +21,14 @@ SCREENINGS = ("exponential", "wolf", "damped-shifted")
 
 
 class Screening(Protocol):
-    """What the pair family needs of a screening.
+    """Interface of a screening function to `Vashishta`.
 
     Attributes
     ----------
-    settings : keys of the TOML file, ``screening`` first
-    self_term : energy of a unit charge with the shell that neutralises it, in units of 1/(4πε₀) per Å
+    settings : dict
+        Keys of the TOML file, ``screening`` first.
+    self_term : float
+        Energy of a unit charge with the shell of charge that neutralises it, over 1/(4πε₀), 1/Å.
     """
 
     settings: dict[str, object]
@@ -37,7 +39,7 @@ class Screening(Protocol):
         ...
 
     def value_and_descent(self, r: torch.Tensor, r2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """s(r) and r s'(r), 1/Å, in closed form."""
+        """s(r) and r s'(r), 1/Å, in closed form; `r2` holds the squares of `r`."""
         ...
 
 
@@ -86,12 +88,21 @@ class DampedScreening:
 
 
 def read_screening(screening: object, *, lambda_1: object, alpha: object, cutoff: float) -> Screening:
-    """Choose a screening by name, with λ₁ or α, whichever it takes; the other one must not be given.
+    """Make a screening from its name, with λ₁ or α, whichever it takes; the other one must not be given.
+
+    Parameters
+    ----------
+    screening : {"exponential", "wolf", "damped-shifted"}
+        Name.
+    lambda_1, alpha : float or None
+        Decay length λ₁, Å, and damping parameter α, 1/Å.
+    cutoff : float
+        Å.
 
     Raises
     ------
     ModelError
-        A key is missing, superfluous or has no usable value.
+        A key is missing, is not used, or has a wrong value.
     """
     name = read_choice(screening, "screening", SCREENINGS)
     needed, unit, unused = ("lambda_1", "Å", "alpha") if name == "exponential" else ("alpha", "1/Å", "lambda_1")

@@ -1,4 +1,4 @@
-"""The Stillinger-Weber potential: pairs, and triplets that belong to their centre atom."""
+"""The Stillinger-Weber potential: pairs, and triplets whose energy belongs to their centre atom."""
 
 from __future__ import annotations
 
@@ -44,15 +44,20 @@ TRIPLET_PARAMETERS = {
 
 
 class Bonds(NamedTuple):
-    """Edges shorter than the cutoff of their pair of elements, and what the two kinds of terms need of them.
+    """Edges shorter than the cutoff of their pair of elements, with the data that both kinds of terms use.
 
     Attributes
     ----------
-    edges : (n_bonds,) which edges of the graph
-    receivers : (n_bonds,)
-    r, directions : (n_bonds,) Å and (n_bonds, 3), length and unit vector of r_ij
-    pair : columns of the pair table, (n_bonds,) each
-    species : index of element of receivers and of senders, (n_bonds,) each
+    edges : (n_bonds,) int64 tensor
+        Indices of these edges in the graph.
+    receivers : (n_bonds,) int64 tensor
+        Centre atom of each bond.
+    r, directions : (n_bonds,) and (n_bonds, 3) tensors
+        Length, Å, and unit vector of r_ij.
+    pair : PairColumns
+        Parameters of each bond, (n_bonds,) each.
+    species : two (n_bonds,) int64 tensors
+        Indices of the elements of receivers and of senders.
     """
 
     edges: torch.Tensor
@@ -64,7 +69,10 @@ class Bonds(NamedTuple):
 
 
 class PairColumns(NamedTuple):
-    """Rows of the pair table: φ₂ = strength (repulsion r⁻ᵖ − attraction r⁻ᑫ) exp(sigma/(r − cutoff)); reach is γσ."""
+    """Rows of the pair table: φ₂ = strength (repulsion r⁻ᵖ − attraction r⁻ᑫ) exp(sigma/(r − cutoff)).
+
+    `strength` is Aε, eV; `repulsion` Bσᵖ and `attraction` σᑫ; `cutoff` aσ, `sigma` σ and `reach` γσ, Å.
+    """
 
     cutoff: torch.Tensor
     strength: torch.Tensor
@@ -81,13 +89,15 @@ class StillingerWeber(ElementPotential):
 
     φ₂ = A ε [B (σ/r)ᵖ − (σ/r)ᑫ] exp(σ/(r − aσ)),
     φ₃ = λ ε (cos θ − cos θ₀)² exp(γσ/(r_ij − aσ)) exp(γσ/(r_ik − aσ)),
-    with σ, a, γ of the pairs ij and ik, and λ, ε, cos θ₀ of the triplet in φ₃.
+    where σ, a, γ are those of the pairs ij and ik, and λ, ε, cos θ₀ in φ₃ those of the triplet.
 
     Parameters
     ----------
-    pairs : per pair of elements ``{"Si-Si": {"epsilon": eV, "sigma": Å, "a", "gamma", "A", "B", "p", "q"}}``
-    triplets : per triplet, centre first, ``{"Si-Si-Si": {"epsilon": eV, "lambda", "cos_theta0"}}``, in either order
-        of the outer two
+    pairs : mapping of str to mapping
+        For each pair of elements ``{"Si-Si": {"epsilon": eV, "sigma": Å, "a", "gamma", "A", "B", "p", "q"}}``.
+    triplets : mapping of str to mapping
+        For each triplet, centre first, ``{"Si-Si-Si": {"epsilon": eV, "lambda", "cos_theta0"}}``; the outer two in
+        either order.
 
     Raises
     ------
@@ -183,13 +193,14 @@ class StillingerWeber(ElementPotential):
         gap = (bonds.r - bonds.pair.cutoff).reciprocal_()
         logarithm = bonds.pair.reach * gap
         weight = strength * torch.exp(logarithm[first] + logarithm[second])
-        # d ln(nearness)/dr of each bond.
+        # Logarithmic derivative of each bond's factor exp(γσ/(r − aσ)), 1/Å.
         decay = -logarithm * gap
         along, across = bonds.directions[first], bonds.directions[second]
         cos_theta = (along * across).sum(-1)
         excess = cos_theta - cos_theta0
         energy = weight * excess * excess
         energies.index_add_(0, bonds.receivers[first], energy)
+        # Derivatives with respect to both bond vectors: along each bond, and across it through cos θ.
         torque = 2.0 * weight * excess
         for bond, own, other in ((first, along, across), (second, across, along)):
             turn = torque / bonds.r[bond]
@@ -198,7 +209,10 @@ class StillingerWeber(ElementPotential):
 
 
 def read_triplets(triplets: object, elements: tuple[int, ...]) -> dict[Triplet, Row]:
-    """Rows by (centre, outer, outer) with outer elements ascending; all triplets of `elements`, each once."""
+    """Check the table of triplets, which must hold all triplets of `elements` once.
+
+    Returns rows by (centre, outer, outer), the atomic numbers of the outer elements ascending.
+    """
     if not isinstance(triplets, Mapping):
         raise ModelError(
             f"triplets must be a table like Si-Si-Si = {{ {', '.join(TRIPLET_PARAMETERS)} }}, centre first"
@@ -225,14 +239,14 @@ def _key(centre: int, first: int, second: int) -> Triplet:
 
 
 def _pair_columns(row: Row) -> tuple[float, ...]:
-    """Numbers of a pair of elements, in the order of `PairColumns`."""
+    """Parameters of a pair of elements, in the order of `PairColumns`."""
     sigma, p, q = row["sigma"], row["p"], row["q"]
     strength = row["A"] * row["epsilon"]
     return row["a"] * sigma, strength, row["B"] * sigma**p, p, sigma**q, q, sigma, row["gamma"] * sigma
 
 
 def _half_pair_terms(r: torch.Tensor, pair: PairColumns) -> tuple[torch.Tensor, torch.Tensor]:
-    """½φ₂ and ½φ₂' of bonds."""
+    """½φ₂, eV, and ½φ₂', eV/Å, of bonds."""
     gap = (r - pair.cutoff).reciprocal_()
     envelope = 0.5 * pair.strength * torch.exp(pair.sigma * gap)
     repulsion = pair.repulsion * r**-pair.p

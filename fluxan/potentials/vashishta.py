@@ -1,4 +1,4 @@
-"""The pair family that silver chalcogenides and halides are described with, after Vashishta, Rahman and Rino.
+"""The pair potential of Vashishta, Rahman and Rino, which describes silver chalcogenides and halides.
 
 References
 ----------
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from fluxan.errors import ModelError
-from fluxan.potentials.pair import LENGTH, PAIR_CUTOFF, PairPotential
+from fluxan.potentials.pair_potential import LENGTH, PAIR_CUTOFF, PairPotential
 from fluxan.potentials.parameters import (
     Parameter,
     Row,
@@ -39,26 +39,33 @@ class Vashishta(PairPotential):
 
     Parameters
     ----------
-    cutoff : Å
-    pairs : per pair of elements ``{"Ag-I": {"H": eV Å^η, "eta": -, "C": eV Å⁶, "P": eV Å⁴}}``; C and P are 0 when left
-        out; ``cutoff`` may be given per pair under exponential screening
-    charges : per element, elementary charges
-    screening : s(r), with E(r) = erfc(αr)/r
-        ``exponential``: exp(−r/λ₁)/r [4]_;
-        ``wolf``: E(r) − E(r_c), after Wolf et al.;
-        ``damped-shifted``: E(r) − E(r_c) − (r − r_c) E'(r_c), after Fennell and Gezelter
-    lambda_1 : Å, for exponential screening
-    alpha : 1/Å, for the other two
-    lambda_4 : Å; without it the 1/r⁴ term is not screened, as in [1]_ and [2]_
-    truncation : ``none``, ``energy`` or ``force`` of the whole φ, see `PairPotential`
-    coulomb : 1/(4πε₀) in eV Å; CODATA by default, another code's own value to compare with it
+    cutoff : float
+        Å.
+    pairs : mapping of str to mapping
+        For each pair of elements ``{"Ag-I": {"H": eV Å^η, "eta": -, "C": eV Å⁶, "P": eV Å⁴}}``; C and P are 0 if left
+        out. With exponential screening a pair may have a ``cutoff`` of its own.
+    charges : mapping of str to float
+        Charge of each element, elementary charges.
+    screening : {"exponential", "wolf", "damped-shifted"}
+        s(r), with E(r) = erfc(αr)/r. ``exponential``: exp(−r/λ₁)/r [4]_; ``wolf``: E(r) − E(r_c), after Wolf et al.;
+        ``damped-shifted``: E(r) − E(r_c) − (r − r_c) E'(r_c), after Fennell and Gezelter.
+    lambda_1 : float, optional
+        Å, for exponential screening.
+    lambda_4 : float, optional
+        Å; without it the 1/r⁴ term is not screened, as in [1]_ and [2]_.
+    alpha : float, optional
+        1/Å, for the other two screenings.
+    truncation : {"none", "energy", "force"}
+        Truncation of the whole φ, see `PairPotential`.
+    coulomb : float
+        1/(4πε₀), eV Å; CODATA's by default. Another program's value serves to compare with it.
 
     Notes
     -----
     Under ``wolf`` and ``damped-shifted`` every U_i includes the charge's interaction with its own neutralising shell,
-    −q² (s₀/2 + α/√π)/(4πε₀), s₀ being what is subtracted from E(r) at r = 0, so that Σ U_i approximates the Madelung
-    energy. It is a constant per element: no force depends on it, and it moves the heat flux by a multiple of that
-    element's own particle flux, in the convective part.
+    −q² (s₀/2 + α/√π)/(4πε₀), where s₀ is what is subtracted from E(r) at r = 0, so that Σ U_i approximates the Madelung
+    energy. It is a constant of each element: no force depends on it, and it shifts the convective part of the heat flux
+    by a multiple of that element's particle flux.
 
     Raises
     ------
@@ -97,7 +104,7 @@ class Vashishta(PairPotential):
             _refuse_own_cutoffs(rows, screening)
         self.lambda_4 = None if lambda_4 is None else read_number(lambda_4, "lambda_4", LENGTH)
         self.coulomb = read_number(coulomb, "coulomb", Parameter(unit="eV Å", positive=True))
-        # The tables that the base class fills need all of the above.
+        # The base class fills its tables with `coefficients`, which uses all of the above.
         super().__init__(cutoff=cutoff, rows=rows, truncation=truncation)
         q2 = torch.tensor([self.charges[number] ** 2 for number in self.elements], dtype=torch.float64)
         self.atom_energies += self.coulomb * self.screening.self_term * q2
@@ -146,7 +153,7 @@ class Vashishta(PairPotential):
 
 
 def read_charges(charges: object, elements: Sequence[int]) -> dict[int, float]:
-    """Charge of each of `elements`, all of them and no other."""
+    """Check the table of charges, which must hold each of `elements` and no other; by atomic number."""
     if not isinstance(charges, Mapping):
         raise ModelError(f"charges is {charges!r}; expected a table of elements like Ag = 0.58")
     known = {}

@@ -1,4 +1,4 @@
-"""Sums of potentials: what ASE's calculators for sums and mixtures stand for."""
+"""Weighted sums of potentials, for ASE's calculators of sums and mixtures."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ class WeightedSum(Potential):
 
     Parameters
     ----------
-    members : potentials
-    weights : one each
+    members : sequence of Potential
+        The potentials.
+    weights : sequence of float
+        Weight of each.
 
     Raises
     ------
     ModelError
-        There is no member, or none knows an element that all know.
+        There is no member, or no element that all members know.
     """
 
     def __init__(self, members: Sequence[Potential], weights: Sequence[float]) -> None:
         super().__init__()
         if not members:
             raise ModelError("a sum of potentials needs one at least")
-        # The first member's precision is taken for the sum's: that of the least precise is what the sum has.
+        # The first member's precision is taken as that of the sum, so the least precise member comes first.
         ranked = sorted(zip(members, weights, strict=True), key=lambda pair: _bits(pair[0]))
         self.members = torch.nn.ModuleList([member for member, _ in ranked])
         self.weights = tuple(float(weight) for _, weight in ranked)
@@ -76,6 +78,6 @@ class WeightedSum(Potential):
 
 
 def _bits(member: torch.nn.Module) -> int:
-    """Size of a member's real numbers; 128 where it has none and follows the graph."""
+    """Number of bits of a member's real numbers; 128 where it has none and follows the graph."""
     tensors = [*member.parameters(), *member.buffers()]
     return min((torch.finfo(t.dtype).bits for t in tensors if t.is_floating_point()), default=128)

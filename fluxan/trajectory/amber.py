@@ -1,7 +1,16 @@
-"""AMBER NetCDF trajectories with velocities, in NetCDF classic or NetCDF-4 files.
+"""Reads AMBER NetCDF trajectories with velocities, in NetCDF classic or NetCDF-4 files.
 
 Convention: "AMBER NetCDF Trajectory/Restart Convention", http://ambermd.org/netcdf/nctraj.xhtml. Stored values times
-``scale_factor`` are in the variable's ``units``; the factor is applied here and nowhere else.
+``scale_factor`` are in the variable's ``units``; the factor is applied here and nowhere else. A header of the
+convention, as ``ncdump -h`` prints it (sander's):
+
+    dimensions:  frame = UNLIMITED ; spatial = 3 ; atom = 22 ; cell_spatial = 3 ; cell_angular = 3 ;
+    variables:   float time(frame) ;                          time:units = "picosecond" ;
+                 float coordinates(frame, atom, spatial) ;    coordinates:units = "angstrom" ;
+                 float velocities(frame, atom, spatial) ;     velocities:units = "angstrom/picosecond" ;
+                                                              velocities:scale_factor = 20.455f ;
+                 double cell_lengths(frame, cell_spatial) ;   double cell_angles(frame, cell_angular) ;
+    // global:   :Conventions = "AMBER" ; :program = "sander" ;
 """
 
 from __future__ import annotations
@@ -13,25 +22,26 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import PERIODIC
-from fluxan.trajectory.base import BLOCK_BYTES, Trajectory, naming
 from fluxan.trajectory.cdf import ClassicFile
 from fluxan.trajectory.cell import cell_from_lengths_angles
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.hdf5_file import Hdf5File
 from fluxan.trajectory.lammps_units import LammpsUnits
-from fluxan.trajectory.netcdf_units import DIMENSIONS, factor, lammps_unit, spoken_units
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.netcdf_units import DIMENSIONS, example_units, factor, lammps_unit
 from fluxan.trajectory.species import numbers_from_types, numbers_of_atoms
+from fluxan.trajectory.trajectory_base import BLOCK_BYTES, Trajectory, naming
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
-#: sander and pmemd update v(t + dt/2) = v(t - dt/2) + dt f(t)/m, then x(t + dt) = x(t) + dt v(t + dt/2), and write both
-#: side by side: velocities lag half a step (D. A. Case, http://archive.ambermd.org/200203/0086.html).
+#: sander and pmemd update v(t + Δt/2) = v(t − Δt/2) + Δt f(t)/m, then x(t + Δt) = x(t) + Δt v(t + Δt/2), and write both
+#: together: velocities are half a step behind (D. A. Case, http://archive.ambermd.org/200203/0086.html).
 _LEAPFROG_PROGRAMS = ("sander", "pmemd")
 
+#: Variables along frames that are read; LAMMPS' names beside those of the convention.
 _PER_FRAME = (
     "time", "coordinates", "velocities", "forces", "cell_lengths", "cell_angles", "cell_vectors", "id", "identifier",
     "type", "atom_types",
@@ -85,7 +95,7 @@ class AmberTrajectory(Trajectory):
                 raise InputError(f"variable {name!r} has shape {shape} per frame, expected {expected.get(name, (n,))}")
 
     def _known_factors(self) -> dict[str, float]:
-        """What stored values are multiplied by; optional variables in unknown units are set aside."""
+        """Factors of all variables that are read; times and forces in unknown units are left out."""
         factors = {}
         for name in list(self._names):
             try:
@@ -102,7 +112,10 @@ class AmberTrajectory(Trajectory):
         return factors
 
     def _factor(self, name: str) -> float:
-        """What stored values of a variable are multiplied by to be in fluxan's unit."""
+        """Factor from stored values of a variable to fluxan's unit.
+
+        The option ``units`` takes precedence for velocities, then the variable's own ``units`` and ``scale_factor``.
+        """
         attributes, asked = self._file.variables[name].attributes, self.options.units
         if name == "velocities" and asked in VELOCITY:
             return VELOCITY[asked]
@@ -116,12 +129,12 @@ class AmberTrajectory(Trajectory):
         if found is None:
             way = f"; name it: units= one of {', '.join(VELOCITY)}" if name == "velocities" else ""
             raise InputError(
-                f"{name.replace('time', 'times')} are in {unit!r}; known units are {spoken_units(name)}{way}"
+                f"{name.replace('time', 'times')} are in {unit!r}; known units are {example_units(name)}{way}"
             )
         return float(scale) * found
 
     def _unit(self, name: str) -> str | None:
-        """Unit of a variable in the file's words; None is the convention's own."""
+        """Unit of a variable as the file names it; None stands for the convention's own."""
         variables = self._file.variables
         named = {key: str(variable.attributes.get("units", "")).strip("\0 ") for key, variable in variables.items()}
         if named[name]:
@@ -133,18 +146,18 @@ class AmberTrajectory(Trajectory):
         return lammps_unit(name, named) if "lammps" in self._program else None
 
     def _reduced(self, name: str) -> float:
-        """Factor of LAMMPS' reduced units."""
+        """Factor of a variable in LAMMPS' reduced units."""
         units = LammpsUnits.of("lj", self.options)
         return {"time": units.time, "velocities": units.velocity, "forces": units.force}.get(name, units.length)
 
     def unit_advice(self, unit: str) -> str:
-        """How to say that velocities are in a unit: by an option, which goes before what the file says."""
+        """Advise how to read velocities in another unit: by the option, which takes precedence over the file."""
         return f"{unit} (units={unit!r})"
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         n_frames = self._file.n_frames
         wanted = range(indices.start, min(indices.stop, n_frames), indices.step)
-        # Frames far apart are read one by one, close ones in blocks that take their neighbours along.
+        # Frames far apart are read one by one; close ones in blocks, together with the frames between them.
         per_block = max(1, BLOCK_BYTES // max(self._file.frame_bytes(), 1) // indices.step)
         for begin in range(0, len(wanted), per_block):
             part = wanted[begin : begin + per_block]
@@ -159,14 +172,14 @@ class AmberTrajectory(Trajectory):
                 f"{self.name}, frame {n_frames}: the file is cut within this frame; {n_frames} are whole"
             )
 
-    def _record(self, stored: dict[str, np.ndarray]) -> Record:
+    def _record(self, stored: dict[str, np.ndarray]) -> FrameRecord:
         values = {name: self._scaled(name, array) for name, array in stored.items()}
         kinds = next((stored[name] for name in ("type", "atom_types") if name in stored), None)
         ids = next((stored[name] for name in ("id", "identifier") if name in stored), None)
         order: Any = slice(None) if ids is None else np.argsort(ids, kind="stable")
         numbers, masses = self._atoms(None if kinds is None else kinds[order].astype(np.int64))
         cell = self._cell(values)
-        return Record(
+        return FrameRecord(
             positions=values["coordinates"][order],
             velocities=values["velocities"][order] if "velocities" in values else None,
             forces=values["forces"][order] if "forces" in values else None,
@@ -185,7 +198,7 @@ class AmberTrajectory(Trajectory):
         return values if factor == 1.0 else values * factor
 
     def _time_resolution(self, stored: np.ndarray) -> float:
-        """What a stored time is rounded to, ps."""
+        """Rounding of a stored time, ps."""
         return abs(float(np.spacing(stored)) * self._factors["time"]) if stored.dtype.kind == "f" else 0.0
 
     def _cell(self, values: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -197,7 +210,7 @@ class AmberTrajectory(Trajectory):
         return cell_from_lengths_angles(values["cell_lengths"], angles)
 
     def _atoms(self, types: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Atomic numbers and, where the file has them, masses."""
+        """Atomic numbers and, where the file has them, masses, u."""
         if types is not None:
             return numbers_from_types(types, self.options), None
         if self._species is None:

@@ -1,24 +1,24 @@
-"""ASE's .traj files, through ASE."""
+"""Reads ASE's .traj files, through ASE."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.memory import living_calculator, record_of_atoms
+from fluxan.trajectory.memory import live_calculator, record_of_atoms
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 class AseTrajectory(Trajectory):
-    """ASE .traj; times count frames, or are ``timestep`` apart."""
+    """ASE .traj, which holds no times: frames are counted, or are ``timestep`` apart."""
 
     format = "ASE trajectory"
 
@@ -32,17 +32,17 @@ class AseTrajectory(Trajectory):
         try:
             self._reader: Any = TrajectoryReader(str(path))
             n_frames = len(self._reader)
-        except Exception as error:  # ASE raises whatever its parser stumbles over
+        except Exception as error:  # ASE's parser raises any kind of exception
             raise FileError(f"{path}: ASE cannot open this .traj file ({error}); was it cut?") from error
         if n_frames == 0:
             raise FileError(f"{path}: the .traj file holds no frame")
         with self.naming(0):
-            self.calculator = living_calculator(self._atoms(0))
+            self.calculator = live_calculator(self._atoms(0))
 
     def _file_frames(self) -> int:
         return len(self._reader)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index in range(indices.start, min(indices.stop, len(self._reader)), indices.step):
             with self.naming(index):
                 record = record_of_atoms(self._atoms(index))

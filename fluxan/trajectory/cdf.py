@@ -1,8 +1,17 @@
-"""NetCDF classic files (CDF-1, CDF-2, CDF-5) read directly: one bounded read per block of frames.
+"""Reads NetCDF classic files (CDF-1, CDF-2, CDF-5) directly: one bounded read per block of frames.
 
-Read here and not through netCDF4, whose C library fills missing bytes of a cut file with zeros, trusts the sizes in a
+netCDF4 is not used for them, since its C library fills missing bytes of a cut file with zeros, trusts the sizes in a
 damaged header, and may not run in a reader's thread while another thread writes. Format: "NetCDF Classic Format
-Specification", Unidata, https://docs.unidata.ucar.edu/nug/current/file_format_specifications.html.
+Specification", Unidata, https://docs.unidata.ucar.edu/nug/current/file_format_specifications.html:
+
+    file       = "CDF" version numrecs dimensions attributes variables data
+    dimensions = 0x0A count (name length)…                          length 0 is that of records, here: of frames
+    attributes = 0x0C count (name type count values)…
+    variables  = 0x0B count (name n_dims dim_ids attributes type size begin)…
+    data       = variables without records, then record by record: all variables along records
+
+Integers are big-endian, of 4 bytes (8 for counts in CDF-5, and for begin in CDF-2 and CDF-5); names and values are
+padded to 4 bytes. An empty list is two zeros.
 """
 
 from __future__ import annotations
@@ -19,14 +28,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+#: NumPy's type of each type code.
 _TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
+#: Tags of the three lists.
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 0x0A, 0x0B, 0x0C
+#: Number of records, by its width in bytes, of a file whose writer never wrote their number.
 _STREAMING = {4: (1 << 32) - 1, 8: (1 << 64) - 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable of the header; `shape` is that of one frame where `per_frame`, `begin` a place in the file."""
+    """A variable of the header.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the variable, or of one frame of it.
+    dtype : numpy.dtype
+        Type of the stored values.
+    attributes : dict
+        Attributes of the variable.
+    per_frame : bool
+        Whether its first dimension is that of frames.
+    begin : int
+        Byte of the file where it begins.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -36,7 +62,7 @@ class Variable:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the variable, of one frame of it where it has frames."""
+        """Bytes of the variable, or of one frame of it."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -45,15 +71,19 @@ class ClassicFile:
 
     Attributes
     ----------
-    attributes : global attributes; text as str, numbers as scalars or arrays
-    variables : name -> `Variable`
-    n_frames : whole frames present in the file
-    is_cut : whether the file ends within a frame, or before the frames its header promises
+    attributes : dict
+        Global attributes; text as str, numbers as scalars or arrays.
+    variables : dict of str to Variable
+        Variables by name.
+    n_frames : int
+        Number of whole frames in the file.
+    is_cut : bool
+        Whether the file ends within a frame, or before the last frame that its header promises.
 
     Raises
     ------
     FileError
-        The header is cut or contradicts itself or the file's size.
+        The header is cut, or contradicts itself or the file's size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +116,7 @@ class ClassicFile:
         return np.frombuffer(data, variable.dtype).reshape(variable.shape).astype(variable.dtype.newbyteorder("="))
 
     def read_frames(self, names: Sequence[str], first: int, count: int) -> dict[str, np.ndarray]:
-        """Read frames `first` … `first + count - 1` of some variables, (count, …) each, in the file's byte order."""
+        """Read `count` frames of some variables from frame `first` on, (count, …) each, in the file's byte order."""
         with self.path.open("rb") as file:
             file.seek(self._record_begin + first * self._record_bytes)
             data = file.read(count * self._record_bytes)
@@ -95,10 +125,11 @@ class ClassicFile:
         return {name: self._view(data, self.variables[name], count) for name in names}
 
     def frame_bytes(self) -> int:
-        """Bytes of one frame of all variables."""
+        """Number of bytes of one frame, all variables together."""
         return self._record_bytes
 
     def _view(self, data: bytes, variable: Variable, count: int) -> np.ndarray:
+        """View of one variable in the bytes of whole frames: steps from frame to frame by the size of a record."""
         inner = np.empty(variable.shape, dtype=np.uint8).strides if 0 in variable.shape else None
         strides = inner or _c_strides(variable.shape, variable.dtype.itemsize)
         offset = variable.begin - self._record_begin
@@ -110,7 +141,7 @@ def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 class _Header:
-    """Parser of the header; every count is held against the bytes that are left before it is believed."""
+    """Parser of the header; every count is compared with the number of bytes left before memory is allocated."""
 
     def __init__(self, file: BinaryIO, size: int, path: Path) -> None:
         self._file, self._size, self._path = file, size, path
@@ -124,7 +155,7 @@ class _Header:
         self.variables = dict(self._variable() for _ in range(self._list(_VARIABLES, 24)))
 
     def record_layout(self) -> tuple[int, int]:
-        """Bytes of one record and where the first begins; frames are checked to lie within their record."""
+        """Size of a record and the byte where the first begins; raises `FileError` where variables overlap."""
         records = [v for v in self.variables.values() if v.per_frame]
         if not records:
             return 0, 0
@@ -150,7 +181,7 @@ class _Header:
         return int.from_bytes(self._bytes(width), "big")
 
     def _list(self, tag: int, least: int) -> int:
-        """Length of a list whose entries take at least so many bytes."""
+        """Read the length of a list whose entries take at least `least` bytes each."""
         found, count = self._integer(4), self._integer(self._count)
         if found != tag and (found, count) != (0, 0):
             raise self._damaged(f"list tag {found} where {tag} belongs")
@@ -187,7 +218,7 @@ class _Header:
         if any(d >= len(self._dimensions) for d in dimensions):
             raise self._damaged("unknown dimension")
         attributes, dtype = self._attributes(), self._type()
-        self._integer(self._count)  # the size, which the shape tells too
+        self._integer(self._count)  # the size, which follows from the shape
         begin = self._integer(self._offset)
         lengths = [self._dimensions[d][1] for d in dimensions]
         per_frame = bool(lengths) and lengths[0] == 0

@@ -1,7 +1,7 @@
-"""Writing NetCDF classic files (CDF-2, 64-bit offsets) frame by frame.
+"""Writes NetCDF classic files (CDF-2, 64-bit offsets) frame by frame.
 
-Written here and not through netCDF4, whose C library brings the process down when it closes a file on a full disk, and
-may not run while another thread reads. Format: see `fluxan.trajectory.cdf`.
+netCDF4 is not used for them, since its C library crashes the process when it closes a file on a full disk, and may not
+run while another thread reads. Format: see `fluxan.trajectory.cdf`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+#: Code and stored type of each type.
 _CODES = {"S1": (2, "S1"), "i4": (4, ">i4"), "f4": (5, ">f4"), "f8": (6, ">f8")}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 0x0A, 0x0B, 0x0C
+#: Number of frames while the file is written: readers then take it from the file's size.
 _STREAMING = b"\xff\xff\xff\xff"
 
 
@@ -26,11 +28,16 @@ class ClassicWriter:
 
     Parameters
     ----------
-    path : file to write, replaced if it exists
-    dimensions : name -> length
-    attributes : global attributes, text or arrays of integers
-    constants : name -> (dimensions, values); variables without frames
-    per_frame : name -> (type, dimensions, unit), type one of f4 and f8; variables along the dimension ``frame``
+    path : Path
+        File to write; replaced if it exists.
+    dimensions : mapping of str to int
+        Length of each dimension, by name.
+    attributes : mapping
+        Global attributes: text, or integers.
+    constants : mapping of str to (dimensions, values)
+        Variables without frames.
+    per_frame : mapping of str to (type, dimensions, unit)
+        Variables along the dimension ``frame``, whose type is f4 or f8.
 
     Raises
     ------
@@ -61,7 +68,7 @@ class ClassicWriter:
             self._file.write(data + b"\0" * (-len(data) % 4))
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append a frame: one array for every per-frame variable."""
+        """Append a frame, given an array for every variable of `per_frame`."""
         parts = []
         for name, (dtype, shape) in self._per_frame.items():
             array = np.asarray(values[name])
@@ -72,7 +79,7 @@ class ClassicWriter:
         self.n_frames += 1
 
     def close(self) -> None:
-        """Write the number of frames and close; until then the header says that it is to be taken from the size."""
+        """Write the number of frames into the header, and close the file."""
         if self._file.closed:
             return
         try:
@@ -83,7 +90,7 @@ class ClassicWriter:
             self._file.close()
 
     def _header(self, attributes: Mapping[str, Any], constants: Mapping, per_frame: Mapping) -> bytes:
-        """Header bytes; places of variables follow from its own length, so it is made twice."""
+        """Bytes of the header, which holds the places of variables: made twice, since they depend on its length."""
         shapes = [(name, ("frame", *names), kind, {"units": unit}) for name, (kind, names, unit) in per_frame.items()]
         fixed: list[tuple[str, tuple[str, ...], str, dict]] = [
             (name, names, _kind(values), {}) for name, (names, values) in constants.items()

@@ -1,4 +1,4 @@
-"""Cells as lengths and angles, which many files hold, and as vectors, which fluxan computes with."""
+"""Converts cells between lengths and angles, as many files hold them, and cell vectors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from fluxan.errors import InputError
 
 
 def cell_from_lengths_angles(lengths: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Cell vectors, (3, 3) Å, in the standard orientation: a along x, b in the xy plane.
+    """Cell vectors in the standard orientation: a along x, b in the xy plane.
 
     Parameters
     ----------
-    lengths : (3,) Å
-    angles : (3,) degrees, α between b and c, β between a and c, γ between a and b
+    lengths : (3,) array
+        Å.
+    angles : (3,) array
+        Degrees: α between b and c, β between a and c, γ between a and b.
+
+    Returns
+    -------
+    (3, 3) ndarray
+        Cell vectors in rows, Å.
 
     Raises
     ------
     InputError
-        No such cell exists.
+        No cell has these lengths and angles.
     """
-    # Degrees near 90 give exact zeros through the sine of the complement, where the cosine would leave 6e-17.
+    # The sine of the complement is exactly zero at 90 degrees, where the cosine would give 6e-17.
     cos_alpha, cos_beta, cos_gamma = np.sin(np.radians(90.0 - np.asarray(angles, dtype=np.float64)))
     sin_gamma = np.sqrt(max(1.0 - cos_gamma**2, 0.0))
     a, b, c = np.asarray(lengths, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What must not change, or must grow, from one frame to the next."""
+"""Checks each frame against the one before: same atoms in the same order, growing steps and times."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from fluxan.errors import InputError
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Continuity:
-    """A frame, for the next to be compared with.
+    """What is kept of a frame to check the next one.
 
     Attributes
     ----------
     frame : Frame
-    ids : (n_atoms,) int64, where the file has them
-    step : MD step, where the file has it
-    has_time : whether frames carry physical times
-    spacing : ps between the first frames; times that are stored more coarsely may repeat themselves
+        The frame.
+    ids : (n_atoms,) int64 or None
+        Identities of the atoms, where the file has them.
+    step : int or None
+        MD step, where the file has it.
+    has_time : bool
+        Whether frames carry physical times.
+    spacing : float
+        Time between the first frames, ps; times whose rounding is coarser than that may repeat themselves.
     """
 
     frame: Frame
@@ -33,8 +38,14 @@ class Continuity:
     has_time: bool
     spacing: float
 
-    def check(self, frame: Frame, record: Record) -> None:
-        """Raise `InputError` where the next frame does not continue this one."""
+    def check(self, frame: Frame, record: FrameRecord) -> None:
+        """Raise `InputError` if the next frame does not continue this one.
+
+        Parameters
+        ----------
+        frame, record : Frame, FrameRecord
+            The next frame, and the record it was made of.
+        """
         before = self.frame
         if frame.n_atoms != before.n_atoms:
             raise InputError(
@@ -57,13 +68,13 @@ class Continuity:
             )
         self._check_growth(frame, record)
 
-    def _check_growth(self, frame: Frame, record: Record) -> None:
+    def _check_growth(self, frame: Frame, record: FrameRecord) -> None:
         if record.step is not None and self.step is not None and record.step <= self.step:
             raise InputError(
                 f"MD step {record.step} follows {self.step}; steps must grow (are runs joined or repeated?)"
             )
         before = self.frame.time
-        # Single precision cannot tell 0.01 ps at 1e6 ps: there times stand still, then jump.
+        # In single precision times near 1e6 ps are multiples of 0.06 ps: frames 0.01 ps apart get equal times.
         too_coarse = frame.time == before and record.time_resolution > 0.9 * self.spacing
         if self.has_time and frame.time <= before and not too_coarse:
             raise InputError(f"time {frame.time:g} ps follows {before:g} ps; time must grow")

@@ -1,8 +1,15 @@
 """Extended XYZ: a comment line of ``key=value`` names the columns, the cell and the periodic directions.
 
-Format: https://github.com/libAtoms/extxyz. Nothing in it tells the unit of velocities: ASE writes momenta in its
-own units, GPUMD velocities in Å/fs, others Å/ps; so users name it. Nor does it tell the unit of ``Time=``, but some
-writers are known by their comment lines:
+Format: https://github.com/libAtoms/extxyz. A frame of GPUMD's:
+
+    8
+    Time=10.00000000 pbc="T T T" Lattice="20 0 0 0 20 0 0 0 20" Properties=species:S:1:pos:R:3:vel:R:3
+    Ar 2.00000 2.00000 2.00000 0.00207873 0.000812694 0.000818686
+    …
+
+The format does not define the unit of velocities: ASE writes momenta in its own units, GPUMD velocities in Å/fs, others
+Å/ps; so the user names it. Nor does it define the unit of ``Time=``, but some programs are recognised by their comment
+lines:
 
     Time=10.00000000 pbc="T T T" Lattice="…" energy=… Properties=…                           GPUMD, fs
     Timestep=100 Time=0.100000 pbc="T T T" Lattice="…" Potential_energy=… Properties=…       LAMMPS, its style's unit
@@ -19,16 +26,16 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.system import PERIODIC
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import atomic_numbers, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
-from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
+from fluxan.trajectory.text_frames import FrameHeader, TextTrajectory, decoded
 from fluxan.units import TIME, VELOCITY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 _PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|(\S+))""")
 _PLAIN = "species:S:1:pos:R:3"
@@ -40,8 +47,22 @@ _TRUE = {"t", "true", "1", "p"}
 
 
 @dataclass(slots=True)
-class XyzHeader(Header):
-    """Header of one frame."""
+class XyzHeader(FrameHeader):
+    """Header of one frame.
+
+    Attributes
+    ----------
+    cell : (3, 3) float64 or None
+        Cell vectors in rows, Å; None without a periodic direction.
+    pbc : (bool, bool, bool)
+        Which directions are periodic.
+    step : int or None
+        MD step.
+    time : float or None
+        Time in the file's unit.
+    writer : str or None
+        The program that wrote the file, where its comment line shows it.
+    """
 
     n_atoms: int = 0
     columns: dict[str, int] = field(default_factory=dict)
@@ -55,9 +76,10 @@ class XyzHeader(Header):
 
 
 class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
-    """Extended XYZ; `timestep` is counted per ``step`` where the comment has one, per frame otherwise.
+    """Extended XYZ.
 
-    Times come from ``Time=`` where its unit is known and no `timestep` is given.
+    With the option ``timestep`` the time is that many ps per ``step`` of the comment line, or per frame where it has no
+    step. Without it times come from ``Time=``, where its unit is known.
     """
 
     format = "extended XYZ"
@@ -84,7 +106,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
             )
 
     def _unit_of_time(self, header: XyzHeader) -> float:
-        """The unit of ``Time=`` in ps; 0 where nothing tells it."""
+        """Unit of ``Time=``, ps; 0 where it is not known."""
         if header.writer in {"GPUMD", "CP2K"}:
             return TIME["fs"]
         style = {"A/ps": "ps", "A/fs": "fs"}.get(self._units or "") if header.writer == "LAMMPS" else None
@@ -96,7 +118,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         return 0.0
 
     def unit_advice(self, unit: str) -> str:
-        """How to say that velocities are in a unit; momenta are in ASE's."""
+        """Advise how to read velocities in another unit; momenta are always in ASE's."""
         named = f"{unit} (units={unit!r})"
         return super().unit_advice(unit) if self._units is None else named
 
@@ -108,6 +130,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         if n_atoms < 1:
             raise InputError(f"its number of atoms is {n_atoms}")
         comment = decoded(header_line(file))
+        # key=value pairs by lower-case key; values may be quoted or in braces.
         pairs = {m[1].lower(): next(v for v in m.groups()[1:] if v is not None) for m in _PAIR.finditer(comment)}
         header = XyzHeader(n_atoms)
         _choose_columns(header, pairs.get("properties", _PLAIN))
@@ -118,11 +141,11 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
         header.time = _number(pairs.get("time", ""))
         return header
 
-    def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> Record:
+    def _record(self, header: XyzHeader, table: np.ndarray, words: Any) -> FrameRecord:
         place = {name: i for i, name in enumerate(header.columns)}
         masses = table[:, place["mass"]] if "mass" in place else None
         numbers = self._numbers(table, place, words)
-        return Record(
+        return FrameRecord(
             positions=table[:, :3],
             velocities=self._velocities(table, place, masses, numbers),
             cell=header.cell,
@@ -136,6 +159,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
     def _velocities(
         self, table: np.ndarray, place: dict[str, int], masses: np.ndarray | None, numbers: np.ndarray
     ) -> np.ndarray | None:
+        """Velocities, Å/ps, from a column of velocities or of momenta divided by masses."""
         if "vx" in place and self._units is not None:
             return table[:, 3:6] * VELOCITY[self._units]
         if "px" not in place:
@@ -156,7 +180,7 @@ class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
 
 
 def _writer(comment: str) -> str | None:
-    """The program that wrote a comment line with a time, where its form tells."""
+    """Name of the program that wrote a comment line with a time, where its form shows it."""
     if re.match(r"Timestep=\d+ Time=", comment):
         return "LAMMPS"
     if re.match(r"Time=\S+ (step=|pbc=|uncertainty=)", comment):
@@ -165,7 +189,7 @@ def _writer(comment: str) -> str | None:
 
 
 def _number(word: str) -> float | None:
-    """A finite number, or None."""
+    """Parse a finite number; None for anything else."""
     try:
         value = float(word.rstrip(","))
     except ValueError:
@@ -174,7 +198,7 @@ def _number(word: str) -> float | None:
 
 
 def _choose_columns(header: XyzHeader, properties: str) -> None:
-    """Places of the wanted columns from ``name:type:count`` triples."""
+    """Find the columns that are read, from the ``name:type:count`` triples of ``Properties=``."""
     fields = properties.split(":")
     start: dict[str, tuple[int, int]] = {}
     column = 0
@@ -203,6 +227,7 @@ def _choose_columns(header: XyzHeader, properties: str) -> None:
 
 
 def _read_cell(header: XyzHeader, pairs: dict[str, str]) -> None:
+    """Read cell vectors and periodic directions from ``Lattice=`` and ``pbc=``."""
     lattice = pairs.get("lattice")
     if lattice is None:
         return

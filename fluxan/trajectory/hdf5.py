@@ -1,7 +1,9 @@
-"""mdtraj's HDF5 with velocities, opened by netCDF4 (no PyTables).
+"""Reads mdtraj's HDF5 files with velocities, through netCDF4 (no PyTables).
 
 Format: https://mdtraj.org/latest/hdf5_format.html: the variables of the AMBER convention in nm and ps, and the topology
-as JSON text.
+as JSON text:
+
+    {"chains": [{"residues": [{"atoms": [{"index": 0, "name": "Ar", "element": "Ar"}, …]}, …]}, …], "bonds": []}
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from fluxan.trajectory.species import atomic_numbers
 
 
 class Hdf5Trajectory(AmberTrajectory):
-    """mdtraj HDF5 or AMBER NetCDF-4; elements come from its topology, where it has one and the user names none."""
+    """mdtraj HDF5 or AMBER NetCDF-4; elements come from the file's topology, unless the user names them."""
 
     format = "HDF5"
 

@@ -1,4 +1,4 @@
-"""NetCDF-4 and HDF5 files through netCDF4, behind the same few methods as `fluxan.trajectory.cdf.ClassicFile`."""
+"""NetCDF-4 and HDF5 files through netCDF4, with the methods of `fluxan.trajectory.cdf.ClassicFile`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-#: The netCDF and HDF5 C libraries may not be entered by two threads at once; whoever calls them holds this.
+#: The netCDF and HDF5 C libraries are not thread-safe; every call of them holds this lock.
 NETCDF_LOCK = threading.RLock()
 
-#: No byte of a deflated chunk stands for more; sizes beyond are damage and must not be allocated.
+#: Largest compression ratio of deflate: a variable that is larger than this allows is damaged, and is not allocated.
 _LARGEST_RATIO = 1032
 
 
 class Hdf5File:
     """A NetCDF-4 or HDF5 file whose frames run along each variable's first dimension.
 
-    Attributes are those of `ClassicFile`. Stored values are given as they are: neither scaled nor masked.
+    Attributes are those of `ClassicFile`. Stored values are returned neither scaled nor masked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    frame_variables : sequence of str
+        Names of the variables whose first dimension is that of frames.
+
+    Raises
+    ------
+    FileError
+        The file cannot be opened.
     """
 
     is_cut = False
@@ -40,7 +52,7 @@ class Hdf5File:
 
     @contextmanager
     def _opened(self, complaint: str) -> Iterator[Any]:
-        """Open the file while the lock is held: HDF5 answers for a file still open even where it has changed since."""
+        """Open the file anew and hold the lock: HDF5 would describe a file that is kept open as it was when opened."""
         import netCDF4
 
         try:

@@ -1,4 +1,4 @@
-"""LAMMPS' unit styles metal, real and lj, as factors to fluxan's units.
+"""LAMMPS' unit styles metal, real and lj, as factors to the units of fluxan.
 
 LAMMPS manual, "units command", https://docs.lammps.org/units.html.
 """
@@ -14,12 +14,18 @@ from fluxan.errors import InputError
 from fluxan.units import KCAL_PER_MOL, MASS_VELOCITY2, TIME, VELOCITY
 
 if TYPE_CHECKING:
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 @dataclass(frozen=True, slots=True)
 class LammpsUnits:
-    """Factors from a LAMMPS unit style to Å, Å/ps, ps, u and eV/Å."""
+    """Factors that convert a LAMMPS unit style.
+
+    Attributes
+    ----------
+    length, velocity, time, mass, force : float
+        Å, Å/ps, ps, u and eV/Å per unit of the style.
+    """
 
     length: float = 1.0
     velocity: float = 1.0
@@ -29,7 +35,13 @@ class LammpsUnits:
 
     @classmethod
     def of(cls, style: str, options: ReaderOptions) -> LammpsUnits:
-        """Factors of a style; lj needs epsilon (eV), sigma (Å) and mass (u)."""
+        """Factors of a style; lj takes ε, σ and m from the options, its time is σ √(m/ε).
+
+        Raises
+        ------
+        InputError
+            The style is unknown, or lacks one of ε, σ and m.
+        """
         if style == "metal":
             return cls()
         if style == "real":

@@ -1,7 +1,7 @@
-"""Everything else mdtraj reads (DCD, XTC, PDB, …), and mdtraj.Trajectory objects: positions; velocities from the user.
+"""Reads positions from what mdtraj reads (DCD, XTC, PDB, …), and from mdtraj.Trajectory objects.
 
-Files are read in a child process: the C code behind mdtraj's XTC reader overruns its buffers on a damaged file, and its
-plugins print on standard output.
+Velocities must be given separately. Files are read in a child process: the C code of mdtraj's XTC reader overruns its
+buffers on a damaged file, and its plugins print to standard output.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import numbers_of_atoms, topology_numbers
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 _NM = LENGTH["nm"]
 
-#: Formats whose files hold the topology themselves.
+#: Suffixes of formats that contain the topology.
 _WITH_TOPOLOGY = (".pdb", ".pdb.gz", ".cif", ".gro", ".lh5", ".gsd")
-#: Formats whose files hold times in ps.
+#: Suffixes of formats that contain times, in ps.
 _WITH_TIME = (".xtc", ".gro", ".tng", ".dtr")
 
 
 class MdtrajTrajectory(Trajectory):
-    """A file that mdtraj reads. Files of other programs without times count frames, or are ``timestep`` apart."""
+    """A file that mdtraj reads; where its format has no times, frames are counted, or are ``timestep`` apart."""
 
     format = "mdtraj"
     seeks = False
@@ -52,7 +52,7 @@ class MdtrajTrajectory(Trajectory):
         elif not path.name.lower().endswith(_WITH_TOPOLOGY):
             raise InputError(f"{self.name}: such files hold no topology; give topology=, e.g. a .pdb file")
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         n_atoms = 0 if self._numbers is None else len(self._numbers)
         index = 0
         with tempfile.TemporaryFile() as complaints:
@@ -79,18 +79,19 @@ class MdtrajTrajectory(Trajectory):
                 child.wait()
                 stream.close()
 
-    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float) -> Record:
+    def _record(self, positions: np.ndarray, cell: np.ndarray | None, time: float) -> FrameRecord:
         if self._numbers is None:
             self._numbers = self._own_numbers(len(positions))
         return _record(positions, cell, time if self._stored_time else None, self._numbers)
 
     def _own_numbers(self, n_atoms: int) -> np.ndarray:
-        """Elements that the user names, or that the file's own topology has."""
+        """Atomic numbers that the user names, or of the file's own topology."""
         if self.options.elements is not None:
             return numbers_of_atoms(n_atoms, self.options, what=self.name)
         return topology_numbers(self._file)
 
     def _check_end(self, status: int, complaints: BinaryIO, index: int) -> None:
+        """Raise an error if the child failed, with what it wrote to standard error."""
         if status == 0 and index > 0:
             return
         complaints.seek(0)
@@ -103,7 +104,7 @@ class MdtrajTrajectory(Trajectory):
 
 
 class MdtrajObject(Trajectory):
-    """An ``mdtraj.Trajectory``. Times 0, 1, 2, … are what mdtraj puts where a file has none, and taken as none."""
+    """An ``mdtraj.Trajectory``; its times 0, 1, 2, … are taken as none: mdtraj sets them where a file has no times."""
 
     format = "mdtraj trajectory"
 
@@ -120,7 +121,7 @@ class MdtrajObject(Trajectory):
     def _file_frames(self) -> int:
         return int(self._traj.n_frames)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         traj = self._traj
         vectors = traj.unitcell_vectors
         for index in range(indices.start, min(indices.stop, traj.n_frames), indices.step):
@@ -130,13 +131,13 @@ class MdtrajObject(Trajectory):
 
 
 def _start(command: list[str], complaints: BinaryIO) -> tuple[subprocess.Popen, BinaryIO]:
-    """Start the child; returns it with its output."""
+    """Start the child process; returns it and its standard output."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, stdin=subprocess.DEVNULL)
     return child, cast("BinaryIO", child.stdout)
 
 
 def _received(stream: BinaryIO) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Positions, cells and times of each whole chunk the child sends, until it stops."""
+    """Positions, cells and times of each whole chunk that the child sends, until it stops."""
     while line := stream.readline():
         n_frames, n_atoms, n_cells = (int(word) for word in line.split())
         shapes = (((n_frames, n_atoms, 3), np.float32), ((n_cells, 3, 3), np.float32), ((n_frames,), np.float64))
@@ -145,15 +146,15 @@ def _received(stream: BinaryIO) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
             n_bytes = math.prod(shape) * np.dtype(kind).itemsize
             data = stream.read(n_bytes)
             if len(data) < n_bytes:
-                return  # the child died in the middle; its exit status is looked at next
+                return  # the child died within a chunk; its exit status is checked next
             arrays.append(np.frombuffer(data, kind).reshape(shape))
         yield arrays[0], arrays[1], arrays[2]
 
 
-def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, numbers: np.ndarray) -> Record:
-    """One frame, converted from nm."""
+def _record(positions: np.ndarray, cell: np.ndarray | None, time: float | None, numbers: np.ndarray) -> FrameRecord:
+    """Make a record of one frame, converted from nm."""
     periodic = cell is not None and bool(cell.any())
-    return Record(
+    return FrameRecord(
         positions=positions.astype(np.float64) * _NM,
         numbers=numbers,
         cell=cell.astype(np.float64) * _NM if cell is not None and periodic else None,

@@ -15,7 +15,7 @@ import numpy as np
 
 
 def main(path: str, n_atoms: int) -> None:
-    """Send the file's frames; mdtraj's C plugins talk on standard output, which is moved out of their way."""
+    """Send the file's frames; standard output is redirected meanwhile, since mdtraj's C plugins print to it."""
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
         send(out, path, n_atoms)
@@ -26,7 +26,7 @@ def send(out: BinaryIO, path: str, n_atoms: int) -> None:
     import mdtraj
 
     arguments = {"top": nameless_topology(n_atoms)} if n_atoms else {}
-    for chunk in mdtraj.iterload(path, chunk=1, **arguments):  # so that frames before a broken one arrive
+    for chunk in mdtraj.iterload(path, chunk=1, **arguments):  # one by one, so that frames before a broken one arrive
         vectors = chunk.unitcell_vectors
         cells = np.empty((0, 3, 3)) if vectors is None else vectors
         out.write(b"%d %d %d\n" % (*chunk.xyz.shape[:2], len(cells)))
@@ -36,7 +36,7 @@ def send(out: BinaryIO, path: str, n_atoms: int) -> None:
 
 
 def nameless_topology(n_atoms: int) -> Any:
-    """Make an mdtraj topology of so many atoms; readers want no more than their number."""
+    """Make an mdtraj topology of `n_atoms` atoms without elements: mdtraj's readers need their number alone."""
     import mdtraj
 
     topology = mdtraj.Topology()
@@ -49,5 +49,5 @@ def nameless_topology(n_atoms: int) -> Any:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], int(sys.argv[2]))
-    except Exception as error:  # mdtraj raises whatever its parsers stumble over; the parent reports it
+    except Exception as error:  # mdtraj raises any kind of exception; the parent reports it
         sys.exit(f"{type(error).__name__}: {error}")

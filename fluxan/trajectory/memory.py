@@ -1,4 +1,4 @@
-"""Trajectories that are no files: iterables of `Frame`, ASE atoms, and velocities given beside positions."""
+"""Trajectories in memory: iterables of `Frame`, ASE atoms, and velocities given separately from positions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.system import Frame, hand_over
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
-from fluxan.trajectory.times import FIRST
+from fluxan.trajectory.frame_record import FrameRecord
+from fluxan.trajectory.times import N_FIRST
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 class FrameTrajectory(Trajectory):
-    """Any iterable of `Frame` or ASE atoms. What can be iterated only once (a generator) may be looked into, then read.
+    """Any iterable of `Frame` or ASE atoms.
 
-    Atoms become frames at once: a generator may give the same `ase.Atoms` again and again, moved.
+    A generator can be iterated only once; the first frames are kept, so that they can be inspected before it is read.
+    Atoms are converted as soon as they are taken, since a generator may yield the same `ase.Atoms` object, moved.
     """
 
     format = "frames"
@@ -38,31 +39,33 @@ class FrameTrajectory(Trajectory):
         self.has_time = {frame.time for frame in first if isinstance(frame, Frame)} != {0.0}
 
     def _converted(self, item: Any) -> Any:
-        """A frame for ASE atoms, whose calculator is kept; anything else as it is."""
+        """Convert ASE atoms to a frame and keep their calculator; anything else is returned as it is."""
         if not hasattr(item, "get_positions"):
             return item
-        self.calculator = self.calculator or living_calculator(item)
+        self.calculator = self.calculator or live_calculator(item)
         record = record_of_atoms(item)
         return Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, pbc=record.pbc)
 
     def _file_frames(self) -> int | None:
         return len(self._frames) if isinstance(self._frames, Sized) else None
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index, item in zip(indices, _selected(self._frames, indices), strict=False):
             with self.naming(index):
                 frame = self._converted(item)
             if not isinstance(frame, Frame):
                 raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
-            # Frames whose time was never set count.
+            # Frames whose time was never set have none: they are counted.
             time = frame.time if self.has_time else None
-            yield Record(frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc)
+            yield FrameRecord(
+                frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc
+            )
 
 
 class _Once:
-    """An iterator that begins anew as long as no more than its first items were taken."""
+    """An iterator that can start over as long as only its first items have been taken."""
 
-    _kept = FIRST
+    _kept = N_FIRST
 
     def __init__(self, iterator: Iterable[Any]) -> None:
         self._iterator = iter(iterator)
@@ -81,7 +84,10 @@ class _Once:
 
 
 class AtomsTrajectory(Trajectory):
-    """ASE atoms; ``atoms.calc`` of the first is kept as `calculator`. Times count frames, or are ``timestep`` apart."""
+    """A list of ASE atoms, which hold no times: frames are counted, or are ``timestep`` apart.
+
+    ``atoms.calc`` of the first is kept as `calculator`.
+    """
 
     format = "ASE atoms"
     hands_over = False
@@ -93,12 +99,12 @@ class AtomsTrajectory(Trajectory):
         self.has_time = options.timestep is not None
         if len(atoms) == 0:
             raise TrajectoryError("the list of ASE atoms is empty")
-        self.calculator = living_calculator(atoms[0])
+        self.calculator = live_calculator(atoms[0])
 
     def _file_frames(self) -> int:
         return len(self._atoms)
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         for index in range(indices.start, min(indices.stop, len(self._atoms)), indices.step):
             with self.naming(index):
                 record = record_of_atoms(self._atoms[index])
@@ -106,9 +112,21 @@ class AtomsTrajectory(Trajectory):
 
 
 class WithVelocities(Trajectory):
-    """Another trajectory's positions with velocities from an array or .npy file, (n_frames, n_atoms, 3) Å/ps.
+    """Another trajectory's positions with velocities from an array or a .npy file.
 
-    Entry *k* belongs to the *k*-th selected frame. A .npy file is mapped, not loaded.
+    Parameters
+    ----------
+    trajectory : Trajectory
+        The positions.
+    velocities : (n_frames, n_atoms, 3) array, str or Path
+        Å/ps; entry k belongs to the k-th selected frame. A .npy file is memory-mapped, not loaded.
+
+    Raises
+    ------
+    InputError
+        The shape of the velocities does not fit.
+    FileError
+        The .npy file cannot be read.
     """
 
     def __init__(self, trajectory: Trajectory, velocities: np.ndarray | str | Path) -> None:
@@ -144,19 +162,19 @@ class WithVelocities(Trajectory):
                 moving = frame.replace(velocities=self._velocities[k])
             yield moving
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         return self._trajectory._records(indices)
 
 
-def record_of_atoms(atoms: Any) -> Record:
-    """One frame of ASE atoms; without stored momenta it has no velocities, where ASE itself would answer zeros."""
+def record_of_atoms(atoms: Any) -> FrameRecord:
+    """Make a record of ASE atoms; without stored momenta it has no velocities, where ASE itself would return zeros."""
     if atoms.numbers.min(initial=0) < 0 or atoms.numbers.max(initial=0) > 118:
         raise InputError(f"atomic numbers run from {atoms.numbers.min()} to {atoms.numbers.max()}; known are 1 to 118")
     momenta, masses = atoms.arrays.get("momenta"), atoms.get_masses()
-    with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, with the atom's name
+    with np.errstate(all="ignore"):  # a mass of zero is refused by Frame, which names the atom
         velocities = None if momenta is None else hand_over(momenta / masses[:, None] * VELOCITY["ase"])
     periodic = bool(atoms.pbc.any())
-    return Record(
+    return FrameRecord(
         positions=hand_over(atoms.get_positions()),  # a copy already
         numbers=atoms.numbers,
         velocities=velocities,
@@ -166,14 +184,15 @@ def record_of_atoms(atoms: Any) -> Record:
     )
 
 
-def living_calculator(atoms: Any) -> object | None:
-    """Return the atoms' calculator, unless it merely holds stored results."""
+def live_calculator(atoms: Any) -> object | None:
+    """Return the atoms' calculator, or None where it only holds results that were read from a file."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     return None if isinstance(atoms.calc, SinglePointCalculator) else atoms.calc
 
 
 def _selected(frames: Any, indices: range) -> Iterator[Any]:
+    """Items of a sequence by index; those of any other iterable by iterating over it."""
     if hasattr(frames, "__getitem__") and hasattr(frames, "__len__"):
         return (frames[i] for i in range(indices.start, min(indices.stop, len(frames)), indices.step))
     return islice(frames, indices.start, indices.stop, indices.step)

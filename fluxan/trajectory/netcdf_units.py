@@ -1,4 +1,4 @@
-"""Units that NetCDF trajectories name in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
+"""Parses units that NetCDF trajectories name in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
 
 Strings of LAMMPS' unit styles: ``src/NETCDF/netcdf_units.cpp``; releases before 2021 give units to the time and the
 cell alone. AMBER: http://ambermd.org/netcdf/nctraj.xhtml. MDAnalysis and mdtraj write those of AMBER, or nm.
@@ -60,7 +60,7 @@ for _names, _value, _dimension in (
 ):
     _UNITS |= dict.fromkeys(_names.split(), (_value, _dimension))
 
-#: What variables of the AMBER convention are; others have no unit.
+#: Dimensions of the variables of the AMBER convention; others have no unit.
 DIMENSIONS: dict[str, Dimension] = {
     "time": _TIME,
     "coordinates": _LENGTH,
@@ -74,7 +74,20 @@ _WORD = re.compile(r"(/?)\s*([a-zå°]+)\s*(?:\^|\*\*)?\s*(-?\d+)?")
 
 
 def factor(name: str, unit: str) -> float | None:
-    """What values of a variable in a unit are multiplied by for Å, ps, Å/ps, eV/Å or degrees; None if it is unknown."""
+    """Factor from a unit to fluxan's (Å, ps, Å/ps, eV/Å or degrees).
+
+    Parameters
+    ----------
+    name : str
+        Name of the variable, a key of `DIMENSIONS`.
+    unit : str
+        Its unit in words.
+
+    Returns
+    -------
+    float or None
+        None where the unit is unknown or of another dimension.
+    """
     parsed = _parse(unit)
     dimension = DIMENSIONS[name]
     if parsed is None or parsed[1] != dimension:
@@ -82,19 +95,26 @@ def factor(name: str, unit: str) -> float | None:
     return parsed[0] * MASS_VELOCITY2 if dimension == _FORCE else parsed[0]
 
 
-def spoken_units(name: str) -> str:
-    """Examples of units that are known for a variable, for messages."""
+def example_units(name: str) -> str:
+    """Examples of known units of a variable, for messages."""
     lengths, times = "angstrom, nanometer, bohr", "picosecond, femtosecond, nanosecond"
     return {"time": times, "velocities": f"{lengths} / {times}", "cell_angles": "degree, radian"}.get(name, lengths)
 
 
 def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:
-    """Unit of a variable that an older LAMMPS left out, from the style that the units of time and cell tell.
+    """Unit of a variable for which an older LAMMPS wrote none, from the units of time and cell.
 
     Parameters
     ----------
-    name : of the variable
-    named : units of the variables that have one
+    name : str
+        Name of the variable.
+    named : mapping of str to str
+        Units of all variables, empty where they have none.
+
+    Returns
+    -------
+    str or None
+        None where the convention's own unit applies.
     """
     time, length = named.get("time", "").rstrip("\0"), named.get("cell_lengths", "").rstrip("\0")
     if "lj" in (time, length):
@@ -107,7 +127,10 @@ def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:
 
 
 def _parse(unit: str) -> tuple[float, Dimension] | None:
-    """Value and dimension of a product of units; a slash divides by the next one, or by a parenthesis."""
+    """Value and dimension of a product of units, e.g. "kcal/(mol angstrom)"; None where a word is unknown.
+
+    A slash divides by the next unit alone, or by everything within a parenthesis.
+    """
     text = re.sub(r"atomic time units?", "atomictime", unit.strip("\0 ").lower())
     text = re.sub(r"/\s*\(([^()]+)\)", lambda match: "/" + "/".join(re.split(r"[\s*·]+", match[1].strip())), text)
     text = re.sub(r"[()\[\]{}]", " ", text).strip()

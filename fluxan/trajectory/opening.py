@@ -1,20 +1,27 @@
-"""One entry to every kind of trajectory: by the file's content first, by its suffix where content does not tell."""
+"""Opens every kind of trajectory: chooses the reader by the file's first bytes, or by its suffix.
+
+How files begin: AMBER NetCDF with ``CDF``, HDF5 (of mdtraj, and AMBER NetCDF-4) with its signature, ASE .traj with
+``- of Ulm``, TRR with the integer 1993, LAMMPS dumps with ``ITEM:``, extended XYZ with the number of atoms and, in the
+second line, ``Properties=`` or ``Lattice=``. Everything else is left to mdtraj, by suffix.
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fluxan.errors import FileError, InputError
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.memory import AtomsTrajectory, FrameTrajectory, WithVelocities
-from fluxan.trajectory.options import ReaderOptions
+from fluxan.trajectory.reader_options import ReaderOptions
 from fluxan.trajectory.text import broken_stream_errors, is_compressed, open_text
+from fluxan.trajectory.trajectory_base import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fluxan.trajectory.reader_options import ReducedUnits
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TRR = (1993).to_bytes(4, "big")
@@ -34,56 +41,66 @@ def open_trajectory(
     start: int = 0,
     stop: int | None = None,
     stride: int = 1,
-    epsilon: float | None = None,
-    sigma: float | None = None,
-    mass: float | None = None,
     leapfrog: bool | None = None,
+    **reduced_units: Unpack[ReducedUnits],
 ) -> Trajectory:
     """Open a trajectory file: an iterable of `Frame`, with a length where the format allows.
 
     Parameters
     ----------
-    path : AMBER NetCDF, LAMMPS text dump (also .gz, .zst), extended XYZ, ASE .traj, mdtraj HDF5, GROMACS TRR, or
-        anything else mdtraj reads (positions only)
-    elements : names of LAMMPS types 1, 2, …, or one per atom, or one for all; "Ar,Kr" or a list
-    topology : a file mdtraj reads, or an mdtraj topology, for formats without elements (AMBER, TRR, DCD)
-    timestep : ps per MD step, or per frame where a file counts no steps; without it ``time`` may count frames
-    units : of a LAMMPS dump that does not say (metal, the default, real, lj), or of an extended XYZ velocity column
-        (one of `fluxan.units.VELOCITY`, or metal or real; there is no default), or of the numbers that a NetCDF file
-        holds as velocities, whatever it says (one of `fluxan.units.VELOCITY`)
-    start, stop, stride : the frames to read, as in ``range``; none of them negative
-    epsilon, sigma, mass : of LAMMPS' reduced units (units="lj"), in eV, Å and u
-    leapfrog : whether stored velocities belong to half a step before the positions; None lets the file decide
+    path : str or Path
+        AMBER NetCDF, LAMMPS text dump (also .gz, .zst), extended XYZ, ASE .traj, mdtraj HDF5, GROMACS TRR, or
+        anything else that mdtraj reads (positions only).
+    elements, topology
+        Symbols of LAMMPS types 1, 2, … or one per atom or one for all; or a file or topology of mdtraj, for formats
+        without elements (AMBER, TRR, DCD).
+    timestep : float, optional
+        ps per MD step, or per frame where a file counts no steps; without it ``time`` may count frames.
+    units : str, optional
+        Style of a LAMMPS dump that names none (metal, the default; real; lj), or the unit of velocities, a key of
+        `fluxan.units.VELOCITY`: of an extended XYZ column (no default), or of a NetCDF file, whatever it states.
+    start, stop, stride : int, optional
+        The frames to read, as in ``range``.
+    leapfrog : bool, optional
+        Whether velocities belong to half an MD step before the positions; by default the file decides.
+    **reduced_units : ReducedUnits
+        ``epsilon`` (eV), ``sigma`` (Å) and ``mass`` (u), for ``units="lj"``.
 
     Raises
     ------
     FileError
-        The file is missing, empty, or no trajectory.
+        The file is missing, empty, or not a trajectory.
     TrajectoryError
         Its first frame or header is not usable.
     InputError
-        An option makes no sense.
+        An option has a wrong value.
     """
-    settings = ReaderOptions(elements, topology, timestep, units, start, stop, stride, epsilon, sigma, mass, leapfrog)
+    options = ReaderOptions(
+        elements, topology, timestep, units, start, stop, stride, leapfrog=leapfrog, **reduced_units
+    )
     path = Path(path)
-    head = _head(path)
-    return _reader(path, head)(path, settings)
+    return _reader(path, _head(path))(path, options)
 
 
 def known_format(path: str | Path) -> bool:
-    """Whether a file is a trajectory that fluxan knows.
+    """Whether a file is a trajectory that fluxan can read.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
 
     Raises
     ------
     FileError
-        It is missing, empty, or cannot be read.
+        The file is missing, empty, or cannot be read.
     """
     path = Path(path)
     return _find_reader(path, _head(path)) is not None
 
 
 def _head(path: Path) -> bytes:
-    """Read the first bytes of the file, decompressed."""
+    """Read the first bytes of a file, decompressed."""
     if not path.exists():
         raise FileError(f"{path}: file not found")
     if not path.is_file():
@@ -115,18 +132,19 @@ def _reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajecto
 
 
 def _find_reader(path: Path, head: bytes) -> Callable[[Path, ReaderOptions], Trajectory] | None:
+    """Return the reader for a file, or None; its module is imported here."""
     name = path.name.lower()
     kinds = (
         (head.startswith(b"CDF"), "amber", "AmberTrajectory"),
         (head.startswith(_HDF5), "hdf5", "Hdf5Trajectory"),
         (head.startswith(b"- of Ulm"), "ase_traj", "AseTrajectory"),
         (head.startswith(_TRR), "trr", "TrrTrajectory"),
-        (head.lstrip().startswith(b"ITEM:"), "lammps", "LammpsTrajectory"),
+        (head.lstrip().startswith(b"ITEM:"), "lammps_dump", "LammpsTrajectory"),
         (_looks_like_xyz(head, name), "extxyz", "ExtxyzTrajectory"),
         (name.endswith(_MDTRAJ_SUFFIXES), "mdtraj_reader", "MdtrajTrajectory"),
     )
-    for fits, module, reader in kinds:
-        if fits:
+    for matches, module, reader in kinds:
+        if matches:
             return getattr(import_module(f"fluxan.trajectory.{module}"), reader)
     return None
 
@@ -139,19 +157,21 @@ def _looks_like_xyz(head: bytes, name: str) -> bool:
 
 
 def as_trajectory(traj: Any, *, velocities: Any = None, **reader: Any) -> Trajectory:
-    """Whatever a user has, as a `Trajectory`.
+    """Make a `Trajectory` of a file, of objects of mdtraj or ASE, or of frames.
 
     Parameters
     ----------
-    traj : a path, a `Trajectory`, an ``mdtraj.Trajectory`` (nm and ps are converted), ASE atoms (one or a list), or
-        any iterable of `Frame`
-    velocities : (n_frames, n_atoms, 3) Å/ps, or the path of such a .npy file, for positions without velocities
-    **reader : options of `open_trajectory`
+    traj : str, Path, Trajectory, mdtraj.Trajectory, ase.Atoms, list of ase.Atoms, or iterable of Frame
+        Lengths and times of mdtraj (nm, ps) and velocities of ASE are converted.
+    velocities : (n_frames, n_atoms, 3) array, str or Path, optional
+        Velocities, Å/ps, or a .npy file of them, for positions without velocities.
+    **reader
+        Options of `open_trajectory`.
 
     Raises
     ------
     FluxanError
-        As `open_trajectory`, or `traj` is none of these, or velocities do not fit it.
+        As `open_trajectory`; or `traj` is none of these; or the velocities do not fit it.
     """
     unknown = set(reader) - {option.name for option in fields(ReaderOptions)}
     if unknown:

@@ -1,7 +1,11 @@
-"""Whether velocities and lengths are plausible in the unit they were taken in: asked of a trajectory's first frames.
+"""Checks by the first two frames whether velocities and lengths are plausible in the unit that was assumed.
 
-Wrong units are silent otherwise: LAMMPS' dumps, extended XYZ and arrays do not name theirs, and κ of velocities that
-are a thousand times too small is a number like any other.
+A wrong unit would pass unnoticed otherwise: LAMMPS dumps, extended XYZ and arrays do not name theirs, and κ from
+velocities that are a thousand times too small looks like any other number. The checks are
+
+1. the number density, against that of the densest crystal,
+2. the temperature, against wide limits,
+3. where the temperature is unusual but possible, the displacement between the two frames against velocity × time.
 """
 
 from __future__ import annotations
@@ -15,33 +19,35 @@ from fluxan.units import VELOCITY
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
-    from fluxan.trajectory.record import Reader
+    from fluxan.trajectory.frame_record import Reader
 
-#: K; temperatures outside are always questioned.
-_LOWEST, _HIGHEST = 1.0, 1e5
-#: K; between these and those above, only where displacements do not bear the velocities out: 300 K with velocities in
-#: nm/ps looks like 3 K, or 30,000.
+#: K; a temperature outside is always warned of.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 1.0, 1e5
+#: K; a temperature between these limits and those above is warned of only if displacements disagree with velocities: a
+#: factor of ten in the velocities (nm for Å) makes 300 K look like 3 K, or like 30,000 K.
 _COLD, _HOT = 5.0, 2e4
-#: K; another unit is suggested where it gives such a temperature, the likeliest first.
-_USUAL = (30.0, 5000.0)
-_LIKELY = 300.0
+#: K; another unit is suggested if it gives a temperature within these limits, the nearest to room temperature first.
+_USUAL_TEMPERATURES = (30.0, 5000.0)
+_ROOM_TEMPERATURE = 300.0
 #: Atoms per Å³; diamond has 0.18. A liquid in LAMMPS' reduced units has 0.8 per σ³.
-_DENSEST = 0.6
+_MAX_DENSITY = 0.6
+#: Limits of the ratio of the displacement between two frames to velocity × time: factors between units are 10 or more.
+_DISPLACEMENT_RATIO = (0.3, 3.0)
 
 
 class Plausibility:
-    """Looks at the first two frames of a trajectory, and warns once."""
+    """Checks the first two frames of a trajectory, and warns once."""
 
     def __init__(self, trajectory: Reader) -> None:
         self._trajectory = trajectory
         self._first: Frame | None = None
-        self._open = 0.0
+        self._undecided = 0.0  # temperature of the first frame, K, that the second one decides on
 
     def look(self, frame: Frame) -> bool:
-        """Look at the next frame; whether no further frame is needed."""
+        """Check the next frame; returns whether no further frame is needed."""
         first, self._first = self._first, frame
         if first is None:
-            self._question_density(frame)
+            self._check_density(frame)
         if frame.velocities is None or frame.n_atoms < 2:
             return True
         if not frame.velocities.any():
@@ -49,27 +55,27 @@ class Plausibility:
                 self._trajectory.warn("all velocities are zero in its first two frames: were they never written?")
             return first is not None
         temperature = frame.temperature
-        # Hot by a drift of the whole alone: jobs warn of that.
+        # Where a drift of the whole system alone makes it hot, the job that reads the frames warns of the drift.
         if _COLD <= temperature <= _HOT or (temperature > _HOT and _thermal(frame).temperature <= _HOT):
             return True
-        doubtful = not _LOWEST <= temperature <= _HIGHEST
-        if not doubtful and first is None:
-            self._open = temperature
+        impossible = not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE
+        if not impossible and first is None:
+            self._undecided = temperature
             return False
-        if doubtful or not self._moves_so(first, frame):
-            self._question(temperature)
+        if impossible or not self._displaced_as_expected(first, frame):
+            self._warn_of(temperature)
         return True
 
     def finish(self) -> None:
-        """No frame is left: what the second one would have decided is asked."""
-        if self._open:
-            self._question(self._open)
+        """Warn of an unusual temperature of the first frame, if there was no second one to decide."""
+        if self._undecided:
+            self._warn_of(self._undecided)
 
-    def _question(self, temperature: float) -> None:
+    def _warn_of(self, temperature: float) -> None:
         trajectory = self._trajectory
         others = {unit: temperature * (value / trajectory.velocity_factor) ** 2 for unit, value in VELOCITY.items()}
-        usual = [unit for unit in others if _USUAL[0] <= others[unit] <= _USUAL[1]]
-        usual.sort(key=lambda unit: abs(math.log(others[unit] / _LIKELY)))
+        usual = [unit for unit in others if _USUAL_TEMPERATURES[0] <= others[unit] <= _USUAL_TEMPERATURES[1]]
+        usual.sort(key=lambda unit: abs(math.log(others[unit] / _ROOM_TEMPERATURE)))
         asked = " or ".join(
             f"{trajectory.unit_advice(unit)}, which makes it {others[unit]:.3g} K" for unit in usual[:2]
         )
@@ -78,24 +84,26 @@ class Plausibility:
             + (f"{asked}?" if asked else "another unit, or the elements others?")
         )
 
-    def _question_density(self, frame: Frame) -> None:
+    def _check_density(self, frame: Frame) -> None:
         density = frame.n_atoms / frame.volume if frame.volume else 0.0
-        if density > _DENSEST:
+        if density > _MAX_DENSITY:
             self._trajectory.warn(
                 f"there are {density:.3g} atoms per Å³: are its lengths in nm, or in LAMMPS' reduced units "
                 "(units='lj')?"
             )
 
-    def _moves_so(self, first: Frame | None, frame: Frame) -> bool:
-        """Whether atoms move from frame to frame about as far as their velocities say."""
+    def _displaced_as_expected(self, first: Frame | None, frame: Frame) -> bool:
+        """Whether atoms move between the two frames about as far as their velocities imply."""
         if first is None or first.velocities is None or frame.velocities is None or not self._trajectory.has_time:
             return False
         moves = frame.positions - first.positions
         if frame.cell is not None:
+            # Displacements to the nearest periodic image.
             fractions = moves @ np.linalg.inv(frame.cell)
             moves = (fractions - np.rint(fractions) * np.array(frame.pbc)) @ frame.cell
         expected = np.sqrt(np.mean(first.velocities**2 + frame.velocities**2) / 2) * (frame.time - first.time)
-        return bool(0.3 < np.sqrt(np.mean(moves**2)) / expected < 3.0)
+        low, high = _DISPLACEMENT_RATIO
+        return bool(low < np.sqrt(np.mean(moves**2)) / expected < high)
 
 
 def _thermal(frame: Frame) -> Frame:

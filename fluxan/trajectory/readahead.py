@@ -1,4 +1,4 @@
-"""Reading runs ahead of the computation, in a thread with a short queue."""
+"""Reads frames ahead of the computation, in a thread with a bounded queue."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-#: How often a reader that waits for room looks whether its consumer has gone, s.
-_PATIENCE = 0.1
+#: Interval at which a thread whose queue is full checks whether its consumer has stopped, s.
+_POLL_INTERVAL = 0.1
 
 
-class _Reader(threading.Thread):
-    """Fills a queue with (item, None) and at last with (_END, error or None)."""
+class _Prefetcher(threading.Thread):
+    """Fills a queue with (item, None), and at the end with (_END, error or None)."""
 
     def __init__(self, iterable: Iterable[Any], depth: int) -> None:
         super().__init__(name="fluxan-read-ahead", daemon=True)
@@ -25,7 +25,7 @@ class _Reader(threading.Thread):
         self._iterator = iter(iterable)
 
     def run(self) -> None:
-        """Read until the end, an error, or until nobody wants more."""
+        """Read until the end, an error, or until the consumer stops."""
         error: BaseException | None = None
         try:
             for item in self._iterator:
@@ -42,7 +42,7 @@ class _Reader(threading.Thread):
     def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
         while not self.stopped.is_set():
             try:
-                self.items.put(entry, timeout=_PATIENCE)
+                self.items.put(entry, timeout=_POLL_INTERVAL)
             except queue.Full:
                 continue
             return True
@@ -53,12 +53,19 @@ _END = object()
 
 
 def read_ahead(iterable: Iterable[Item], depth: int = 4) -> Generator[Item, None, None]:
-    """Yield what `iterable` yields, taken up to `depth` items ahead in a thread of its own.
+    """Yield the items of an iterable, which a thread reads ahead.
 
-    An exception of the iterable is raised in its turn, after the items before it. The thread ends when the consumer
-    stops early (the generator is closed or collected); it is a daemon besides, so that an interpreter may exit.
+    An exception of the iterable is raised after the items before it. The thread ends when the consumer stops early (the
+    generator is closed or collected); as a daemon it does not keep the interpreter from exiting.
+
+    Parameters
+    ----------
+    iterable : iterable
+        Iterated over in the thread.
+    depth : int
+        Number of items that may wait in the queue.
     """
-    reader = _Reader(iterable, depth)
+    reader = _Prefetcher(iterable, depth)
     reader.start()
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Which element each atom is: from the file, from names the user gives, or from a topology."""
+"""Finds the element of each atom: from the file's types, from names that the user gives, or from a topology."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fluxan.errors import DependencyError, FileError, InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 
 def atomic_numbers(symbols: Sequence[str]) -> np.ndarray:
-    """Atomic numbers of element symbols, (n,) int64; raises `InputError` naming the first unknown one."""
+    """Atomic numbers of element symbols, (n,) int64; raises `InputError` naming the first symbol that is unknown."""
     from ase.data import atomic_numbers as known
 
     kinds, index = np.unique(np.asarray(symbols, dtype=str), return_inverse=True)
-    # ASE's "X" stands for anything, which is no element.
+    # ASE's "X" (number 0) is a placeholder, not an element.
     numbers = [known.get(str(kind).strip().capitalize(), 0) or -1 for kind in kinds]
     if -1 in numbers:
         kind = kinds[numbers.index(-1)]
@@ -32,19 +32,31 @@ def atomic_numbers(symbols: Sequence[str]) -> np.ndarray:
 
 
 def element_list(elements: Sequence[str] | str) -> list[str]:
-    """Split "Ar,Kr" or "Ar Kr" into symbols; lists pass."""
+    """Symbols as a list; "Ar,Kr" and "Ar Kr" are split."""
     if isinstance(elements, str):
         return elements.replace(",", " ").split()
     return [str(symbol) for symbol in elements]
 
 
 def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
-    """Atomic numbers of LAMMPS types 1, 2, … named by ``elements``, or from a topology.
+    """Atomic numbers of atoms whose LAMMPS types are named by ``elements``, or that a topology has.
+
+    Parameters
+    ----------
+    types : (n_atoms,) int
+        Type of each atom, from 1.
+    options : ReaderOptions
+        ``elements`` names the types, or else each atom; ``topology`` is used where it is None.
+
+    Returns
+    -------
+    (n_atoms,) int64 ndarray
+        Atomic numbers.
 
     Raises
     ------
     InputError
-        A type has no name, or nothing names the types.
+        A type has no name, or neither ``elements`` nor ``topology`` is given.
     """
     if options.elements is None:
         if options.topology is not None:
@@ -72,7 +84,10 @@ def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
 
 
 def numbers_of_atoms(n_atoms: int, options: ReaderOptions, *, what: str = "the file") -> np.ndarray:
-    """Atomic numbers from ``elements`` (one per atom, or one for all) or from ``topology``, (n_atoms,) int64."""
+    """Atomic numbers from ``elements`` (one per atom, or one for all) or from ``topology``, (n_atoms,) int64.
+
+    `what` is what messages call the source of the atoms. Raises `InputError` where the options do not fit the atoms.
+    """
     if options.elements is not None:
         names = element_list(options.elements)
         if len(names) not in {1, n_atoms}:
@@ -90,7 +105,7 @@ def numbers_of_atoms(n_atoms: int, options: ReaderOptions, *, what: str = "the f
 
 
 def topology_numbers(topology: Any) -> np.ndarray:
-    """Atomic numbers of an mdtraj topology or of a file that mdtraj reads one from, (n_atoms,) int64."""
+    """Atomic numbers of an mdtraj topology, or of a file that mdtraj reads a topology from, (n_atoms,) int64."""
     top = load_topology(topology)
     numbers = np.array([atom.element.atomic_number if atom.element else 0 for atom in top.atoms], dtype=np.int64)
     if not numbers.all():
@@ -100,7 +115,7 @@ def topology_numbers(topology: Any) -> np.ndarray:
 
 
 def load_topology(topology: Any) -> Any:
-    """Return an mdtraj topology from one, from an mdtraj trajectory, or from a file."""
+    """Return the mdtraj topology of an mdtraj topology, trajectory, or file."""
     if not isinstance(topology, str | Path):
         return getattr(topology, "topology", topology)
     path = Path(topology)
@@ -112,5 +127,5 @@ def load_topology(topology: Any) -> Any:
         raise DependencyError("topology= needs mdtraj: pip install mdtraj") from error
     try:
         return mdtraj.load_topology(str(path))
-    except Exception as error:  # mdtraj's readers raise whatever their parsers stumble over
+    except Exception as error:  # mdtraj's readers raise any kind of exception
         raise FileError(f"{path}: mdtraj reads no topology from it ({error})") from error

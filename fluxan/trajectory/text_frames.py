@@ -1,4 +1,11 @@
-"""What the text formats share: frames of a header and one line per atom, parsed many frames at a time."""
+"""Base class of the text formats (LAMMPS dumps, extended XYZ): a header and one line per atom for each frame.
+
+Frames are read line by line but parsed together:
+
+1. `_header` parses the header of the next frame, which gives its number of lines and their columns;
+2. `_rows` reads these lines unparsed, or skips them for a frame that is not selected;
+3. `_parsed` parses the lines of all frames of a batch in one call, and makes a record of each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 import numpy as np
 
 from fluxan.errors import FluxanError, InputError
-from fluxan.trajectory.base import Trajectory
 from fluxan.trajectory.text import (
     broken_stream_errors,
     is_compressed,
@@ -19,21 +25,34 @@ from fluxan.trajectory.text import (
     read_rows,
     skip_rows,
 )
+from fluxan.trajectory.trajectory_base import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
-#: Frames are parsed together up to so many bytes: one parser call per small frame would cost more than its numbers.
+#: Bytes of frames that are parsed together: a call of the parser costs more than parsing a small frame.
 _BATCH_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
-class Header:
-    """What every header tells: the number of lines to come, their wanted columns, and how many columns it names."""
+class FrameHeader:
+    """What the header of every text format contains.
+
+    Attributes
+    ----------
+    n_atoms : int
+        Number of lines that follow, one per atom.
+    columns : dict of str to int
+        Index of each column of numbers that is read, by name.
+    text_column : int or None
+        Index of the column of element symbols.
+    n_columns : int
+        Number of columns that the header names.
+    """
 
     n_atoms: int
     columns: dict[str, int]
@@ -41,13 +60,16 @@ class Header:
     n_columns: int = 1
 
 
-HeaderType = TypeVar("HeaderType", bound=Header)
+HeaderType = TypeVar("HeaderType", bound=FrameHeader)
 
 
 class TextTrajectory(Trajectory, Generic[HeaderType]):
-    """A reader of a text format gives `_parse_header` and `_record`; blocks, cuts and errors are handled here."""
+    """Base class of a text format's reader, which defines `_parse_header`, `_record` and `_begin`.
 
-    #: What begins the next frame's header, where that is certain: lines of a frame never hold it.
+    Batches, cut files and errors are handled here.
+    """
+
+    #: Bytes with which the next header begins, where no line of an atom can contain them.
     marker: bytes | None = None
 
     def __init__(self, path: Path, options: ReaderOptions) -> None:
@@ -66,12 +88,12 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
         """Read a header whose first line is given."""
 
     @abstractmethod
-    def _record(self, header: HeaderType, table: np.ndarray, words: Any) -> Record:
-        """Make a record of the wanted columns, in the order of ``header.columns``, and the text column."""
+    def _record(self, header: HeaderType, table: np.ndarray, words: Any) -> FrameRecord:
+        """Make a record of the columns of numbers, in the order of ``header.columns``, and the column of symbols."""
 
     @abstractmethod
     def _begin(self, header: HeaderType) -> None:
-        """Take what the first header tells about the whole file."""
+        """Read what the first header says about the whole file."""
 
     def _header(self, file: BinaryIO) -> HeaderType | None:
         """Read the next frame's header, or None at the end of the file."""
@@ -85,7 +107,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
         except broken_stream_errors() as error:
             raise InputError(f"the compressed file is cut or damaged here ({error})") from error
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         batch: list[tuple[int, HeaderType, bytes]] = []
         with open_text(self._file) as file:
             first, place = self._begin_near(indices.start)
@@ -118,14 +140,14 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
             self.note("the last line has no newline; it has all its columns and is taken as whole")
         return rows
 
-    def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[Record]:
-        """Yield records of frames read but not yet parsed."""
+    def _parsed(self, batch: list[tuple[int, HeaderType, bytes]]) -> Iterator[FrameRecord]:
+        """Parse a batch of frames and yield their records; frames whose columns differ are parsed one by one."""
         tables = None
         if len({(*header.columns.values(), header.text_column) for _, header, _ in batch}) == 1:
             try:
                 tables = _tables(batch)
             except InputError:
-                tables = None  # one of them is broken: found again below, in its turn
+                tables = None  # one of them is broken: parsed one by one, the loop below names it
         for place, member in enumerate(batch):
             with self.naming(member[0]):
                 table, words = tables[place] if tables else _tables([member])[0]
@@ -133,7 +155,7 @@ class TextTrajectory(Trajectory, Generic[HeaderType]):
             yield record
 
     def _count(self) -> int | None:
-        """Count the selected whole frames by passing over every frame once; None if the file is broken somewhere."""
+        """Count the selected whole frames by skipping through the file; None if the file is broken somewhere."""
         with open_text(self._file) as file:
             total = 0
             try:
@@ -150,7 +172,7 @@ def decoded(line: bytes) -> str:
 
 
 def _tables(batch: list[tuple[int, Any, bytes]]) -> list[tuple[np.ndarray, Any]]:
-    """Numbers and words of each frame, parsed in one go."""
+    """Numbers and symbols of each frame of a batch, parsed in one call."""
     header = batch[0][1]
     table, words = parse_table(b"".join(rows for *_, rows in batch), list(header.columns.values()), header.text_column)
     sizes = [header.n_atoms for _, header, _ in batch]

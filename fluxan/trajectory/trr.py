@@ -1,11 +1,18 @@
-"""GROMACS TRR with positions, velocities and forces; single and double precision.
+"""Reads GROMACS TRR files with positions, velocities and forces, in single and double precision.
 
-Read here: mdtraj's public reader drops velocities, chemfiles forces. Format: GROMACS' ``src/gromacs/fileio/trrio.cpp``
-(XDR, big-endian; lengths of blocks in the header of each frame). Units: nm, ps, kJ/(mol nm).
+They are parsed here, since mdtraj's public reader drops velocities and chemfiles drops forces. Format: GROMACS'
+``src/gromacs/fileio/trrio.cpp`` (XDR, big-endian). Units: nm, ps, kJ/(mol nm). Each frame is
 
-GROMACS' default integrator (``md``, leapfrog) keeps v(t - dt/2) beside x(t) and f(t) (GROMACS Reference Manual, chapter
-"Molecular Dynamics": "velocities at t0 - dt/2 are known"). TRR does not name the integrator, so leapfrog is assumed and
-said; ``leapfrog=False`` is for runs of md-vv.
+    bytes 0-3     1993                                  magic number
+    bytes 4-23    13, 12, "GMX_trn_file"                version string with its lengths
+    bytes 24-63   10 integers                           sizes in bytes of the blocks `_BLOCKS`; 0 where there is none
+    bytes 64-75   3 integers                            numbers of atoms, of the MD step, and one that is not used
+    then          2 reals                               time, lambda; float32 or float64, as the sizes of blocks imply
+    then          box, virial, pressure, x, v, f        as many as have a size
+
+GROMACS' default integrator (``md``, leapfrog) stores v(t − Δt/2) with x(t) and f(t) (GROMACS Reference Manual, chapter
+"Molecular Dynamics": "velocities at t0 - dt/2 are known"). TRR does not name the integrator, so leapfrog is assumed,
+with a warning; ``leapfrog=False`` is for runs with md-vv.
 """
 
 from __future__ import annotations
@@ -17,15 +24,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.trajectory.base import Trajectory
-from fluxan.trajectory.record import Record
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.species import numbers_of_atoms
+from fluxan.trajectory.trajectory_base import Trajectory
 from fluxan.units import KJ_PER_MOL, LENGTH, VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
 MAGIC = (1993).to_bytes(4, "big")
 _BLOCKS = ("ir", "energy", "box", "virial", "pressure", "topology", "symbols", "x", "v", "f")
@@ -34,7 +41,21 @@ _NM = LENGTH["nm"]
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Header of one frame: bytes of each block, and where they begin."""
+    """Header of one frame.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Size of each block, bytes.
+    n_atoms, step : int
+        Numbers of atoms and of the MD step.
+    time : float
+        ps.
+    begin : int
+        Byte of the file where the blocks begin.
+    real : numpy.dtype
+        Type of real numbers.
+    """
 
     sizes: dict[str, int]
     n_atoms: int
@@ -45,7 +66,7 @@ class _Head:
 
     @property
     def end(self) -> int:
-        """Where the next frame begins."""
+        """Byte where the next frame begins."""
         return self.begin + sum(self.sizes.values())
 
 
@@ -64,13 +85,13 @@ class TrrTrajectory(Trajectory):
             self._numbers = numbers_of_atoms(first.n_atoms, options, what=self.name)
             second = self._second(file, first)
         self.md_step = options.timestep or _md_step(first, second)
-        #: Where times were never set, steps count.
+        #: Where times were never set, frames are told apart by their steps.
         self._counts_steps = second is not None and second.time == first.time and second.step > first.step
         self.half_step = options.leapfrog is not False and first.sizes["v"] > 0
         self._total: int | None = None
 
     def _second(self, file: BinaryIO, first: _Head) -> _Head | None:
-        """Header of the second frame, where there is one."""
+        """Read the header of the second frame, where there is one."""
         if first.end >= self._size:
             return None
         try:
@@ -79,7 +100,7 @@ class TrrTrajectory(Trajectory):
             return None
 
     def _file_frames(self) -> int:
-        """Whole frames, found by stepping from header to header."""
+        """Number of whole frames, counted from header to header."""
         if self._total is None:
             position, self._total = 0, 0
             with self._file.open("rb") as file:
@@ -91,7 +112,7 @@ class TrrTrajectory(Trajectory):
                     self._total += 1
         return self._total
 
-    def _records(self, indices: range) -> Iterator[Record]:
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
         first, position = self._begin_near(indices.start)
         with self._file.open("rb") as file:
             for index in range(first, indices.stop):
@@ -105,7 +126,7 @@ class TrrTrajectory(Trajectory):
                     yield record
                 position = head.end
 
-    def _record(self, file: BinaryIO, head: _Head) -> Record:
+    def _record(self, file: BinaryIO, head: _Head) -> FrameRecord:
         file.seek(head.begin)
         blocks = {name: np.frombuffer(file.read(size), head.real) for name, size in head.sizes.items() if size}
         if "x" not in blocks:
@@ -114,7 +135,7 @@ class TrrTrajectory(Trajectory):
             name: blocks[name].reshape(-1, 3).astype(np.float64) for name in ("box", "x", "v", "f") if name in blocks
         }
         cell = vectors["box"] * _NM if "box" in vectors and vectors["box"].any() else None
-        return Record(
+        return FrameRecord(
             positions=vectors["x"] * _NM,
             velocities=vectors["v"] * VELOCITY["nm/ps"] if "v" in vectors else None,
             forces=vectors["f"] * (KJ_PER_MOL / _NM) if "f" in vectors else None,
@@ -127,7 +148,7 @@ class TrrTrajectory(Trajectory):
         )
 
     def _head(self, file: BinaryIO, position: int) -> _Head:
-        """Header at `position`, held against the size of the file."""
+        """Parse the header at byte `position`, and check it against the size of the file."""
         file.seek(position)
         data = file.read(84)
         if len(data) < 76:
@@ -150,7 +171,7 @@ class TrrTrajectory(Trajectory):
         return head
 
     def _real(self, sizes: dict[str, int], n_atoms: int) -> np.dtype:
-        """float32 or float64, from the sizes of the blocks, which must fit each other."""
+        """Type of real numbers, float32 or float64, from the sizes of the blocks, which must agree."""
         for width in (4, 8):
             vectors = {0, 3 * n_atoms * width}
             matrices = {0, 9 * width}
@@ -162,7 +183,7 @@ class TrrTrajectory(Trajectory):
 
 
 def _md_step(first: _Head, second: _Head | None) -> float | None:
-    """MD time step, ps, from times and step numbers of two frames."""
+    """MD time step, ps, from the times and step numbers of two frames."""
     if second is None:
         return None
     steps, time = second.step - first.step, second.time - first.time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fluxan.kernels import correlation as cpu
+from fluxan.kernels import correlation_cpu as cpu
 from fluxan.kernels import correlation_cuda as cuda
 from fluxan.kernels import spectra as cpu_spectra
 from numba import cuda as device

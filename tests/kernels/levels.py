@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from fluxan.kernels.correlation import Levels
+from fluxan.kernels.correlation_cpu import Levels
 
 
 def empty_levels(*, n_levels, n_channels, n_lags, n_pairs, chunk, n_blocks, start=0):

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from fluxan.kernels import correlation as kernels
+from fluxan.kernels import correlation_cpu as kernels
 from fluxan.kernels import spectra
 
 from fluxan.correlation.layout import tiled, wanted_pairs

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import netcdf_file
 
 from fluxan.errors import HalfStepWarning, OutputError, TrajectoryError
-from fluxan.trajectory import AmberWriter, convert, open_trajectory
+from fluxan.trajectory import AmberContents, AmberWriter, convert, open_trajectory
 
 from .conftest import GENERAL_CELL, assert_same, make_frames, until_error
 
@@ -52,9 +52,8 @@ def test_reference_dump_through_float64(tmp_path, reference):
 
 def test_writer_stores_the_model(tmp_path):
     frame = make_frames(1)[0]
-    with AmberWriter(
-        tmp_path / "t.nc", 7, numbers=frame.numbers, masses=frame.masses, model_text="kind = 'x'\n"
-    ) as out:
+    contents = AmberContents(numbers=frame.numbers, masses=frame.masses, model_text="kind = 'x'\n")
+    with AmberWriter(tmp_path / "t.nc", contents) as out:
         out.write(frame)
     assert open_trajectory(tmp_path / "t.nc").model_text == "kind = 'x'\n"
 

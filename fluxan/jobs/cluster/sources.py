@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fluxan.errors import ClusterError, FluxanError, ModelError
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model, origin, parse_model
-from fluxan.trajectory import Trajectory, as_trajectory
+from fluxan.trajectory import ReaderOptions, Trajectory, as_trajectory
 from fluxan.trajectory.memory import WithVelocities
-from fluxan.trajectory.options import ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the adapters share: which kind of file a checkpoint is, and whether it may be opened."""
+"""Functions that all adapters use: recognise the kind of a checkpoint file, and open it if that is safe."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fluxan.potentials.base import Potential
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Kind of a torch file, by an entry that only such an archive has; the first that fits counts.
+#: Kinds of torch archives, each with an entry that identifies it; the first that fits counts.
 KINDS = {
     "torchscript": "constants.pkl",
     "package": "extern_modules",
     "aotinductor": "aotinductor",
     "pickle": "data.pkl",
 }
-#: How a pickle begins; torch before 1.6 wrote them without an archive.
+#: First byte of a pickle; torch before 1.6 wrote pickles without an archive.
 PICKLE = b"\x80"
 
 
@@ -47,7 +47,7 @@ class ForeignPotential(Potential):
 
 
 def file_kind(path: str | Path) -> str:
-    """Kind of a checkpoint by its content: a key of KINDS, or "unknown".
+    """Kind of a checkpoint by its content: a key of `KINDS`, or "unknown".
 
     Raises
     ------
@@ -70,7 +70,7 @@ def file_kind(path: str | Path) -> str:
 
 
 def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
-    """Refuse a pickled file unless the user says that its source is trusted; `instead` names the safer way."""
+    """Raise `ModelError` for a pickled file that the user has not declared trusted; `instead` names a safer way."""
     if not trusted:
         raise ModelError(
             f"{path} is a pickled model, and unpickling runs whatever code the file holds: if you trust where it is "
@@ -79,30 +79,30 @@ def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
 
 
 def trusted_call(path: str | Path, open_it: Callable[[], Any]) -> Any:
-    """Open a pickled file that is trusted, by another program's way.
+    """Open a trusted pickled file by a function of another program.
 
     Raises
     ------
     FileError
-        It cannot be opened.
+        The function raised an exception of any kind.
     """
     try:
         return open_it()
-    except Exception as error:  # what is pickled runs its own code, which raises what it likes
+    except Exception as error:  # unpickling runs code of the file, which may raise anything
         raise FileError(f"cannot open pickled model {path}: {type(error).__name__}: {first_line(error)}") from error
 
 
 def open_script(path: str | Path, device: str, **options: Any) -> torch.jit.ScriptModule:
     """Open a TorchScript file.
 
-    Nothing of it is unpickled as Python: torch reads it with an unpickler of its own that knows tensors and TorchScript
-    classes only. It is a program nevertheless, run by TorchScript's interpreter, whose operators can read and write
-    files; torch asks to treat such files as one would treat a program.
+    No Python objects are unpickled: torch reads the file with an unpickler of its own that knows only tensors and
+    TorchScript classes. The file is nevertheless a program, run by TorchScript's interpreter, whose operators can read
+    and write files; torch advises to treat it like one.
 
     Raises
     ------
     FileError
-        It cannot be opened.
+        The file cannot be opened.
     """
     try:
         return torch.jit.load(str(path), map_location=device, **options)
@@ -111,12 +111,12 @@ def open_script(path: str | Path, device: str, **options: Any) -> torch.jit.Scri
 
 
 def real_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """Precision named by a word or by torch; None stays None, the model's own.
+    """Torch dtype of a precision given by name or as a dtype; None, the model's own precision, stays None.
 
     Raises
     ------
     InputError
-        It is neither float32 nor float64.
+        The precision is neither float32 nor float64.
     """
     if dtype is None:
         return None
@@ -128,7 +128,7 @@ def real_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def only_one(models: Iterable[torch.nn.Module], program: str) -> torch.nn.Module:
-    """Take the one model of a calculator; a committee has no one flux."""
+    """Return the single model of a calculator; a committee of models has no single flux and raises `ModelError`."""
     first, *others = models
     if others:
         raise ModelError(f"the {program} calculator holds {1 + len(others)} models; give one of them")
@@ -136,10 +136,10 @@ def only_one(models: Iterable[torch.nn.Module], program: str) -> torch.nn.Module
 
 
 def missing(package: str, extra: str) -> DependencyError:
-    """Make the error of a package that is not installed."""
+    """Error about a package that is not installed, with the extra of fluxan that installs it."""
     return DependencyError(f"this model needs the package {package}: pip install 'fluxan[{extra}]'")
 
 
 def first_line(error: Exception) -> str:
-    """First line of a message with something in it."""
+    """First line of an error's message that is not blank."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

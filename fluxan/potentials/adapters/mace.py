@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Models whose energies are sums over a graph. Others of the package add terms that no graph holds (Ewald sums).
+#: Classes whose energies depend on the graph alone; others of the package add long-range terms (Ewald sums).
 CLASSES = ("MACE", "ScaleShiftMACE")
 INSTEAD = "or give the TorchScript file that MACE's training writes beside it (*_compiled.model)"
 
 
 class MacePotential(ForeignPotential):
-    """A MACE model as it is.
+    """A MACE model, unmodified.
 
     Parameters
     ----------
-    model : mace.modules.MACE, mace.modules.ScaleShiftMACE, or one of them scripted
+    model : mace.modules.MACE or mace.modules.ScaleShiftMACE
+        The model, also scripted.
     head : str, optional
         Which of the model's heads gives the energies; by default its only one, or the one called "default".
     energy_unit : float
@@ -38,7 +39,7 @@ class MacePotential(ForeignPotential):
     Raises
     ------
     ModelError
-        Another kind of model, or no such head.
+        The model is of another kind, or has no such head.
     """
 
     species: torch.Tensor
@@ -60,7 +61,7 @@ class MacePotential(ForeignPotential):
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """Atomic energies U_i, reference energies E0 included, (n_atoms,) eV."""
-        # Fusion would hide crossings in nodes that cannot be looked into; a script runs as it is written.
+        # Without fusion: fused operators would hide the edges' crossings from the adjoint route.
         with torch.jit.optimized_execution(should_optimize=False):
             result = self.model(self._data(graph), training=False, compute_force=False)
         return self.energy_unit * result["node_energy"]
@@ -98,14 +99,14 @@ def load(
 
     Parameters
     ----------
-    path
-        A TorchScript file, for which MACE need not be installed, or a pickled model (what MACE calls ``.model``).
+    path : str or Path
+        A TorchScript file, for which MACE need not be installed, or a pickled model (MACE's ``.model``).
     trust_pickle : bool
-        Open a pickled file too. Unpickling runs whatever code the file holds.
+        Whether to open a pickled file. Unpickling runs whatever code the file holds.
     dtype : {"float32", "float64"}, optional
         Precision; by default that of the file.
     device : str
-        Where to put it, as torch names it.
+        Name of the torch device.
     head : str, optional
         Which of its heads gives the energies.
 
@@ -114,7 +115,7 @@ def load(
     FileError
         The file is missing or broken.
     ModelError
-        It is pickled and not trusted, is no MACE model, or has no such head.
+        It is pickled and not trusted, is not a MACE model, or has no such head.
     DependencyError
         It is pickled and MACE is not installed.
     """
@@ -135,12 +136,12 @@ def load(
 
 
 def wrap(model: Any) -> MacePotential:
-    """Wrap a MACE model in memory, or the one of a ``mace.calculators.MACECalculator``.
+    """Wrap a MACE model in memory, or that of a ``mace.calculators.MACECalculator``.
 
     Raises
     ------
     ModelError
-        Another kind of model, a committee, or a calculator that rescales lengths.
+        The model is of another kind, or the calculator holds a committee or rescales lengths.
     """
     if isinstance(model, torch.nn.Module):
         return MacePotential(model)

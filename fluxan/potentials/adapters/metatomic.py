@@ -1,7 +1,7 @@
-"""Any metatomic model (metatomic-torch): PET, SOAP-BPNN, what metatrain exports, and whatever else.
+"""Any metatomic model (metatomic-torch): PET, SOAP-BPNN, and whatever else metatrain or other programs export.
 
-The model is asked for atomic energies; its neighbour lists are filled from the graph. Where its crossings can be seen
-the adjoint route serves, else the unfolded one.
+The model is asked for atomic energies; its neighbour lists are filled from the graph. Its flux is computed by the
+adjoint route where the crossings of its edges can be found, otherwise by the unfolded route.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ LENGTH_UNIT = "angstrom"
 
 
 class MetatomicPotential(ForeignPotential):
-    """A metatomic model as it is.
+    """A metatomic model, unmodified.
 
-    Its interaction range over its longest neighbour list is the number of hops.
+    The number of hops is its interaction range divided by the cutoff of its longest neighbour list.
 
     Parameters
     ----------
-    model : metatomic.torch.AtomisticModel, also scripted
+    model : metatomic.torch.AtomisticModel
+        The model, also scripted.
     variant : str, optional
         Which of the model's energies, "pbe" for the output "energy/pbe".
 
     Attributes
     ----------
     dtype : torch.dtype
-        The only one the model takes.
+        The only precision that the model takes.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class MetatomicPotential(ForeignPotential):
         """Atomic energies U_i, (n_atoms,) eV."""
         from metatomic.torch import ModelEvaluationOptions, ModelOutput
 
-        # No unit: metatomic would convert in place.
+        # No unit is asked for, since metatomic would convert in place; `energy_unit` converts below.
         outputs = {self.output: ModelOutput(sample_kind="atom")}
         options = ModelEvaluationOptions(length_unit=LENGTH_UNIT, outputs=outputs)
         with torch.jit.optimized_execution(should_optimize=False):
@@ -94,14 +95,14 @@ def load(
 ) -> MetatomicPotential:
     """Read an exported metatomic model.
 
-    The file is TorchScript, of which nothing is unpickled; with `extensions`, compiled libraries are loaded besides.
+    The file is TorchScript, and no Python objects are unpickled; with `extensions`, compiled libraries are loaded too.
 
     Parameters
     ----------
-    path
-        What ``AtomisticModel.save`` wrote.
+    path : str or Path
+        A file that ``AtomisticModel.save`` wrote.
     device : str
-        Where to put it, as torch names it.
+        Name of the torch device.
     variant : str, optional
         Which of the model's energies, "pbe" for the output "energy/pbe".
     extensions : path, optional
@@ -112,7 +113,7 @@ def load(
     FileError
         The file is missing or broken.
     ModelError
-        It is no metatomic model, or one that gives no atomic energies.
+        It is not a metatomic model, or gives no atomic energies.
     DependencyError
         metatomic-torch is not installed.
     """
@@ -132,7 +133,7 @@ def load(
 
 
 def wrap(model: Any) -> MetatomicPotential:
-    """Wrap a metatomic model in memory, or the one of a ``metatomic_ase.MetatomicCalculator``.
+    """Wrap a metatomic model in memory, or that of a ``metatomic_ase.MetatomicCalculator``.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def wrap(model: Any) -> MetatomicPotential:
 
 
 def _reach(interaction_range: float, lists: list[Any]) -> tuple[float, int]:
-    """Longest edge, Å, and how many edges far an energy reaches."""
+    """Length of the longest edge, Å, and number of edges that an atomic energy reaches."""
     cutoff = max((options.engine_cutoff(LENGTH_UNIT) for options in lists), default=interaction_range)
     if not (0 < cutoff < math.inf and interaction_range < math.inf):
         raise ModelError(
@@ -157,6 +158,7 @@ def _reach(interaction_range: float, lists: list[Any]) -> tuple[float, int]:
 
 
 def _energy_output(outputs: dict[str, Any], variant: str | None) -> str:
+    """Name of the output that holds the atomic energies of a variant."""
     energies = [name for name in outputs if name.partition("/")[0] == "energy"]
     name = f"energy/{variant}" if variant else "energy"
     if not variant and name not in outputs and len(energies) == 1:
@@ -169,7 +171,7 @@ def _energy_output(outputs: dict[str, Any], variant: str | None) -> str:
 
 
 def _energy_unit(unit: str) -> float:
-    """EV per unit; a model that names none means eV."""
+    """Size of an energy unit, eV; a model that names no unit means eV."""
     from metatomic.torch import unit_conversion_factor
 
     return float(unit_conversion_factor(unit, "eV")) if unit else 1.0
@@ -183,7 +185,7 @@ def _pairs(graph: Graph, options: Any, longest: float) -> Any:
     pairs = torch.cat([graph.receivers[:, None], graph.senders[:, None], graph.shifts], dim=1).to(torch.int32)
     cutoff = options.engine_cutoff(LENGTH_UNIT)
     kept = torch.ones(len(r_ij), dtype=torch.bool, device=r_ij.device)
-    if cutoff < longest:  # edges of the longest list were chosen in double precision, and are not chosen again
+    if cutoff < longest:  # all edges belong to the longest list: they were chosen in double precision before
         kept = torch.linalg.vector_norm(r_ij.detach().to(torch.float64), dim=1) <= cutoff
     if not options.full_list:
         kept = kept & _one_direction(pairs)

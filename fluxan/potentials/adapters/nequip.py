@@ -19,26 +19,28 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Modules that call autograd in their forward; what they wrap gives the energies.
+#: Modules that call autograd in their `forward`; the module that they wrap gives the energies.
 DERIVATIVES = ("ForceStressOutput", "PartialForceOutput")
-#: The module that passes messages; a model without (Allegro) is local.
+#: Class of a message-passing layer; a model without one (Allegro) is local.
 MESSAGES = "ConvNetLayer"
+#: The files that can be read, for messages.
 KINDS = "what its training (.ckpt) or nequip-package (.nequip.zip) wrote"
 
 
 class NequipPotential(ForeignPotential):
-    """A NequIP or Allegro model as it is, without its force output.
+    """A NequIP or Allegro model, unmodified but for its force output.
 
     Parameters
     ----------
     model : nequip.nn.GraphModel
+        The model.
     energy_unit : float
         eV per unit of energy of the model.
 
     Raises
     ------
     ModelError
-        Another kind of model, or one whose types are no elements.
+        The model is of another kind, or its types are not elements.
     """
 
     types: torch.Tensor
@@ -62,7 +64,7 @@ class NequipPotential(ForeignPotential):
         energies = self.model.model
         while type(energies).__name__ in DERIVATIVES:
             energies = energies.func
-        # Vectors point from receivers (row 0) to senders (row 1), and are taken as they are.
+        # NequIP's edge vectors point from row 0 to row 1, as r_ij from receivers to senders.
         data = {
             "pos": graph.positions,
             "edge_index": torch.stack([graph.receivers, graph.senders]),
@@ -79,19 +81,19 @@ def load(path: str | Path, *, trust_pickle: bool = False, device: str = "cpu") -
 
     Parameters
     ----------
-    path
+    path : str or Path
         A ``.ckpt`` or ``.nequip.zip`` file.
     trust_pickle : bool
-        Open it. Unpickling runs whatever code the file holds.
+        Whether to open it. Unpickling runs whatever code the file holds.
     device : str
-        Where to put it, as torch names it.
+        Name of the torch device.
 
     Raises
     ------
     FileError
         The file is missing or broken.
     ModelError
-        It is not trusted, is compiled, or is no NequIP model.
+        It is not trusted, is compiled, or is not a NequIP model.
     DependencyError
         NequIP is not installed.
     """
@@ -108,7 +110,7 @@ def load(path: str | Path, *, trust_pickle: bool = False, device: str = "cpu") -
         from nequip.utils.global_state import set_global_state
     except ImportError as error:
         raise checkpoints.missing("nequip", "nequip") from error
-    set_global_state()  # NequIP builds no model without
+    set_global_state()  # needed before NequIP builds a model
     model = checkpoints.trusted_call(path, lambda: load_saved_model(str(path)))
     potential = NequipPotential(model.to(device))
     potential.read_from(path)
@@ -116,12 +118,12 @@ def load(path: str | Path, *, trust_pickle: bool = False, device: str = "cpu") -
 
 
 def wrap(model: Any) -> NequipPotential:
-    """Wrap a NequIP or Allegro model in memory, or the one of a ``NequIPCalculator``.
+    """Wrap a NequIP or Allegro model in memory, or that of a ``NequIPCalculator``.
 
     Raises
     ------
     ModelError
-        Another kind of model, or a calculator that rescales lengths.
+        The model is of another kind, or the calculator rescales lengths.
     """
     if isinstance(model, torch.nn.Module):
         return NequipPotential(model)

@@ -18,27 +18,28 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Layers behind the atomic energies; the second calls autograd.
+#: Layers that follow the atomic energies and are skipped; the second one calls autograd.
 AFTERWARDS = ("reduce_total_enegy", "force_output")
-#: How the layers that pass messages are called.
+#: Suffix of the names of message-passing layers.
 MESSAGES = "_convolution"
-#: Layers that give single precision whatever the model's is.
+#: Class of layers whose output is in single precision, whatever the precision of the model.
 ONE_HOT = "OnehotEmbedding"
 
 
 class SevenNetPotential(ForeignPotential):
-    """A SevenNet model as it is, run up to its atomic energies.
+    """A SevenNet model, unmodified, run up to its atomic energies.
 
     Parameters
     ----------
     model : sevenn.nn.sequential.AtomGraphSequential
+        The model.
     modal : str, optional
-        Which of the data sets of a multi-fidelity model it shall speak for.
+        Which data set of a multi-fidelity model to predict.
 
     Raises
     ------
     ModelError
-        Another kind of model, or no such modal.
+        The model is of another kind, or has no such modal.
     """
 
     types: torch.Tensor
@@ -58,7 +59,7 @@ class SevenNetPotential(ForeignPotential):
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """Atomic energies U_i, (n_atoms,) eV."""
-        # Vectors point from receivers (row 0) to senders (row 1), and are taken as they are.
+        # SevenNet's edge vectors point from row 0 to row 1, as r_ij from receivers to senders.
         data = {
             "x": self.types[graph.numbers],
             "edge_index": torch.stack([graph.receivers, graph.senders]),
@@ -89,23 +90,23 @@ def load(
 
     Parameters
     ----------
-    path
+    path : str or Path
         A ``.pth`` file that SevenNet wrote.
     trust_pickle : bool
-        Open it. Unpickling runs whatever code the file holds.
+        Whether to open it. Unpickling runs whatever code the file holds.
     dtype : {"float32", "float64"}, optional
         Precision; by default that of the file.
     device : str
-        Where to put it, as torch names it.
+        Name of the torch device.
     modal : str, optional
-        Which of the data sets of a multi-fidelity model it shall speak for.
+        Which data set of a multi-fidelity model to predict.
 
     Raises
     ------
     FileError
         The file is missing or broken.
     ModelError
-        It is not trusted, is no SevenNet checkpoint, or has no such modal.
+        It is not trusted, is not a SevenNet checkpoint, or has no such modal.
     DependencyError
         SevenNet is not installed.
     """
@@ -126,12 +127,12 @@ def load(
 
 
 def wrap(model: Any) -> SevenNetPotential:
-    """Wrap a SevenNet model in memory, or the one of a ``SevenNetCalculator``.
+    """Wrap a SevenNet model in memory, or that of a ``SevenNetCalculator``.
 
     Raises
     ------
     ModelError
-        Another kind of model.
+        The model is of another kind.
     """
     if isinstance(model, torch.nn.Module):
         return SevenNetPotential(model)

@@ -1,4 +1,13 @@
-"""What every reader shares: `Trajectory`, an iterable of `Frame` that names file and frame in every error."""
+"""The base class of all readers: `Trajectory`, an iterable of `Frame` that names file and frame in every error.
+
+A reader yields a `FrameRecord` per frame of its file (`_records`). The base class makes frames of them in these steps:
+
+1. the first records decide how frames get their times (`fluxan.trajectory.times`),
+2. each record becomes a `Frame`, whose constructor checks shapes and values,
+3. leapfrog velocities are moved to the time of the positions, where the file has forces,
+4. each frame is compared with the one before (`fluxan.trajectory.continuity`),
+5. the first two frames are asked whether their units are plausible (`fluxan.trajectory.plausibility`).
+"""
 
 from __future__ import annotations
 
@@ -19,26 +28,26 @@ from fluxan.errors import FluxanError, HalfStepWarning, InputError, TrajectoryEr
 from fluxan.system import Frame, hand_over
 from fluxan.trajectory.continuity import Continuity
 from fluxan.trajectory.plausibility import Plausibility
-from fluxan.trajectory.times import FIRST, Clock, settle, steps_grow
+from fluxan.trajectory.times import N_FIRST, Clock, decide_clock, steps_grow
 from fluxan.units import MASS_VELOCITY2, VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from fluxan.trajectory.options import ReaderOptions
-    from fluxan.trajectory.record import Record
+    from fluxan.trajectory.frame_record import FrameRecord
+    from fluxan.trajectory.reader_options import ReaderOptions
 
-#: Bytes that a reader asks for at once; bounds its memory, large enough that calls cost nothing.
+#: Bytes that a reader asks for at once: bounds its memory, and makes the cost of a call negligible.
 BLOCK_BYTES = 1 << 22
 
-#: A trajectory is known by the SHA-256 of this many of its first bytes: it may grow while it is read.
+#: A trajectory is identified by the SHA-256 of this many of its first bytes, since it may grow while it is read.
 IDENTITY_BYTES = 1 << 20
 
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Turn an `InputError` into a `TrajectoryError` that names the file, and the frame, it came from."""
+    """Turn an `InputError` into a `TrajectoryError` that begins with `place`, e.g. the file and frame it came from."""
     try:
         yield
     except InputError as error:
@@ -46,19 +55,19 @@ def naming(place: str) -> Iterator[None]:
 
 
 class Trajectory(Displayed, ABC):
-    """An iterable of `Frame`; iterating again starts again.
+    """An iterable of `Frame`; iterating again starts over.
 
     Attributes
     ----------
     path : Path or None
         The file, if there is one.
     name : str
-        What messages call this trajectory.
+        Name of the trajectory in messages.
     format : str
         Name of the file format.
     has_time : bool
-        Whether the frames carry physical times (ps); otherwise ``time`` counts the file's frames. Settled by the first
-        frames: times that do not grow are none.
+        Whether the frames carry physical times (ps); otherwise ``time`` counts the file's frames. Decided when the
+        first frames are read: stored times that do not grow are not used.
     model_text : str or None
         Description of the model (TOML) that a fluxan writer stored with the trajectory.
     calculator : object or None
@@ -68,17 +77,17 @@ class Trajectory(Displayed, ABC):
     md_step : float or None
         MD time step, ps, where it is known.
     hands_over : bool
-        Whether records own their positions and velocities, which nobody writes to any more: frames take them uncopied.
+        Whether records own their positions and velocities, so that frames take the arrays without a copy.
     velocity_factor : float
         Å/ps per stored number.
     time_problem : str or None
-        Why there are no times although the file holds some.
+        Why stored times cannot be used, where the file holds some.
     timestep_wins : bool
-        Whether ``timestep`` goes before times that the file holds.
+        Whether the option ``timestep`` takes precedence over times that the file holds.
     seeks : bool
-        Whether a frame is reached without unpacking or parsing those before it.
+        Whether a frame can be reached without unpacking or parsing those before it.
     notes : list of str
-        What a user should know, e.g. velocities of half steps.
+        What a user should know, e.g. that velocities belong to half steps.
     """
 
     format = "trajectory"
@@ -102,28 +111,28 @@ class Trajectory(Displayed, ABC):
         self._clock: Clock | None = None
         self._counts_steps = True
         self._questioned = False
-        #: A frame of the file and the byte where it begins: reading that starts behind it begins there.
+        #: Index of a frame and the byte where it begins, from which reading of later frames may start.
         self._mark = (0, 0)
 
     @abstractmethod
-    def _records(self, indices: range) -> Iterator[Record]:
-        """Yield the file's frames `indices` (stop may lie far beyond the end), passing over others cheaply.
+    def _records(self, indices: range) -> Iterator[FrameRecord]:
+        """Yield the file's frames `indices`, whose stop may lie far beyond the end; other frames are skipped.
 
-        A frame that is cut off or unreadable raises `TrajectoryError` in its turn, not before.
+        A frame that is cut off or unreadable raises `TrajectoryError` once the frames before it have been yielded.
         """
 
     def _file_frames(self) -> int | None:
-        """Whole frames in the file, or None where only reading it to its end would tell."""
+        """Number of whole frames in the file, or None where that is known only after reading all of it."""
         return None
 
     @property
     def n_frames(self) -> int | None:
-        """Number of selected frames, or None where the format does not tell."""
+        """Number of selected frames, or None where the format does not store it."""
         total = self._file_frames()
         return None if total is None else len(self._indices(0, total))
 
     def __len__(self) -> int:
-        """Return the number of selected frames; a TypeError where the format does not tell."""
+        """Return the number of selected frames; raises `TypeError` where the format does not store it."""
         n_frames = self.n_frames
         if n_frames is None:
             raise TypeError(f"{self.name}: the number of frames is not known before all are read")
@@ -134,12 +143,12 @@ class Trajectory(Displayed, ABC):
         return self.frames()
 
     def frames(self, *, start: int = 0) -> Iterator[Frame]:
-        """Yield the selected frames from the `start`-th selected one on.
+        """Yield the selected frames, beginning with number `start` of the selection.
 
         Raises
         ------
         TrajectoryError
-            At the first frame that is cut, broken, or does not continue the frame before.
+            At the first frame that is cut or broken, or that does not continue the frame before.
         """
         check = None if start or self._questioned else Plausibility(self)
         for frame in self._continued(start):
@@ -150,7 +159,7 @@ class Trajectory(Displayed, ABC):
             check.finish()
 
     def _continued(self, start: int) -> Iterator[Frame]:
-        """Frames from the `start`-th selected one on, each held against the one before."""
+        """Yield frames from number `start` of the selection, each compared with the one before."""
         before: Continuity | None = None
         indices = self._indices(start, None)
         for index, record in zip(indices, self._settled(start), strict=False):
@@ -162,22 +171,26 @@ class Trajectory(Displayed, ABC):
             before = Continuity(frame, record.ids, record.step, self.has_time, spacing)
             yield frame
 
-    def _settled(self, start: int) -> Iterator[Record]:
-        """Records of the selected frames from the `start`-th on, once their clock is settled."""
+    def _settled(self, start: int) -> Iterator[FrameRecord]:
+        """Yield records from number `start` of the selection, after deciding on the clock.
+
+        The clock is decided by the first frames of the whole selection, so that a frame has the same time wherever
+        reading starts.
+        """
         records = self._records(self._indices(start, None))
-        first: list[Record] = []
+        first: list[FrameRecord] = []
         fault: FluxanError | None = None
         if self._clock is None:
             every = self._indices(0, None)
             source = records if start == 0 else self._records(every)
             try:
-                first.extend(islice(source, FIRST))  # keeps what comes before a fault
+                first.extend(islice(source, N_FIRST))  # keeps the records before a broken one
             except FluxanError as error:
                 fault = error
             self._counts_steps = steps_grow(self, first)
             if not self._counts_steps:
                 first = [replace(record, step=None) for record in first]
-            self._clock = settle(self, first, every)
+            self._clock = decide_clock(self, first, every)
             self.has_time = self._clock.has_time
         if start == 0:
             yield from first
@@ -186,7 +199,7 @@ class Trajectory(Displayed, ABC):
         yield from records if self._counts_steps else (replace(record, step=None) for record in records)
 
     def info(self) -> dict[str, Any]:
-        """Tell what the trajectory holds, read from its header and first frames, as plain values."""
+        """Describe the trajectory by its header and first frames, as plain values for printing or JSON."""
         frames = []
         for frame in self.frames():
             frames.append(frame)
@@ -242,16 +255,16 @@ class Trajectory(Displayed, ABC):
         return naming(f"{self.name}, frame {index}")
 
     def _begin_near(self, index: int) -> tuple[int, int]:
-        """The last marked frame before `index`, and the byte where it begins."""
+        """Return a frame at or before `index` whose place is known, and the byte where it begins."""
         return self._mark if self.seeks and self._mark[0] <= index else (0, 0)
 
     def _indices(self, start: int, total: int | None) -> range:
-        """File indices of the selected frames from the `start`-th on."""
+        """File indices of the selected frames, beginning with number `start` of the selection."""
         options = self.options
         ends = [n for n in (options.stop, total) if n is not None]
         return range(options.start + start * options.stride, min(ends, default=1 << 62), options.stride)
 
-    def _frame(self, record: Record, index: int) -> Frame:
+    def _frame(self, record: FrameRecord, index: int) -> Frame:
         time = float(index) if self._clock is None else self._clock.time(record, index)
         for array in (record.positions, record.velocities) if self.hands_over else ():
             if array is not None:
@@ -259,8 +272,8 @@ class Trajectory(Displayed, ABC):
         frame = Frame(record.positions, record.velocities, record.cell, record.numbers, record.masses, time, record.pbc)
         return self._full_step(frame, record) if self.half_step and frame.velocities is not None else frame
 
-    def _full_step(self, frame: Frame, record: Record) -> Frame:
-        """Return the frame with v(t) = v(t - dt/2) + F(t)/m dt/2, where forces and MD step are known."""
+    def _full_step(self, frame: Frame, record: FrameRecord) -> Frame:
+        """Return the frame with v(t) = v(t − Δt/2) + F(t)/m Δt/2, where the forces F and the MD step Δt are known."""
         if record.forces is None or self.md_step is None:
             lacking = self._lacking_forces if record.forces is None else "timestep= is not given"
             self.warn(
@@ -278,18 +291,18 @@ class Trajectory(Displayed, ABC):
         return frame.replace(velocities=frame.velocities + kick * record.forces)
 
     def unit_advice(self, unit: str) -> str:
-        """How to say that velocities are in a unit, one of `fluxan.units.VELOCITY`."""
+        """Advise how to read velocities in another unit, one of `fluxan.units.VELOCITY`."""
         return f"{unit} (multiply them by {VELOCITY[unit] / self.velocity_factor:.6g})"
 
     def note(self, message: str) -> bool:
-        """Keep what a user should know; whether it is new."""
+        """Add a message to `notes`; returns whether it is new."""
         new = message not in self.notes
         if new:
             self.notes.append(message)
         return new
 
     def warn(self, message: str, category: type[Warning] = TrajectoryWarning) -> None:
-        """Note and warn, once per trajectory."""
+        """Add a message to `notes` and warn, once per trajectory."""
         if self.note(message):
             warnings.warn(f"{self.name}: {message}", category, stacklevel=_levels_to_user())
 
@@ -305,7 +318,7 @@ class Trajectory(Displayed, ABC):
 
 
 def _levels_to_user() -> int:
-    """``stacklevel`` by which a warning names the line outside fluxan that led to it, where there is one."""
+    """``stacklevel`` that makes a warning point at the caller's line outside fluxan, where there is one."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fluxan."):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Pair potentials: one function of distance per pair of elements, with a choice of truncation."""
+"""Base class of pair potentials: one function of distance per pair of elements, with a choice of truncation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LENGTH = Parameter(unit="Å", positive=True)
 PAIR_CUTOFF = Parameter(unit="Å", positive=True, optional=True)
+#: Truncations, ordered by the number of terms that are subtracted from φ.
 TRUNCATIONS = ("none", "energy", "force")
 
 #: Edges per block of the closed form on a CPU, which bounds the memory of its temporary arrays. Measured for argon with
@@ -33,23 +34,33 @@ BLOCK = 65536
 
 
 class PairPotential(ElementPotential):
-    """U_i = ½ Σ_j φ(r_ij), φ belonging to the pair of elements.
+    """U_i = ½ Σ_j φ(r_ij), where φ depends on the pair of elements.
 
-    A subclass names its parameters in `pair_parameters` and gives `coefficients`, `energy` and
-    `energy_and_slope`; tables, truncation and the sums are done here.
+    A subclass names its parameters in `pair_parameters` and defines `coefficients`, `energy` and `energy_and_slope`;
+    tables, truncation and sums are done here.
 
     Parameters
     ----------
-    cutoff : Å, of every pair whose row has no ``cutoff`` of its own
-    rows : parameters of every pair of elements, as `read_pairs` returns them
-    truncation : how φ ends at the cutoff r_c of its pair
-        ``none``: φ jumps to zero; ``energy``: φ(r) − φ(r_c); ``force``: φ(r) − φ(r_c) − (r − r_c) φ'(r_c)
-    hint : what the message about a missing pair adds
+    cutoff : float
+        Cutoff of every pair whose row has no ``cutoff`` of its own, Å.
+    rows : mapping of (int, int) to dict
+        Parameters of every pair of elements, as `read_pairs` returns them.
+    truncation : {"none", "energy", "force"}
+        How φ ends at the cutoff r_c of its pair. ``none``: φ jumps to zero; ``energy``: φ(r) − φ(r_c); ``force``:
+        φ(r) − φ(r_c) − (r − r_c) φ'(r_c).
+    hint : str
+        What the message about a missing pair adds.
 
     Attributes
     ----------
-    cutoff : the largest cutoff of any pair, Å
-    elements : atomic numbers, ascending
+    cutoff : float
+        The largest cutoff of any pair, Å.
+    elements : tuple of int
+        Atomic numbers, ascending.
+    table : (n_columns, n_pairs) float64 tensor
+        For each ordered pair of elements: squared cutoff, line to subtract (0 to 2 numbers), coefficients.
+    atom_energies : (n_elements,) float64 tensor
+        Constant energy of an atom of each element, eV.
 
     Raises
     ------
@@ -57,7 +68,7 @@ class PairPotential(ElementPotential):
         A parameter or setting cannot be used; the message names its key.
     """
 
-    #: Numbers in a row of the table ``pairs``, besides ``cutoff``.
+    #: Parameters in a row of the table ``pairs``.
     pair_parameters: ClassVar[Mapping[str, Parameter]]
 
     table: torch.Tensor
@@ -138,7 +149,7 @@ class PairPotential(ElementPotential):
             if not sound:
                 cutoff = self.rows[pair]["cutoff"]
                 raise ModelError(f"pairs.{label_of(*pair)} gives no finite energy at its cutoff of {cutoff} Å")
-        # The straight line that is taken off φ: intercept, and gradient times r.
+        # The straight line that truncation subtracts from φ: intercept + gradient · r.
         gradient = slope * cutoffs if self.truncation == "force" else torch.zeros_like(slope)
         line = torch.stack([energy - gradient * cutoffs, gradient])[: TRUNCATIONS.index(self.truncation)]
         self.register_buffer("table", torch.cat([cutoffs.square()[None], line, table]))

@@ -1,6 +1,6 @@
-"""C functions of the CPU kernels: raw pointers in, a status out. Their prototypes are in ``fluxan/md/fluxan.h``.
+"""C functions of the CPU kernels, which take raw pointers and return a status; ``fluxan/md/fluxan.h`` declares them.
 
-Unlike the kernels they check what they are given, since nobody else does, and name what is wrong by a status.
+Unlike the kernels they check their arguments, since no other code does, and report what is wrong by the status.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from .jit import FLAGS, serial
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Status: success, a size is negative or too large, an index is out of range, a result is not finite.
 OK, BAD_SIZE, BAD_INDEX, NOT_FINITE = 0, 1, 2, 3
-#: Its square times 3 fits into 32 bits.
-MOST_GROUPS = 2**15
+#: Largest number of groups: 3 times its square fits into 32 bits.
+MAX_GROUPS = 2**15
 
 _SIZE, _INDICES, _REALS = types.int64, types.CPointer(types.int64), types.CPointer(types.float64)
 #: Arguments in the order of the header; every function returns a status.
@@ -32,13 +33,13 @@ SIGNATURES = {
 
 @cache
 def c_function(name: str) -> Any:
-    """Compile one of `SIGNATURES`; the object must live as long as its address is used, and does."""
+    """Compile one of `SIGNATURES`; the cache keeps the object alive, so that its address stays valid."""
     function: Callable[..., Any] = {"pair_flux": _pair_flux, "atomic_virial": _atomic_virial}[name]
     return numba.cfunc(types.int32(*SIGNATURES[name]), **FLAGS)(function)
 
 
 def _pair_flux(n_edges, n_atoms, n_groups, receivers, senders, r_ij, g_ij, velocities, groups, flux):
-    if n_edges < 0 or n_atoms < 0 or n_groups < 1 or n_groups > MOST_GROUPS:
+    if n_edges < 0 or n_atoms < 0 or n_groups < 1 or n_groups > MAX_GROUPS:
         return BAD_SIZE
     return _checked_pair_flux(
         carray(receivers, n_edges),
@@ -68,7 +69,7 @@ def _checked_pair_flux(receivers, senders, r_ij, g_ij, velocities, groups, n_gro
     if not (_all_below(receivers, groups.size) and _all_below(senders, groups.size) and _all_below(groups, n_groups)):
         return BAD_INDEX
     owner_row, carrier_column = (groups * (3 * n_groups)).astype(np.uint32), (groups * 3).astype(np.uint32)
-    # The same chunks and the same order of sums as `cpu.pair_flux`: the same bits.
+    # Same chunks and order of sums as in `cpu.pair_flux`, so that results are bit for bit the same.
     length = max(EDGES_PER_CHUNK, LANES * flux.size)
     partial = np.empty(LANES * flux.size)
     flux[:] = 0
@@ -91,5 +92,5 @@ def _checked_atomic_virial(senders, r_ij, g_ij, virial):
 
 @serial
 def _all_below(indices, limit):
-    # A negative index becomes a huge unsigned one; without any the largest is 0.
+    # A negative index becomes a huge unsigned one; where all are valid the largest is below the limit.
     return indices.size == 0 or _largest_unsigned_chunk(indices, 0, indices.size) < np.uint64(limit)

@@ -1,6 +1,25 @@
 """LAMMPS text dumps: plain, .gz or .zst, columns in any order, orthogonal, restricted and general triclinic boxes.
 
-Format: LAMMPS manual, "dump command" and "Howto triclinic", https://docs.lammps.org/dump.html.
+Format: LAMMPS manual, "dump command" and "Howto triclinic", https://docs.lammps.org/dump.html. A frame with a
+restricted triclinic box (the entries UNITS and TIME are optional):
+
+    ITEM: UNITS
+    metal
+    ITEM: TIME
+    0.1
+    ITEM: TIMESTEP
+    100
+    ITEM: NUMBER OF ATOMS
+    32
+    ITEM: BOX BOUNDS xy xz yz pp pp pp
+    -3.36 15.12 3.92                                (xlo_bound xhi_bound xy; without tilt xlo xhi alone)
+    -5.60 10.64 -3.36
+    0.00 11.20 5.04
+    ITEM: ATOMS id type mass x y z vx vy vz
+    1 1 39.948 4.917 5.757 0.840 0.448 0.774 -0.312
+    …
+
+A general triclinic box has ``BOX BOUNDS abc origin``, and a cell vector and a component of the origin on each line.
 """
 
 from __future__ import annotations
@@ -12,25 +31,37 @@ import numpy as np
 
 from fluxan.errors import InputError
 from fluxan.system import PERIODIC
+from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.lammps_units import LammpsUnits
-from fluxan.trajectory.record import Record
 from fluxan.trajectory.species import atomic_numbers, numbers_from_types, numbers_of_atoms
 from fluxan.trajectory.text import header_line, whole_numbers
-from fluxan.trajectory.text_frames import Header, TextTrajectory, decoded
+from fluxan.trajectory.text_frames import FrameHeader, TextTrajectory, decoded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fluxan.trajectory.options import ReaderOptions
+    from fluxan.trajectory.reader_options import ReaderOptions
 
-#: Position columns in order of preference; those with s are fractions of the box.
+#: Columns of positions in order of preference; those with s hold fractions of the box.
 _POSITIONS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
 _VELOCITIES = ("vx", "vy", "vz")
 
 
 @dataclass(slots=True)
-class DumpHeader(Header):
-    """Header of one frame; the box is still in the file's unit of length."""
+class DumpHeader(FrameHeader):
+    """Header of one frame.
+
+    Attributes
+    ----------
+    step : int or None
+        MD step.
+    time : float or None
+        Time in the file's unit.
+    box, origin : (3, 3) and (3,) float64
+        Cell vectors in rows, and the corner they start from, in the file's unit of length.
+    pbc : (bool, bool, bool)
+        Which directions are periodic.
+    """
 
     n_atoms: int = 0
     columns: dict[str, int] = field(default_factory=dict)
@@ -62,7 +93,7 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
             self.note("units are taken as metal: the dump does not name them (ITEM: UNITS), nor does units=")
 
     def unit_advice(self, unit: str) -> str:
-        """How to say that velocities are in a unit: LAMMPS' style, unless the dump names its own."""
+        """Advise how to read velocities in another unit: by LAMMPS' style, unless the dump names its own."""
         style = {"A/ps": "metal", "A/fs": "real"}.get(unit)
         return unit if style is None or self._named else f"{unit} (units={style!r})"
 
@@ -77,7 +108,7 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
         return header
 
     def _item(self, header: DumpHeader, line: str, file: BinaryIO) -> None:
-        """One entry of the header."""
+        """Parse one entry of the header, whose first line is given."""
         if line == "ITEM: TIMESTEP":
             header.step = _whole(header_line(file), "time step")
         elif line == "ITEM: TIME":
@@ -92,19 +123,20 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
             raise InputError(f"unexpected line {line[:60]!r}; is this a LAMMPS dump of style atom or custom?")
 
     def _use_units(self, style: str) -> None:
+        """Take the units that the dump names."""
         asked, self._named = self.options.units, True
         if asked is not None and asked != style:
-            raise InputError(f"the dump says units {style}, the user says units={asked!r}; leave units out or mend one")
+            raise InputError(f"the dump says units {style}, the user says units={asked!r}; leave units= out or fix it")
         if style != self._style:
             self._style, self._units = style, LammpsUnits.of(style, self.options)
 
-    def _record(self, header: DumpHeader, table: np.ndarray, words: Any) -> Record:
+    def _record(self, header: DumpHeader, table: np.ndarray, words: Any) -> FrameRecord:
         place = {name: i for i, name in enumerate(header.columns)}
         ids = None
         if "id" in place:
             ids, table, words = _sorted_by_id(whole_numbers(table[:, place["id"]], "id"), table, words)
         units, periodic = self._units, any(header.pbc)
-        return Record(
+        return FrameRecord(
             positions=_positions(header, table[:, :3]) * units.length,
             velocities=table[:, 3:6] * units.velocity if "vx" in place else None,
             cell=header.box * units.length if periodic else None,
@@ -125,6 +157,7 @@ class LammpsTrajectory(TextTrajectory[DumpHeader]):
 
 
 def _choose_columns(header: DumpHeader, columns: list[str]) -> None:
+    """Find the columns that are read among those that ``ITEM: ATOMS`` names."""
     place = {name: columns.index(name) for name in columns}
     names = next((names for names in _POSITIONS if set(names) <= set(place)), None)
     if names is None:
@@ -137,6 +170,7 @@ def _choose_columns(header: DumpHeader, columns: list[str]) -> None:
 
 
 def _sorted_by_id(ids: np.ndarray, table: np.ndarray, words: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Order atoms by id: LAMMPS writes them in an order that changes from frame to frame."""
     if (ids[1:] > ids[:-1]).all():
         return ids, table, words
     order = np.argsort(ids, kind="stable")
@@ -148,6 +182,7 @@ def _sorted_by_id(ids: np.ndarray, table: np.ndarray, words: Any) -> tuple[np.nd
 
 
 def _positions(header: DumpHeader, values: np.ndarray) -> np.ndarray:
+    """Positions in the file's unit of length; fractions of the box are multiplied by it."""
     fractions = "s" in next(iter(header.columns))
     return header.origin + values @ header.box if fractions else values
 
@@ -170,7 +205,7 @@ def _floats(line: bytes, count: int) -> list[float]:
 
 
 def _read_box(header: DumpHeader, words: list[str], file: BinaryIO) -> None:
-    """Box vectors (rows) and origin, from the three lines below BOX BOUNDS."""
+    """Read box vectors and origin from the three lines below ``BOX BOUNDS``."""
     flags = [word for word in words if len(word) == 2 and set(word) <= set("pfsm")]
     if flags and len(flags) != 3:
         raise InputError(f"boundary flags {' '.join(flags)}; expected three")
@@ -183,7 +218,7 @@ def _read_box(header: DumpHeader, words: list[str], file: BinaryIO) -> None:
         return
     low, high = lines[:, 0].copy(), lines[:, 1].copy()
     xy, xz, yz = lines[:, 2] if tilted else (0.0, 0.0, 0.0)
-    # LAMMPS prints the box that bounds the tilted one (manual, "Howto triclinic").
+    # The bounds are those of the orthogonal box around the tilted one (manual, "Howto triclinic").
     low[0] -= min(0.0, xy, xz, xy + xz)
     high[0] -= max(0.0, xy, xz, xy + xz)
     low[1] -= min(0.0, yz)

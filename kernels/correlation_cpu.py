@@ -1,67 +1,63 @@
-"""Sums of lagged products over blocks of samples, and the multi-tau cascade, on one CPU thread.
+"""Sums of lagged products over chunks of samples, and the multi-tau correlator, on one CPU thread.
 
-Samples x_c(t) of channel c lie in rows, time contiguous, so that a loop over time fills the vector unit. All functions
-here run on one thread and read their input in a fixed order: the same samples give the same bits.
+Samples x_c(t) of channel c are in rows, contiguous in time, so that loops over time are vectorised. All functions run
+on one thread and read their input in a fixed order: the same samples give the same bits.
+
+Multi-tau (Ramírez, Sukumaran, Vorselaars, Likhtman, J. Chem. Phys. 133, 154103 (2010)) keeps a hierarchy of levels, of
+which level l holds means of 2^l samples:
+
+1. `multitau_extend` appends samples to level 0;
+2. when a whole chunk waits at a level, `_accumulate` adds its lagged products to the open error block;
+3. `_promote` appends means of pairs of its samples to the next level;
+4. `_advance` keeps the last samples as history for the next chunk, and `_cascade` goes on with the next level;
+5. when an error block is full, `_next_block` opens another; when all are full, neighbours merge.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .jit import compile_cpu, serial
+from .jit import reordered, serial
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# Letting the compiler reorder a sum is what lets it use vector lanes: 16 instead of 2.2 products per ns. A block holds
-# a thousand terms or so, so the order moves its sum by some 1e-16 of Σ|x y|; a test holds 1e-14. NaN and infinity keep
-# their meaning.
-_REORDER = {"reassoc", "contract", "nsz"}
-
-
-def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a sum whose order the compiler may choose."""
-    return compile_cpu(function, "reordered", fastmath=_REORDER)
-
-
-#: Lags per pass of the pair loop, and channels per side of a tile: the most that fit the vector registers.
+#: Lags per pass of `_pair_products`, and channels per side of a tile: the most that fit into the vector registers.
 LAGS_PER_PASS = 8
 TILE = 4
 
 
 class Pairs(NamedTuple):
-    """Which products are wanted, and how they are gathered into tiles; integer arrays."""
+    """Channel pairs whose products are summed, and how they are grouped into tiles of 4 × 4; integer arrays."""
 
     first: np.ndarray  # (n_pairs,) channel a of pair q
     second: np.ndarray  # (n_pairs,) channel b of pair q
     tile_channels: np.ndarray  # (n_tiles, 8) four channels a, then four channels b
     tile_pairs: np.ndarray  # (n_tiles, 16) the pairs of a tile, b fastest
-    rest: np.ndarray  # (n_rest,) pairs that no tile covers
+    rest: np.ndarray  # (n_rest,) pairs that are in no tile
 
 
 class Levels(NamedTuple):
-    """State of a multi-tau correlator: level l holds means of 2^l samples; n_lags lags; n_blocks blocks for errors."""
+    """State of a multi-tau correlator: level l holds means of 2^l samples, n_lags lags and n_blocks error blocks."""
 
-    rows: np.ndarray  # (n_levels, n_channels, n_lags + 3/2 chunk) history, then samples that wait
-    waiting: np.ndarray  # (n_levels,) samples that wait
-    seen: np.ndarray  # (n_levels,) samples that were summed
-    unpaired: np.ndarray  # (n_levels,) 1 where the level's first sample ends a pair that began before this series
+    rows: np.ndarray  # (n_levels, n_channels, n_lags + 3/2 chunk) history, then waiting samples
+    waiting: np.ndarray  # (n_levels,) number of samples not yet summed
+    seen: np.ndarray  # (n_levels,) number of samples summed
+    unpaired: np.ndarray  # (n_levels,) 1 where the first sample is the second of a pair, of a series that began before
     reference: np.ndarray  # (n_channels,) subtracted from every sample: the mean of the first chunk
     head: np.ndarray  # (n_levels, n_lags, n_channels) first samples
     products: np.ndarray  # (n_levels, n_blocks, n_lags, n_pairs) Σ a(t - k) b(t)
-    carry: np.ndarray  # (n_levels, n_lags, n_pairs) what rounding took from the open block
+    carry: np.ndarray  # (n_levels, n_lags, n_pairs) rounding error of the open block (Kahan)
     sums: np.ndarray  # (n_levels, n_blocks, n_channels) Σ a(t)
-    counts: np.ndarray  # (n_levels, n_blocks) samples
-    block: np.ndarray  # (n_levels,) the open block
-    chunks: np.ndarray  # (n_levels,) chunks in the open block
-    block_chunks: np.ndarray  # (n_levels,) chunks that fill a block
+    counts: np.ndarray  # (n_levels, n_blocks) number of samples
+    block: np.ndarray  # (n_levels,) index of the open block
+    chunks: np.ndarray  # (n_levels,) number of chunks in the open block
+    block_chunks: np.ndarray  # (n_levels,) number of chunks of a full block
 
 
 @reordered
 def nonfinite_row(samples):
     """Index of the first row of `samples` (n, n_channels) with a NaN or infinity, or -1."""
+    # One vectorised pass: 0 · x is NaN for NaN and infinity.
     total = 0.0
     for value in samples.flat:
         total += value * 0.0
@@ -76,7 +72,7 @@ def nonfinite_row(samples):
 
 @reordered
 def _pair_products(first, second, start, count, lag, pair, out):
-    """Eight lags of one pair: the sample b(t) is loaded once for all of them."""
+    """Sum the products of one pair at eight lags, for which each sample b(t) is loaded once."""
     b = second[start : start + count]
     o = start - lag
     a0, a1, a2, a3 = first[o : o + count], first[o - 1 :][:count], first[o - 2 :][:count], first[o - 3 :][:count]
@@ -98,7 +94,7 @@ def _pair_products(first, second, start, count, lag, pair, out):
 
 @reordered
 def _tile_products(rows, channels, pairs, start, count, lag, out):
-    """One lag of 4 x 4 channels: eight loads for sixteen products (26 products per ns, against 16 pair by pair)."""
+    """Sum the products of 4 × 4 channels at one lag: eight loads for sixteen products (26 per ns; 16 pair by pair)."""
     o = start - lag
     a0, a1 = rows[channels[0], o : o + count], rows[channels[1], o : o + count]
     a2, a3 = rows[channels[2], o : o + count], rows[channels[3], o : o + count]
@@ -134,15 +130,18 @@ def _tile_products(rows, channels, pairs, start, count, lag, out):
 
 @serial
 def lagged_products(rows, start, count, pairs, out):
-    """Sum products of samples that lie `lag` apart, for one block of samples and the history before it.
+    """Sum products of samples a lag apart, for one chunk of samples and the history before it.
 
     Parameters
     ----------
     rows : (n_channels, n) float64
-    start, count : the block is ``rows[:, start : start + count]``; ``start >= n_lags - 1``
+        Samples.
+    start, count : int
+        The chunk is ``rows[:, start : start + count]``; ``start >= n_lags - 1``.
     pairs : Pairs
+        Pairs of channels.
     out : (n_lags, n_pairs) float64
-        Overwritten with ``out[k, q] = Σ_t rows[a, t - k] rows[b, t]`` for t in the block and pair q = (a, b). `n_lags`
+        Overwritten with ``out[k, q] = Σ_t rows[a, t - k] rows[b, t]`` for t in the chunk and pair q = (a, b). `n_lags`
         is a multiple of `LAGS_PER_PASS`.
     """
     n_lags = out.shape[0]
@@ -165,7 +164,7 @@ def pair_means(rows, first, count, out):
 
 @reordered
 def row_sums(rows, start, count, out):
-    """``out[c] = Σ_t rows[c, t]`` for t in ``[start, start + count)``."""
+    """Sum each channel: ``out[c] = Σ_t rows[c, t]`` for t in ``[start, start + count)``."""
     for channel in range(rows.shape[0]):
         row = rows[channel, start : start + count]
         total = 0.0
@@ -176,7 +175,7 @@ def row_sums(rows, start, count, out):
 
 @serial
 def transpose_into(samples, at, out):
-    """``out[c, at + t] = samples[t, c]``, in squares that stay in the cache."""
+    """Transpose samples: ``out[c, at + t] = samples[t, c]``, in blocks of 64 times that stay in the cache."""
     for begin in range(0, samples.shape[0], 64):
         count = min(64, samples.shape[0] - begin)
         for channel in range(samples.shape[1]):
@@ -187,7 +186,7 @@ def transpose_into(samples, at, out):
 
 @serial
 def _add_compensated(values, total, carry):
-    """Kahan's sum: `carry` holds what `total` lost, so a billion samples lose no digits. Never to be reordered."""
+    """Add by Kahan's method: `carry` holds the rounding error of `total`. The order of operations must be kept."""
     for i in range(total.shape[0]):
         for j in range(total.shape[1]):
             value = values[i, j] - carry[i, j]
@@ -210,7 +209,7 @@ def merge_blocks(blocks):
 
 @serial
 def _next_block(level, levels):
-    """Open the next error block; when all are full, neighbours merge and blocks become twice as long."""
+    """Open the next error block; where all are full, merge neighbours and make blocks twice as long."""
     n_blocks = levels.counts.shape[1]
     carry = levels.carry[level]
     for i in range(carry.shape[0]):
@@ -249,8 +248,9 @@ def _accumulate(level, count, pairs, levels):
 
 @serial
 def _promote(level, count, levels):
-    """Hand means of pairs of samples to the next level."""
+    """Append means of pairs of samples to the next level."""
     n_lags = levels.head.shape[1]
+    # Where an earlier series ended within a pair, pairs begin one sample before the chunk, or after the first sample.
     begin = -1 if levels.unpaired[level] else 0
     if begin < 0 and levels.seen[level] == 0:
         begin = 1
@@ -263,7 +263,7 @@ def _promote(level, count, levels):
 
 @serial
 def _set_reference(count, levels):
-    """Subtract the reference from samples at level 0; the mean of the first chunk becomes the reference."""
+    """Subtract the reference from the samples of level 0; the mean of the first chunk is the reference."""
     n_lags = levels.head.shape[1]
     rows = levels.rows[0]
     if levels.seen[0] == 0:
@@ -277,7 +277,7 @@ def _set_reference(count, levels):
 
 @serial
 def _advance(level, count, pairs, levels):
-    """Sum `count` waiting samples of a level, pass their means on, and keep the last as history."""
+    """Sum `count` waiting samples of a level, append their means to the next level, and keep the last as history."""
     if level == 0:
         _set_reference(count, levels)
     _accumulate(level, count, pairs, levels)
@@ -294,13 +294,13 @@ def _advance(level, count, pairs, levels):
 
 @serial
 def _chunk(levels):
-    """Samples that a level sums at once; half as many may come in while fewer than that wait."""
+    """Number of samples that a level sums at once; up to half as many arrive at a time while fewer are waiting."""
     return (levels.rows.shape[2] - levels.head.shape[1]) * 2 // 3
 
 
 @serial
 def _cascade(level, pairs, levels):
-    """Sum a chunk at this level, and at those above that it fills."""
+    """Sum a chunk at this level, and at each following level where a chunk is complete."""
     chunk = _chunk(levels)
     while level < levels.rows.shape[0] and levels.waiting[level] >= chunk:
         _advance(level, chunk, pairs, levels)
@@ -309,15 +309,18 @@ def _cascade(level, pairs, levels):
 
 @serial
 def multitau_extend(samples, pairs, levels):
-    """Feed samples to a multi-tau correlator (Ramírez et al., J. Chem. Phys. 133, 154103 (2010), with block averages).
+    """Add samples to a multi-tau correlator with error blocks.
 
-    A level sums when a whole chunk waits there, wherever the stream is cut: any split gives the same bits.
+    A level sums whole chunks alone, so that results are bit for bit the same however the samples are split over calls.
 
     Parameters
     ----------
     samples : (n, n_channels) float64
+        Samples that follow those of the call before.
     pairs : Pairs
-    levels : Levels, changed in place
+        Pairs of channels.
+    levels : Levels
+        State, changed in place.
     """
     n_lags = levels.head.shape[1]
     chunk = _chunk(levels)
@@ -333,7 +336,7 @@ def multitau_extend(samples, pairs, levels):
 
 @serial
 def multitau_finish(pairs, levels):
-    """Sum what still waits at every level; the series ends here, so work on a copy of the state."""
+    """Sum the samples still waiting at every level; no samples can follow, so give it a copy of the state."""
     for level in range(levels.rows.shape[0]):
         if levels.waiting[level]:
             _advance(level, levels.waiting[level], pairs, levels)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fluxan.contribution import contributions
     from fluxan.correlation import Correlator
     from fluxan.flux.evaluate import atomic_virial, heat_flux
-    from fluxan.flux.pair import pair_flux
+    from fluxan.flux.pair_flux import pair_flux
     from fluxan.greenkubo import green_kubo
     from fluxan.jobs.average_virial import mean_virial, with_mean_virial
     from fluxan.jobs.decomposition import decompose
@@ -48,7 +48,7 @@ _HOMES = {
     "mean_virial": "jobs.average_virial",
     "open_flux": "series.flux_dataset",
     "open_trajectory": "trajectory",
-    "pair_flux": "flux.pair",
+    "pair_flux": "flux.pair_flux",
     "power_spectrum": "series.flux_spectrum",
     "total_flux": "series.flux_dataset",
     "with_mean_virial": "jobs.average_virial",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fluxan.flux.crossings import Found, find_crossings
+from fluxan.flux.crossings import CrossingSearch, find_crossings
 from fluxan.flux.energies import atomic_energies, model_graph, to_numpy
 from fluxan.flux.replicas import distinguish, enlarge
 from fluxan.flux.signature import signature
@@ -153,23 +153,23 @@ class ForwardPass:
     @cached_property
     def crossings(self) -> Sequence[Crossing]:
         """Where data passes between the ends of edges."""
-        return self.found.crossings
+        return self.search.crossings
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """What may hide more crossings, in words."""
-        return self.found.hidden
+        return self.search.hidden
 
     @cached_property
     def signature(self) -> Signature:
         """What a check of this forward pass holds for."""
-        return signature(self.found, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
+        return signature(self.search, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
 
     @cached_property
-    def found(self) -> Found:
+    def search(self) -> CrossingSearch:
         """What the walk of the autograd graph found."""
         if not self.energies.requires_grad:
-            return Found()
+            return CrossingSearch()
         return find_crossings(self.energies, self.displacements, self.graph)
 
     def virial(self, adjoints: list[torch.Tensor | None] | None = None) -> torch.Tensor:
@@ -255,7 +255,7 @@ def decided_pass(
     while True:
         seen = graph if training else model_graph(model, graph)
         forward = ForwardPass(model, seen, strained=strained, training=training)
-        larger = enlarge(graph, 2 * graph.n_atoms) if forward.found.undecided else graph
+        larger = enlarge(graph, 2 * graph.n_atoms) if forward.search.undecided else graph
         if larger is graph or larger.n_edges > _MOST_EDGES:
             return forward, graph
         graph = larger

@@ -1,4 +1,4 @@
-"""Which route a model may take: no route is believed, `fluxan.flux.referee` checks each."""
+"""Which route a model may take: no route is believed, `fluxan.flux.route_checks` checks each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from fluxan.errors import InputError, ModelError
 from fluxan.flux.energies import model_name, model_reach
-from fluxan.flux.referee import Referee
 from fluxan.flux.replicas import unfold
+from fluxan.flux.route_checks import RouteChecks
 from fluxan.flux.routes import ROUTES
 
 if TYPE_CHECKING:
@@ -85,22 +85,22 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     """
     require_route(route)
     start = time.perf_counter()
-    referee = Referee(model, graph)
-    referee.require_gradients()
+    checks = RouteChecks(model, graph)
+    checks.require_gradients()
     faults = []
     for name in _candidates(model, route):
-        errors, fault = referee.examine(name)
+        errors, fault = checks.examine(name)
         if fault is None:
             break
         faults.append(f"the {name} route fails: {fault}")
     else:
         raise ModelError(f"{model_name(model)}: {'; '.join(faults)}")
-    note = "; ".join([*faults, *referee.notes])
+    note = "; ".join([*faults, *checks.notes])
     if note:
         cost = f", {unfolding_cost(model, graph)}" if name == "unfolded" else ""
         warnings.warn(f"{model_name(model)}: {note}; the {name} route is used{cost}", stacklevel=2)
     seconds = time.perf_counter() - start
-    return ROUTES[name](model), CheckReport(name, errors, note, seconds, frozenset(referee.signatures[name]))
+    return ROUTES[name](model), CheckReport(name, errors, note, seconds, frozenset(checks.signatures[name]))
 
 
 def unfolding_cost(model: Potential, graph: Graph) -> str:

@@ -82,7 +82,7 @@ class Crossing:
         return adjoint * (weights if self.rows is None else weights * self.rows)
 
 
-class Found(NamedTuple):
+class CrossingSearch(NamedTuple):
     """What a walk of the autograd graph found.
 
     Attributes
@@ -104,7 +104,7 @@ class Found(NamedTuple):
         return any(_IMAGES in text for text in self.hidden)
 
 
-def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, lines: bool = True) -> Found:
+def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, lines: bool = True) -> CrossingSearch:
     """Walk the autograd graph from the energies to a leaf and pick out the crossings.
 
     Parameters
@@ -120,7 +120,7 @@ def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, 
 
     Returns
     -------
-    Found
+    CrossingSearch
     """
     nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
     ends = (graph.senders, graph.receivers)
@@ -138,28 +138,28 @@ def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, 
     for node, kind in nodes:
         crossing, unknown = plain.get(node, (None, None))
         if node in plain and line is not None and node not in ours and line.knows(node):
-            crossing, unknown = _by_verdict(node, kind, line)
+            crossing, unknown = _by_role(node, kind, line)
         elif node in plain and node not in ours:
             crossing, unknown = subsets.classify(node, kind, crossing, unknown)
         elif isinstance(node, torch.autograd.function.BackwardCFunction) or kind in OPAQUE:
             unknown = f"{kind} (its inside cannot be seen)"
         found += [crossing] if crossing else []
         hidden += [unknown] if unknown else []
-    verdicts = () if line is None else tuple(line.verdicts.values())
-    relations = tuple(verdict.name for verdict in verdicts)
-    return Found(tuple(found), tuple(dict.fromkeys(hidden)), relations, any(v.doubtful for v in verdicts))
+    roles = () if line is None else tuple(line.roles.values())
+    relations = tuple(role.name for role in roles)
+    return CrossingSearch(tuple(found), tuple(dict.fromkeys(hidden)), relations, any(role.doubtful for role in roles))
 
 
-def _by_verdict(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, str | None]:
+def _by_role(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, str | None]:
     """As `_classify`, of an index in a line graph."""
-    verdict, read = line.verdicts.get(node), line.maps[node]
-    if verdict is None or not verdict.name:
+    role, read = line.roles.get(node), line.maps[node]
+    if role is None or not role.name:
         return None, f"{kind} from edges to edges, {len(read.index)} rows, some of which share no atom"
-    if verdict.name == "undecided":
+    if role.name == "undecided":
         return None, f"{kind} between edges {_IMAGES}"
-    if not verdict.path.steps:
+    if not role.path.steps:
         return None, None
-    return Crossing(node, None if read.is_gather else 1, read.dim, path=verdict.path), None
+    return Crossing(node, None if read.is_gather else 1, read.dim, path=role.path), None
 
 
 def _classify(

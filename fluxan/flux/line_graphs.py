@@ -34,7 +34,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class IndexRole:
     """What an index node is.
 
     Attributes
@@ -61,7 +61,7 @@ class LineGraph:
     Attributes
     ----------
     maps : index nodes that can be read, by node
-    verdicts : of these, as far as they could be resolved
+    roles : of these, as far as they could be resolved
     passes_between_edges : whether anything was found that only a line graph has
     """
 
@@ -74,9 +74,9 @@ class LineGraph:
         self._groups = _Groups(nodes, kinds, self._target)
         self._atoms: set[Key] = set()
         self._columns: dict[Key, list[Column]] = {}
-        self._known: dict[tuple[object, ...], Verdict] = {}
+        self._known: dict[tuple[object, ...], IndexRole] = {}
         self._kept: list[torch.Tensor] = []  # so that no address is used twice
-        self.verdicts: dict[Any, Verdict] = {}
+        self.roles: dict[Any, IndexRole] = {}
         self.passes_between_edges = False
         self._follow()
 
@@ -91,7 +91,7 @@ class LineGraph:
     def knows(self, node: Any) -> bool:
         """Whether an index node was resolved, or leads from rows of edges to what is not known to be atoms."""
         found = self.maps.get(node)
-        if found is None or node in self.verdicts:
+        if found is None or node in self.roles:
             return found is not None
         return self.rows_of(found) in self._columns and self.table_of(found) not in self._atoms
 
@@ -109,7 +109,7 @@ class LineGraph:
             done = next((found for step in steps for found in pending if step(found)), None)
             if done is None:
                 break
-            pending = [found for found in pending if found.node not in self.verdicts]
+            pending = [found for found in pending if found.node not in self.roles]
 
     def _resolve_edges(self, found: RowMap) -> bool:
         """Relate rows to a table of edges."""
@@ -120,13 +120,13 @@ class LineGraph:
         if rows not in self._columns:
             source = self._columns[table][0]
             self._columns[rows] = [Column(source.edges[index], source.path.at(index))]
-            self.verdicts[found.node] = Verdict("choice")
+            self.roles[found.node] = IndexRole("choice")
             return True
         key = (rows, table, index.data_ptr(), index.stride(), index.dtype)
         if key not in self._known:
             self._known[key] = self._relate(rows, self._columns[table][0], index)
             self._kept.append(index)
-        self.verdicts[found.node] = self._known[key]
+        self.roles[found.node] = self._known[key]
         return True
 
     def _resolve_atoms(self, found: RowMap) -> bool:
@@ -143,30 +143,30 @@ class LineGraph:
             return False
         self._atoms.add(table)
         decided = agree(self._graph, ways)
-        self.verdicts[found.node] = Verdict("ends" if decided else "undecided", ways[0], doubtful=not decided)
+        self.roles[found.node] = IndexRole("ends" if decided else "undecided", ways[0], doubtful=not decided)
         return True
 
-    def _relate(self, rows: Key, table: Column, index: torch.Tensor) -> Verdict:
+    def _relate(self, rows: Key, table: Column, index: torch.Tensor) -> IndexRole:
         """How rows lie to the rows of a table of edges, by every edge that is known of the row."""
         edges, offset = table.edges[index], table.path.at(index)
         known = self._columns[rows]
         found: list[tuple[Relation, Path]] = []
         for column in known:
             if torch.equal(column.edges, edges):
-                return Verdict("choice", column.path - offset)
+                return IndexRole("choice", column.path - offset)
             relation = relate(self._graph, column.edges, edges)
             found += [(relation, column.path + relation.path)] if relation.name else []
         self.passes_between_edges = True
         # A rule for all rows goes before one for each.
         found = [f for f in found if f[0].name not in ("mixed", "undecided")] or found
         if not found:
-            return Verdict("")
+            return IndexRole("")
         relation, path = found[0]
         decided = relation.name != "undecided" and agree(self._graph, [p for _, p in found])
         if decided:
             known.append(Column(edges, path))
         doubtful = not decided or all(r.doubtful for r, _ in found)
-        return Verdict(relation.name if decided else "undecided", path - offset, doubtful)
+        return IndexRole(relation.name if decided else "undecided", path - offset, doubtful)
 
     def _start_rows(self, found: RowMap) -> None:
         """Take rows for all edges in their order where an index of atoms says so."""

@@ -10,7 +10,7 @@ import torch
 from fluxan.errors import ModelError
 from fluxan.flux.crossings import find_crossings
 from fluxan.flux.energies import atomic_energies, model_graph, model_name
-from fluxan.flux.pair import pair_flux
+from fluxan.flux.pair_flux import pair_flux
 from fluxan.flux.signature import signature
 from fluxan.kernels import cpu
 

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fluxan.flux.crossings import Found
+    from fluxan.flux.crossings import CrossingSearch
 
 #: Kind and number of crossings in the order of the graph, with the relations of a line graph; and what may hide more of
 #: them, without lengths.
 Signature = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def signature(found: Found, *, n_edges: int, n_atoms: int) -> Signature:
+def signature(found: CrossingSearch, *, n_edges: int, n_atoms: int) -> Signature:
     """Signature of one forward pass.
 
     Lengths of indices change from frame to frame with the number of edges. What stays is whether they are empty, run

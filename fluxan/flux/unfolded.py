@@ -45,7 +45,7 @@ class UnfoldedRoute:
         self, graph: Graph, velocities: np.ndarray, groups: np.ndarray, n_groups: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
-        cluster = Cluster(self.model, graph)
+        cluster = UnfoldedCluster(self.model, graph)
         owners = np.stack([groups == owner for owner in range(n_groups)]).astype(np.float64)
         flux = None
         if self._twice_differentiable:
@@ -59,11 +59,11 @@ class UnfoldedRoute:
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""
-        cluster = Cluster(self.model, graph)
+        cluster = UnfoldedCluster(self.model, graph)
         return cluster.home_energies, cluster.virial(np.ones(graph.n_atoms))
 
 
-class Cluster:
+class UnfoldedCluster:
     """One evaluation of a model on the unfolded graph.
 
     Parameters

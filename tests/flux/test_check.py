@@ -11,7 +11,7 @@ from fluxan.flux import adjoint
 from fluxan.flux.adjoint import AdjointRoute, ForwardPass
 from fluxan.flux.check import choose_route
 from fluxan.flux.crossings import Crossing
-from fluxan.flux.referee import Referee, shaken
+from fluxan.flux.route_checks import RouteChecks, rattled
 from fluxan.neighbors import build_graph
 from fluxan.system import Frame
 from tests.message_passing import GATHERS, ToyModel, jacobian_oracle, random_frame
@@ -52,7 +52,7 @@ def test_small_cells_are_not_vacuous(n_atoms, monkeypatch):
     model = ToyModel(2, n_elements=1, vectors=True)
     assert choose_route(model, graph)[0].name == "adjoint"
     omit(monkeypatch, 1)
-    assert Referee(model, graph).examine("adjoint")[1].startswith("gauge check")
+    assert RouteChecks(model, graph).examine("adjoint")[1].startswith("gauge check")
 
 
 def omit(monkeypatch, k):
@@ -100,7 +100,7 @@ def test_mutations_are_caught_by_the_gauge_check(mutate, monkeypatch):
     _ = flip_scatters(monkeypatch) if mutate == "flip" else omit(monkeypatch, mutate)
     wrong = AdjointRoute(model).atomic_virial(GRAPH)[1]
     assert np.abs(wrong - right).max() > 1e-4 * np.abs(right).max()
-    errors, fault = Referee(model, GRAPH).examine("adjoint")
+    errors, fault = RouteChecks(model, GRAPH).examine("adjoint")
     assert errors["gauge"] > 1e-4
     assert fault.startswith("gauge check")
     with pytest.raises(ModelError, match="ToyModel: the adjoint route fails: gauge check"):
@@ -119,7 +119,7 @@ def test_wrong_edge_vectors_are_caught_by_the_stress(monkeypatch):
         "atomic_virial",
         lambda self, graph: (None, 1.01 * ForwardPass(self.model, graph).virial().detach().numpy()),
     )
-    errors, fault = Referee(ToyModel(2), GRAPH).examine("adjoint")
+    errors, fault = RouteChecks(ToyModel(2), GRAPH).examine("adjoint")
     assert errors["gauge"] < 1e-13
     assert fault.startswith("Σ W_j differs from the strain derivative by")
 
@@ -130,11 +130,11 @@ def test_symmetry_hides_nothing(monkeypatch):
     graph, model = build_graph(frame, 3.0), ToyModel(2, vectors=True)
     assert np.abs(AdjointRoute(model).gauge(graph, np.array([0.3, -0.7]))).max() < 1e-12
     omit(monkeypatch, 1)
-    assert Referee(model, graph).examine("adjoint")[1].startswith("gauge check")
+    assert RouteChecks(model, graph).examine("adjoint")[1].startswith("gauge check")
 
 
 def test_shaken_edges_stay_within_the_cutoff():
-    moved = shaken(GRAPH)
+    moved = rattled(GRAPH)
     assert moved.r_ij.norm(dim=1).max() < GRAPH.r_ij.norm(dim=1).max()
     ends = moved.positions[moved.senders] - moved.positions[moved.receivers]
     torch.testing.assert_close(moved.r_ij, ends + moved.shifts.double() @ moved.cell)

@@ -46,7 +46,7 @@ def primitive_cell(n_atoms=2):
 def test_edges_that_differ_by_their_image_are_told_apart_in_a_repeated_cell(choose):
     # The indices are those of all edges in their order, but the edge vectors are not: no gauge check sees that.
     at, model = primitive_cell(), Layers(choose)
-    assert ForwardPass(model, build_graph(at, 3.0)).found.undecided
+    assert ForwardPass(model, build_graph(at, 3.0)).search.undecided
     check_against_oracle(model, at)
 
 

@@ -32,10 +32,10 @@ class HardCutoff(Potential):
 
 def inner_cutoffs():
     """Cutoffs just beyond the lengths that edges have in the check, some of which its displacements pass."""
-    from fluxan.flux.referee import shaken
     from fluxan.flux.replicas import enlarge
+    from fluxan.flux.route_checks import rattled
 
-    lengths = shaken(enlarge(GRAPH, 8)).r_ij.norm(dim=1).unique().numpy()
+    lengths = rattled(enlarge(GRAPH, 8)).r_ij.norm(dim=1).unique().numpy()
     return [float(r) + offset for r in lengths[len(lengths) // 3 :: 3] for offset in (1e-6, 1e-5, 1e-4, 3e-4)]
 
 

@@ -10,7 +10,7 @@ import torch
 
 import fluxan
 from fluxan.errors import ModelError
-from fluxan.flux import referee
+from fluxan.flux import route_checks
 from fluxan.flux.adjoint import ForwardPass, differentiable_virial
 from fluxan.flux.check import choose_route
 from fluxan.flux.evaluate import FluxEvaluator
@@ -332,11 +332,11 @@ def test_a_reading_that_a_larger_cell_does_not_confirm_is_not_believed(monkeypat
     # In this cell every pair of edges around a sender is one around a receiver too.
     at, model = made(**CELLS["two atoms"]), Triples("senders")
     graph = build_graph(at, model.cutoff)
-    own = ForwardPass(model, graph).found
+    own = ForwardPass(model, graph).search
     assert own.doubtful
     assert choose_route(model, graph)[0].name == "adjoint"
-    monkeypatch.setattr(referee, "SMALL", 0)
-    fault = referee.Referee(model, graph).examine("adjoint")[1]
+    monkeypatch.setattr(route_checks, "MAX_UNFOLDED_EDGES", 0)
+    fault = route_checks.RouteChecks(model, graph).examine("adjoint")[1]
     assert fault == "its messages between edges cannot be told from others in a cell this small"
 
 

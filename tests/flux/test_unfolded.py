@@ -8,7 +8,7 @@ import torch
 
 from fluxan.errors import InputError
 from fluxan.flux.replicas import distinguish, double_cell, enlarge, unfold
-from fluxan.flux.unfolded import Cluster, UnfoldedRoute
+from fluxan.flux.unfolded import UnfoldedCluster, UnfoldedRoute
 from fluxan.neighbors import build_graph
 from tests.message_passing import GATHERS, ToyModel, flux_oracle, jacobian_oracle, random_frame
 
@@ -113,6 +113,6 @@ def test_flux_with_and_without_second_derivatives(function, monkeypatch):
     for _ in range(2):
         _, flux = route.potential_flux(build_graph(frame, CUTOFF), frame.velocities, frame.numbers, 2)
         np.testing.assert_allclose(flux, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    cluster = Cluster(model, build_graph(frame, CUTOFF))
+    cluster = UnfoldedCluster(model, build_graph(frame, CUTOFF))
     rates = cluster.flux_from_rates(frame.velocities, np.ones((1, frame.n_atoms)))
     assert (rates is not None) == (function is torch.tanh)

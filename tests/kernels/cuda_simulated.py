@@ -8,7 +8,7 @@ from fluxan.kernels import cuda
 from numba import cuda as device
 
 from fluxan.errors import InputError
-from fluxan.flux.pair import pair_flux
+from fluxan.flux.pair_flux import pair_flux
 from tests import oracles
 from tests.kernels.cases import make_case
 

@@ -24,7 +24,7 @@ from fluxan.flux.routes import ROUTES
 from fluxan.flux.unfolded import UnfoldedRoute
 
 if TYPE_CHECKING:
-    from fluxan.flux.crossings import Found
+    from fluxan.flux.crossings import CrossingSearch
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 #: Relative errors that pass, by the precision of the model; right routes are at 1e-15 and 1e-6.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 #: Unfolded graphs up to this many edges are evaluated besides.
-SMALL = 20_000
+MAX_UNFOLDED_EDGES = 20_000
 #: Displacements of atoms over the shortest edge: enough to break any symmetry, and as little as still shows in the
 #: precision of the check, so that the edges within each cutoff of the model are those of the user's own graph.
-_SHAKE = 0.05
-_TOUCH = {torch.float64: 1e-4, torch.float32: 1e-2}
+_RATTLE = 0.05
+_FINE_RATTLE = {torch.float64: 1e-4, torch.float32: 1e-2}
 #: Smaller cells are repeated: two like atoms have a centre of inversion wherever they are.
-ENOUGH = 8
+MIN_ATOMS = 8
 
 
-class Referee:
+class RouteChecks:
     """Checks of every route for one model near one graph, in float64 where the model can be evaluated so.
 
     Parameters
@@ -58,8 +58,8 @@ class Referee:
     def __init__(self, model: Potential, graph: Graph) -> None:
         # A broken contract is told of the user's own graph.
         own, own_graph = decided_pass(model, graph)
-        whole = _repeated(model, own_graph, own.found)
-        self.graph = shaken(whole, _SHAKE)
+        whole = _repeated(model, own_graph, own.search)
+        self.graph = rattled(whole, _RATTLE)
         self.tolerance = TOLERANCE.get(model_dtype(model), 1e-2)
         self.notes: list[str] = []
         self._forward = ForwardPass(model, model_graph(model, self.graph))
@@ -69,7 +69,7 @@ class Referee:
             self._evaluate_in_double()
         self._energies = to_numpy(self._forward.energies)
         #: The user's own graph, hardly touched, and untouched where that changes which edges the model uses.
-        self._near = [shaken(whole, _TOUCH.get(self._dtype, 1e-2))]
+        self._near = [rattled(whole, _FINE_RATTLE.get(self._dtype, 1e-2))]
         if ForwardPass(model, model_graph(model, self._near[0])).signature != own.signature:
             self._near.append(own_graph)
         self._unconfirmed = _unconfirmed(model, own, [self._near[0], whole])
@@ -175,7 +175,10 @@ class Referee:
         return self._compare(virial, errors)
 
     def _is_large(self) -> bool:
-        return self.graph.n_edges > SMALL or unfold(self.graph, model_reach(self.model)).graph.n_edges > SMALL
+        """Whether unfolding the graph costs too much for a comparison."""
+        if self.graph.n_edges > MAX_UNFOLDED_EDGES:
+            return True
+        return unfold(self.graph, model_reach(self.model)).graph.n_edges > MAX_UNFOLDED_EDGES
 
     def _compare(self, virial: np.ndarray, errors: dict[str, float]) -> str | None:
         try:
@@ -209,15 +212,15 @@ class Referee:
         return to_numpy(derivative)
 
 
-def _repeated(model: Potential, graph: Graph, found: Found) -> Graph:
+def _repeated(model: Potential, graph: Graph, found: CrossingSearch) -> Graph:
     """Repeat a small cell: until no two edges of a line graph share several atoms, where the cell's own do."""
-    whole = distinguish(enlarge(graph, ENOUGH))
-    while found.doubtful and whole.n_edges < SMALL:
+    whole = distinguish(enlarge(graph, MIN_ATOMS))
+    while found.doubtful and whole.n_edges < MAX_UNFOLDED_EDGES:
         larger = enlarge(whole, 2 * whole.n_atoms)
         if larger is whole:
             break
         whole = larger
-        found = ForwardPass(model, model_graph(model, whole)).found
+        found = ForwardPass(model, model_graph(model, whole)).search
     return whole
 
 
@@ -227,18 +230,18 @@ def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str
     The gauge check weighs edges alike that differ by their image alone. Where edges share several atoms, or a larger
     cell (hardly touched, or untouched) shows other relations, nothing else tells a wrong reading.
     """
-    if own.found.undecided:
+    if own.search.undecided:
         return f"what hides its crossings: {', '.join(own.hidden)}"
     for graph in larger:
         forward = ForwardPass(model, model_graph(model, graph))
-        if not (own.found.relations or forward.found.relations):
+        if not (own.search.relations or forward.search.relations):
             return None
-        if forward.signature == own.signature and not forward.found.doubtful:
+        if forward.signature == own.signature and not forward.search.doubtful:
             return None
     return "its messages between edges cannot be told from others in a cell this small"
 
 
-def shaken(graph: Graph, amount: float = _SHAKE) -> Graph:
+def rattled(graph: Graph, amount: float = _RATTLE) -> Graph:
     """Displace atoms by up to a share of the shortest edge, and shrink the whole so that no edge grows.
 
     A crystal's symmetry makes many terms vanish or cancel, and a fault in them would not show. Any geometry is as good

@@ -1,8 +1,13 @@
-"""The adjoint route: exact flux and virials of message-passing models on the periodic graph, with no replica built.
+"""The adjoint route: exact flux and virials of message-passing models on the periodic graph, without replicas.
 
-Every owner's share of an adjoint carries the displacement from the owner to where the adjoint is. It changes only at
-crossings (`fluxan.flux.crossings`), by ``r_ij``; so one plain backward pass that records the adjoints there, and one
-more per Cartesian direction that starts from ``r_ij`` times those adjoints, give all W_j. See docs/theory.md.
+In a backward pass from the energies, the part of an adjoint that comes from owner i is to be weighted with the
+displacement from i to the place of the adjoint. That displacement changes only at crossings (`fluxan.flux.crossings`),
+where it changes by ``r_ij``. All W_j are therefore found in three steps (docs/theory.md derives them):
+
+1. a forward pass, and a search of its autograd graph for the crossings (`ForwardPass`);
+2. one plain backward pass, which records the adjoints of the edge data at every crossing (`ForwardPass.adjoints`);
+3. adjoint injection: one backward pass per Cartesian direction, which starts at the crossings from the recorded
+   adjoints times ``r_ij`` (`ForwardPass.inject`).
 """
 
 from __future__ import annotations
@@ -28,8 +33,8 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Edges up to which a small cell is repeated for the adjoint route; unfolding it would take more.
-_MOST_EDGES = 20_000
+#: A small cell is repeated for the adjoint route up to this number of edges.
+_MAX_EDGES = 20_000
 
 
 class AdjointRoute:
@@ -38,10 +43,12 @@ class AdjointRoute:
     Parameters
     ----------
     model : Potential
+        Any model whose crossings can be found.
 
     Attributes
     ----------
-    signature : of the forward pass before
+    signature : Signature or None
+        Signature of the last forward pass.
     """
 
     name = "adjoint"
@@ -64,7 +71,7 @@ class AdjointRoute:
         return to_numpy(forward.energies)[:n_atoms], to_numpy(forward.virial())[:n_atoms]
 
     def gauge(self, graph: Graph, phi: np.ndarray) -> np.ndarray:
-        """Run the route with ``φ_sender − φ_receiver`` in place of r_ij, (n_atoms, 3)."""
+        """Run the route with ``φ_sender − φ_receiver`` in place of r_ij, for `phi` (n_atoms,); returns (n_atoms, 3)."""
         forward = ForwardPass(self.model, model_graph(self.model, graph))
         self.signature = forward.signature
         values = torch.as_tensor(phi).to(forward.displacements)
@@ -72,7 +79,7 @@ class AdjointRoute:
         return to_numpy(-forward.inject(forward.adjoints(), [weights])[0])
 
     def _forward(self, graph: Graph) -> tuple[ForwardPass, int]:
-        """One forward pass, of a repeated cell where that is needed."""
+        """Forward pass, of a repeated cell if that is needed, and the number of atoms of the cell itself."""
         forward, _ = decided_pass(self.model, graph)
         self.signature = forward.signature
         return forward, graph.n_atoms
@@ -85,7 +92,26 @@ def injected_flux(
     groups: np.ndarray,
     n_groups: int,
 ) -> np.ndarray:
-    """Virial flux (owners, carriers, 3) eV Å/ps from the adjoints of each owner's energies."""
+    """Virial flux from the adjoints of each owner group's energies.
+
+    Parameters
+    ----------
+    forward : ForwardPass
+        The forward pass.
+    by_owner : iterable of list
+        Adjoints at every crossing, of the energies of each group of owners.
+    velocities : (n_atoms, 3) float64
+        Å/ps.
+    groups : (n_atoms,) int
+        Group of each atom.
+    n_groups : int
+        Number of groups.
+
+    Returns
+    -------
+    (n_groups, n_groups, 3) float64
+        Owner × carrier, eV Å/ps.
+    """
     flux = np.empty((n_groups, n_groups, 3))
     for owner, adjoints in enumerate(by_owner):
         virial = to_numpy(forward.virial(adjoints))[: len(groups)]
@@ -94,12 +120,12 @@ def injected_flux(
 
 
 def differentiable_virial(model: Potential, graph: Graph) -> torch.Tensor:
-    """Nine-component virial of every atom as a function that can be trained on.
+    """Nine-component virial of every atom, differentiable, so that a model can be trained on it.
 
     Parameters
     ----------
     model : Potential
-        In training mode or not; double-backward safe.
+        In training mode or not; it must be twice differentiable.
     graph : Graph
         In the model's dtype and on its device. Gradients reach ``graph.positions`` or ``graph.r_ij``, whichever
         requires them.
@@ -124,20 +150,24 @@ class ForwardPass:
     Parameters
     ----------
     model : Potential
+        The model.
     graph : Graph
-        In the model's dtype and on its device; senders and receivers differ somewhere.
+        In the model's dtype and on its device; senders and receivers differ for at least one edge.
     training : bool
         Make the results differentiable.
     strained : bool
-        Let everything follow a strain too, for the stress; no value changes by that, to the last bit.
+        Let positions, cell and edge vectors depend on a strain of zero too, for the stress. No value changes.
 
     Attributes
     ----------
     graph : Graph
-        What the model was given: positions and edge vectors follow the displacements.
-    displacements : (n_atoms, 3), zeros that require gradients
-    strain : (3, 3), zeros that require gradients, or None
-    energies : (n_atoms,) eV
+        The graph given to the model, whose positions and edge vectors depend on the displacements.
+    displacements : (n_atoms, 3) tensor
+        Zeros that require gradients, Å.
+    strain : (3, 3) tensor or None
+        Zeros that require gradients.
+    energies : (n_atoms,) tensor
+        U_i, eV.
     """
 
     def __init__(self, model: Potential, graph: Graph, *, training: bool = False, strained: bool = False) -> None:
@@ -152,28 +182,28 @@ class ForwardPass:
 
     @cached_property
     def crossings(self) -> Sequence[Crossing]:
-        """Where data passes between the ends of edges."""
+        """Places where data passes between the two ends of edges."""
         return self.search.crossings
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """What may hide more crossings, in words."""
+        """Descriptions of nodes that may hide further crossings."""
         return self.search.hidden
 
     @cached_property
     def signature(self) -> Signature:
-        """What a check of this forward pass holds for."""
+        """Signature of this forward pass: a check of it holds for others of the same signature."""
         return signature(self.search, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
 
     @cached_property
     def search(self) -> CrossingSearch:
-        """What the walk of the autograd graph found."""
+        """Result of the search of the autograd graph for crossings."""
         if not self.energies.requires_grad:
             return CrossingSearch()
         return find_crossings(self.energies, self.displacements, self.graph)
 
     def virial(self, adjoints: list[torch.Tensor | None] | None = None) -> torch.Tensor:
-        """W_j, (n_atoms, 3, 3) eV, of the energies that left these adjoints; of all by default."""
+        """W_j, (n_atoms, 3, 3) eV, of the energies to which the adjoints belong; of all energies by default."""
         adjoints = self.adjoints() if adjoints is None else adjoints
         return -self.inject(adjoints, list(self.graph.r_ij.T)).transpose(0, 1)
 
@@ -185,7 +215,10 @@ class ForwardPass:
 
     @contextmanager
     def recording(self) -> Iterator[list[torch.Tensor | None]]:
-        """Have the one backward pass inside the context leave its adjoints at every crossing in a list."""
+        """Record the adjoints at every crossing of the one backward pass that runs inside the context.
+
+        The list that it yields is filled at the end of the context; it has None where no adjoint arrived.
+        """
         found: dict[Crossing, torch.Tensor | None] = {}
         recorded: list[torch.Tensor | None] = []
         handles = [crossing.record(found) for crossing in self.crossings]
@@ -197,9 +230,9 @@ class ForwardPass:
         recorded += [found.get(crossing) for crossing in self.crossings]
 
     def derivatives(self, *, edges: bool = False, keep: bool = False) -> tuple[torch.Tensor, ...]:
-        """Derivatives of Σ U_i by one backward pass: displacements, strain (where strained), edge vectors on request.
+        """Derivatives of Σ U_i by one backward pass: displacements, strain (if `strained`), edge vectors on request.
 
-        With `keep` further backward passes may follow.
+        `keep` keeps the autograd graph for further backward passes.
         """
         inputs = [self.displacements] + ([] if self.strain is None else [self.strain])
         inputs += [self.graph.r_ij] if edges else []
@@ -209,11 +242,24 @@ class ForwardPass:
         return torch.autograd.grad(total, inputs, retain_graph=keep, allow_unused=True, materialize_grads=True)
 
     def gradient(self, seeds: torch.Tensor) -> torch.Tensor:
-        """Gradient of Σ s_i U_i on the displacements, (n_atoms, 3) eV/Å."""
+        """Gradient of Σ s_i U_i with respect to the displacements, (n_atoms, 3) eV/Å, for seeds s (n_atoms,)."""
         return self._backward([self.energies], [seeds])
 
     def inject(self, adjoints: list[torch.Tensor | None], weights: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Gradients on the displacements, (n_weights, n_atoms, 3), left by adjoints times each weight per edge."""
+        """Start a backward pass from the crossings for each weight, from their adjoints times the weight of each edge.
+
+        Parameters
+        ----------
+        adjoints : list of tensor or None
+            Adjoint of the edge data at each of `crossings`.
+        weights : sequence of (n_edges,) tensor
+            Weights.
+
+        Returns
+        -------
+        (n_weights, n_atoms, 3) tensor
+            Gradients with respect to the displacements.
+        """
         reached = [(c, adjoint) for c, adjoint in zip(self.crossings, adjoints, strict=True) if adjoint is not None]
         places = [crossing.edge_data for crossing, _ in reached]
         return torch.stack([self._backward(places, [c.weigh(w, adjoint) for c, adjoint in reached]) for w in weights])
@@ -235,34 +281,37 @@ class ForwardPass:
 def decided_pass(
     model: Potential, graph: Graph, *, strained: bool = False, training: bool = False
 ) -> tuple[ForwardPass, Graph]:
-    """Forward pass of a cell, repeated as far as it must be to tell senders from receivers, and edge from edge.
+    """Forward pass of a cell, repeated until indices of senders, of receivers and of edges can be distinguished.
 
     Parameters
     ----------
     model : Potential
+        The model.
     graph : Graph
-        float64, on the CPU; for training as the model takes it.
+        float64, on the CPU; for training in the model's dtype and on its device.
     strained, training : bool
         See `ForwardPass`.
 
     Returns
     -------
     forward : ForwardPass
+        The forward pass.
     graph : Graph
-        What it is of; the first atoms of a repeated cell are its own.
+        The graph that was evaluated; the first atoms of a repeated cell are those of the cell.
     """
     graph = distinguish(graph)
     while True:
         seen = graph if training else model_graph(model, graph)
         forward = ForwardPass(model, seen, strained=strained, training=training)
         larger = enlarge(graph, 2 * graph.n_atoms) if forward.search.undecided else graph
-        if larger is graph or larger.n_edges > _MOST_EDGES:
+        if larger is graph or larger.n_edges > _MAX_EDGES:
             return forward, graph
         graph = larger
 
 
 def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:
-    # Edge vectors keep their own digits: formed anew from positions they would lose some in single precision.
+    """Make positions and edge vectors depend on displacements of zero."""
+    # Edge vectors are not computed anew from positions, which would lose digits in single precision.
     moves = displacements
     if graph.positions.requires_grad and not graph.r_ij.requires_grad:
         moves = displacements + (graph.positions - graph.positions.detach())
@@ -271,6 +320,7 @@ def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:
 
 
 def _stretch(graph: Graph, stretch: torch.Tensor) -> Graph:
+    """Deform positions, cell and edge vectors by a (3, 3) matrix."""
     return graph.replace(
         positions=graph.positions @ stretch,
         cell=None if graph.cell is None else graph.cell @ stretch,
@@ -279,6 +329,6 @@ def _stretch(graph: Graph, stretch: torch.Tensor) -> Graph:
 
 
 def owners_of(mask: np.ndarray, forward: ForwardPass) -> torch.Tensor:
-    """1 for owners, on every copy of the cell."""
+    """Seeds of a group of owners, given its mask (n_atoms,): 1 for them and for their copies in a repeated cell."""
     copies = len(forward.energies) // len(mask)
     return torch.as_tensor(np.tile(mask, copies)).to(forward.energies)

@@ -1,4 +1,7 @@
-"""Which route a model may take: no route is believed, `fluxan.flux.route_checks` checks each."""
+"""Chooses the route for a model: the cheapest one that passes the checks of `fluxan.flux.route_checks`.
+
+A model's own declaration, e.g. that it is local, only determines which routes are tried, never which one is used.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,26 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Cost of the unfolded flux on its replicas over energy and forces there.
-_PASSES = 2.0
+#: Cost of the unfolded flux over that of energy and forces, on the same replicas.
+_UNFOLDED_COST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What the checks of the chosen route found; ``str(report)`` is one line.
+    """Results of the checks of the chosen route; ``str(report)`` is one line.
 
     Attributes
     ----------
-    route : local, adjoint or unfolded
-    errors : relative error by check; "gauge", "stress", "unfolded", "reach"
-    note : what else the user should know, in words; empty when all is well
-    seconds : what the checks took
-    signatures : of the forward passes that were checked; others are checked by themselves
+    route : {"local", "adjoint", "unfolded"}
+        The route.
+    errors : dict of str to float
+        Relative error of each check: "gauge", "stress", "unfolded", "reach".
+    note : str
+        What else the user should know; empty if all checks of all routes passed.
+    seconds : float
+        Time that the checks took, s.
+    signatures : frozenset of Signature or None
+        Forward passes that were checked; a frame with another signature is checked separately.
     """
 
     route: str
@@ -43,7 +51,7 @@ class CheckReport:
     signatures: frozenset[Signature | None] = frozenset()
 
     def joined(self, other: CheckReport, seen: Signature | None) -> CheckReport:
-        """Join the report of a frame whose forward pass was another, of signature `seen`."""
+        """Add the report of a frame that was checked separately, since its forward pass had the signature `seen`."""
         errors = {check: max(error, other.errors.get(check, 0.0)) for check, error in self.errors.items()}
         note = self.note
         if other.route != self.route:
@@ -53,35 +61,38 @@ class CheckReport:
         return replace(self, errors=errors, note=note, seconds=self.seconds + other.seconds, signatures=signatures)
 
     def __str__(self) -> str:
-        """One line for the screen and for the attribute `self_check`."""
+        """Return one line for the screen and for the attribute ``self_check`` of a Dataset."""
         found = ", ".join(f"{check} {error:.1e}" for check, error in self.errors.items())
         note = f" ({self.note})" if self.note else ""
         return f"{self.route} route passed: relative errors {found}; {self.seconds:.2g} s{note}"
 
 
 def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tuple[Route, CheckReport]:
-    """Choose the route for a model, checked on one graph.
+    """Choose the route for a model and check it on one graph.
 
     Parameters
     ----------
     model : Potential
+        The model.
     graph : Graph
         float64, on the CPU.
     route : {"auto", "local", "adjoint", "unfolded"}
-        "auto" tries local where the model says that it is (``n_hops = 1``), then adjoint, then unfolded, and warns
-        where one fails its check.
+        "auto" tries local if the model declares ``n_hops = 1``, then adjoint, then unfolded, and warns of each one that
+        fails its checks.
 
     Returns
     -------
     route : Route
+        The route.
     report : CheckReport
+        Results of its checks.
 
     Raises
     ------
     InputError
-        Unknown route.
+        There is no such route.
     ModelError
-        The model breaks its contract, or the route asked for (under "auto", every route) fails its check.
+        The model breaks its contract, or the route asked for (under "auto", every route) fails its checks.
     """
     require_route(route)
     start = time.perf_counter()
@@ -104,9 +115,9 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
 
 
 def unfolding_cost(model: Potential, graph: Graph) -> str:
-    """What the unfolded route will cost on a graph, in words: it evaluates replicas, forwards and twice backwards."""
+    """Describe the cost of the unfolded route on a graph: a forward and two backward passes over all replicas."""
     replicas = unfold(graph, model_reach(model)).graph
-    times = _PASSES * replicas.n_edges / max(graph.n_edges, 1)
+    times = _UNFOLDED_COST * replicas.n_edges / max(graph.n_edges, 1)
     return (
         f"which evaluates {replicas.n_atoms} replicas of {graph.n_atoms} atoms, some {times:.2g} times the cost of "
         "energy and forces"
@@ -114,13 +125,7 @@ def unfolding_cost(model: Potential, graph: Graph) -> str:
 
 
 def require_route(route: str) -> None:
-    """Refuse a word that names no route.
-
-    Raises
-    ------
-    InputError
-        It is neither "auto" nor one of `ROUTES`.
-    """
+    """Raise `InputError` if `route` is neither "auto" nor one of `ROUTES`."""
     if route != "auto" and route not in ROUTES:
         raise InputError(f"route={route!r} is not known; give one of auto, {', '.join(ROUTES)}")
 

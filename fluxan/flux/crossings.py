@@ -1,8 +1,14 @@
-"""Crossings: the places of a model's autograd graph where data passes between the two ends of an edge.
+"""Finds crossings: the places of a model's autograd graph where data passes between the two ends of an edge.
 
-Data of an edge counts as located at the edge's receiver. It crosses from or to the sender where sender data
-is gathered (``h[senders]``) and where edge data is scattered to senders (``z.index_add(0, senders, m)``). Both leave a
-node with its index saved in the autograd graph of an ordinary forward pass, so nothing has to be declared or hooked.
+The data of an edge are defined to be at the edge's receiver. They cross from or to the sender where data of senders
+are gathered (``h[senders]``), and where edge data are scattered to senders (``z.index_add(0, senders, m)``). Both
+operations leave a node in the autograd graph, which saves the index: the model need not be changed. `find_crossings`
+
+1. collects the gathers and scatters between the energies and the positions (`fluxan.flux.index_nodes`);
+2. compares the index of each with the graph's senders and receivers (`_classify`);
+3. compares others with senders and receivers of subsets of edges that the model itself selects (`_Subsets`), or
+4. with relations between edges, for messages from edge to edge (`fluxan.flux.line_graphs`);
+5. lists what cannot be identified or inspected as hidden. The gauge check then decides (`fluxan.flux.route_checks`).
 """
 
 from __future__ import annotations
@@ -25,28 +31,34 @@ if TYPE_CHECKING:
     from fluxan.flux.paths import Path
     from fluxan.system import Graph
 
-#: What hides the inside of a model: compiled or scripted blocks, and Python functions with their own backward.
+#: Nodes whose inside cannot be inspected: compiled or scripted blocks, and Python functions with their own backward.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
 
-#: Said where one reading of an index is as good as another, and a larger cell would tell.
+#: Part of the description of an index that fits several readings; in a larger cell only one would fit.
 _IMAGES = "that differ by their image alone (repeat the cell)"
 
-#: Choices of edges that an index is compared with; models have a few, one for each cutoff.
-_MOST_CHOICES = 32
+#: Largest number of subsets of edges that an index is compared with; models have a few, one for each cutoff.
+_MAX_SUBSETS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crossing:
-    """One gather of sender data (`slot` None) or one scatter of edge data to senders.
+    """One gather of sender data or one scatter of edge data to senders.
 
     Attributes
     ----------
-    node : autograd node of the gather or scatter
-    slot : which input of a scatter is the edge data
-    edge_dim : dimension of the edge data that runs over edges, counted from the end
-    rows : None, or a 0/1 mask, broadcastable to the edge data, where the index holds other things than senders too
-    edges : None, or the edges that the edge data belongs to, where it is not all of them in their order
-    path : None, or the displacements along edges, in a line graph
+    node : torch.autograd.graph.Node
+        Node of the gather or scatter.
+    slot : int or None
+        Which input of a scatter is the edge data; None for a gather.
+    edge_dim : int
+        Dimension of the edge data that runs over edges, counted from the end.
+    rows : tensor or None
+        0/1 mask, broadcastable to the edge data, of the rows that hold senders, where the index holds others too.
+    edges : (n_rows,) int64 tensor or None
+        Edges to which the edge data belong, where they are not all edges in order.
+    path : Path or None
+        In a line graph, the displacement that belongs to each row.
     """
 
     node: Any
@@ -58,20 +70,20 @@ class Crossing:
 
     @property
     def edge_data(self) -> GradientEdge:
-        """Where the adjoint of the edge data lives."""
+        """Place of the autograd graph at which the adjoint of the edge data arrives."""
         if self.slot is None:
             return GradientEdge(self.node, 0)
         return GradientEdge(*self.node.next_functions[self.slot])
 
     def record(self, recorded: dict[Crossing, torch.Tensor | None]) -> RemovableHandle:
-        """Have the next backward pass write down the adjoint of the edge data."""
+        """Make the next backward pass store the adjoint of the edge data in `recorded`."""
         if self.slot is None:
             return self.node.register_prehook(lambda above: recorded.__setitem__(self, above[0]))
-        # What this scatter alone sends back: the edge data may be used elsewhere too.
+        # The adjoint that comes from this scatter alone: the edge data may be used elsewhere too.
         return self.node.register_hook(lambda below, _: recorded.__setitem__(self, below[self.slot]))
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
-        """Multiply the adjoint of the edge data by one weight per edge, with this crossing's sign."""
+        """Multiply the adjoint of the edge data by weights (n_edges,), with the sign of this crossing."""
         if self.path is not None:
             weights = torch.as_tensor(self.path.sum(weights))
         elif self.edges is not None:
@@ -83,14 +95,18 @@ class Crossing:
 
 
 class CrossingSearch(NamedTuple):
-    """What a walk of the autograd graph found.
+    """Result of the search of an autograd graph for crossings.
 
     Attributes
     ----------
     crossings : tuple of Crossing
-    hidden : what may hide more of them, in words
-    relations : in a line graph, how the edges of each index node lie to each other
-    doubtful : some edges of a line graph share both their atoms, so that a larger cell has to confirm the relations
+        The crossings.
+    hidden : tuple of str
+        Descriptions of nodes that may hide further crossings.
+    relations : tuple of str
+        In a line graph, the relation between edges of each index node.
+    doubtful : bool
+        Whether some edges of a line graph share both their atoms, so that a larger cell must confirm the relations.
     """
 
     crossings: tuple[Crossing, ...] = ()
@@ -100,38 +116,39 @@ class CrossingSearch(NamedTuple):
 
     @property
     def undecided(self) -> bool:
-        """Whether several readings fit, and they differ by periodic images."""
+        """Whether some index fits several readings, which differ by periodic images."""
         return any(_IMAGES in text for text in self.hidden)
 
 
 def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, lines: bool = True) -> CrossingSearch:
-    """Walk the autograd graph from the energies to a leaf and pick out the crossings.
+    """Search the autograd graph from the energies down to a leaf for crossings.
 
     Parameters
     ----------
-    energies : torch.Tensor
+    energies : (n_atoms,) tensor
         Result of a forward pass.
-    leaf : torch.Tensor
-        Displacements of the atoms, or edge vectors; only what depends on them matters.
+    leaf : (n_atoms, 3) or (n_edges, 3) tensor
+        Displacements of the atoms, or edge vectors; only nodes that depend on them are searched.
     graph : Graph
-        Senders and receivers must differ somewhere.
+        Senders and receivers must differ for at least one edge.
     lines : bool
-        Resolve messages from edge to edge; the leaf is displacements then.
+        Identify messages from edge to edge; the leaf must then be displacements.
 
     Returns
     -------
     CrossingSearch
+        Crossings and possible hiding places.
     """
     nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
     ends = (graph.senders, graph.receivers)
     plain = {node: _classify(node, kind, *ends) for node, kind in nodes if kind in GATHERS or kind in SCATTERS}
-    # The gathers that make the edge vectors follow the displacements are not the model's: no doubt of them.
+    # Gathers by which `ForwardPass` makes edge vectors depend on displacements are not the model's.
     target = get_gradient_edge(leaf).node
     ours = {node for node in plain if node.next_functions[0][0] is target}
     subsets = _Subsets(nodes, *ends, len(leaf))
     line = None
     if lines and any(unknown for node, (_, unknown) in plain.items() if node not in ours):
-        # Only an index that is neither senders nor receivers can be one of edges.
+        # Some index is neither senders nor receivers: it may be an index of edges.
         line = LineGraph([node for node, _ in nodes], graph, leaf)
         line = line if line.passes_between_edges else None
     found, hidden = [], []
@@ -151,7 +168,7 @@ def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, 
 
 
 def _by_role(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, str | None]:
-    """As `_classify`, of an index in a line graph."""
+    """Classify an index node by its role in a line graph; returns what `_classify` does."""
     role, read = line.roles.get(node), line.maps[node]
     if role is None or not role.name:
         return None, f"{kind} from edges to edges, {len(read.index)} rows, some of which share no atom"
@@ -165,7 +182,7 @@ def _by_role(node: Any, kind: str, line: LineGraph) -> tuple[Crossing | None, st
 def _classify(
     node: Any, kind: str, senders: torch.Tensor, receivers: torch.Tensor, *, edges: torch.Tensor | None = None
 ) -> tuple[Crossing | None, str | None]:
-    """Tell whether an index node is a crossing; or, in words, that it cannot be told."""
+    """Classify an index node; returns its crossing, or None, and a description if it cannot be identified."""
     gather = kind in GATHERS
     for index, trailing in saved_indices(node, kind):
         match = _match(index, senders, receivers)
@@ -182,12 +199,12 @@ def _classify(
 
 
 class _Subsets:
-    """Indices that choose or sort edges, by which other indices are senders or receivers of some edges only.
+    """Subsets of edges that a model selects or sorts, and indices that hold the senders or receivers of a subset.
 
-    Models with an inner cutoff, a cutoff for each layer or pair of species, half lists, and kernels that sort edges
-    take ``senders[k]``, and ``r_ij[k]`` with it: that k is the index of another node of the graph. A guess that is
-    wrong does not pass the gauge check, but for one: edges with the same ends that lead to other images. The check
-    weighs them alike, so an index that fits several of them is told as unknown.
+    Models with an inner cutoff, a cutoff for each layer or pair of species, or half lists, and kernels that sort edges,
+    use ``senders[k]`` together with ``r_ij[k]``: this k is the index of another node of the graph. A wrong assignment
+    fails the gauge check, with one exception: edges between the same two atoms that lead to different images, which the
+    check weights equally. So an index that fits several of them is reported as unknown.
     """
 
     def __init__(
@@ -200,11 +217,11 @@ class _Subsets:
     def classify(
         self, node: Any, kind: str, crossing: Crossing | None, unknown: str | None
     ) -> tuple[Crossing | None, str | None]:
-        """As `_classify`, whose answer for all edges is given, also with those that the model chose."""
+        """Classify a node also with the subsets of edges; `crossing` and `unknown` are the result for all edges."""
         if unknown is None and (crossing is None or not self._edges):
             return crossing, None
         if unknown is not None and node in self._choices and _source(node, kind)[1] != self._n_atoms:
-            return None, None  # edge data passed on stays at its receiver
+            return None, None  # edge data that are only selected stay at their receivers
         fits = [] if crossing is None else [crossing]
         for edges in self._edges:
             found, still = _classify(node, kind, *(end[edges] for end in self._ends), edges=edges)
@@ -218,7 +235,7 @@ class _Subsets:
         return None, unknown
 
     def _is_doubtful(self, fit: Crossing, first: Crossing) -> bool:
-        """Whether it could be another one, or belong to the receivers."""
+        """Whether a crossing that fits differs from the first one that fits, or could be one of receivers."""
         if fit.edges is None or not len(fit.edges):
             return False
         senders, receivers = (end[fit.edges] for end in self._ends)
@@ -229,19 +246,19 @@ class _Subsets:
 
     @cached_property
     def _edges(self) -> list[torch.Tensor]:
-        """Every choice once, all edges in their order left out."""
+        """All subsets that differ from each other, and from all edges in order."""
         different: list[torch.Tensor] = []
         everything = torch.arange(len(self._ends[0]), device=self._ends[0].device)
         for edges in (edges for choices in self._choices.values() for edges in choices):
             if not any(torch.equal(edges, known) for known in (everything, *different)):
                 different.append(edges)
-        return different[:_MOST_CHOICES]
+        return different[:_MAX_SUBSETS]
 
     @cached_property
     def _choices(self) -> dict[Any, list[torch.Tensor]]:
-        """Gathers from data of all edges, or of edges chosen before, and the edges that they may choose."""
+        """Gathers from data of all edges, or of a subset, each with the subsets of edges that it may select."""
         found: dict[Any, list[torch.Tensor]] = {}
-        # Nodes come from the energies' end last: what was chosen first is seen first.
+        # Nodes are ordered from the positions to the energies, so that subsets of subsets come after them.
         for node, kind in self._nodes:
             index, length = _source(node, kind)
             if index is None:
@@ -250,22 +267,23 @@ class _Subsets:
             if length != len(self._ends[0]) and not before:
                 continue
             index = positions_of(index, length)
-            if index.numel() and len(found) < _MOST_CHOICES:
+            if index.numel() and len(found) < _MAX_SUBSETS:
                 whole = [index] if length == len(self._ends[0]) else []
                 found[node] = _different([*whole, *(edges[index] for edges in before)])
         return found
 
 
 def _different(choices: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Remove repeated subsets."""
     kept: list[torch.Tensor] = []
-    for edges in choices[:_MOST_CHOICES]:
+    for edges in choices[:_MAX_SUBSETS]:
         if not any(torch.equal(edges, known) for known in kept):
             kept.append(edges)
     return kept
 
 
 def _source(node: Any, kind: str) -> tuple[torch.Tensor | None, int]:
-    """Index or mask (n,) of a gather along one dimension, and the length of the data that it is taken from."""
+    """Index or mask (n,) of a gather along one dimension, and the length of the data that it reads."""
     if kind == "IndexSelect":
         sizes, dim = node._saved_self_sym_sizes, node._saved_dim
         return node._saved_index, int(sizes[dim if dim < len(sizes) else dim - 2**64])
@@ -282,7 +300,7 @@ def _match(
 ) -> tuple[int, torch.Tensor | None] | None:
     """Dimension of an index along which it equals the senders (or receivers), and where it is the senders.
 
-    None if some row of the index is neither.
+    Returns None if some row of the index is neither.
     """
     for dim in range(index.ndim):
         if index.shape[dim] != len(senders):
@@ -295,7 +313,7 @@ def _match(
 
 
 def _collapse(index: torch.Tensor, dim: int) -> torch.Tensor:
-    """Put edges last; dimensions of an index that only repeat it (stride 0) shrink to length 1."""
+    """Move the dimension of edges to the end; shrink dimensions that only repeat the index (stride 0) to length 1."""
     for other in range(index.ndim):
         if other != dim and index.stride(other) == 0:
             index = index.narrow(other, 0, 1)

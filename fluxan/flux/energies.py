@@ -1,4 +1,4 @@
-"""What every route asks of a model: its dtype and device, and atomic energies that can be differentiated."""
+"""Evaluates a model for all routes: its dtype, device and range, and atomic energies that can be differentiated."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Layers whose output differs between training and evaluation.
+#: Base classes of layers whose output differs between training and evaluation: dropout, batch normalisation.
 MODE_DEPENDENT = ("_DropoutNd", "_NormBase")
 
 
 def model_name(model: torch.nn.Module) -> str:
-    """Return the name that messages give a model: its class, also of a scripted one."""
+    """Return the name of a model in messages: that of its class, also if it is scripted."""
     return getattr(model, "original_name", type(model).__name__)
 
 
@@ -34,12 +34,12 @@ def model_dtype(model: torch.nn.Module) -> torch.dtype:
 
 
 def model_device(model: torch.nn.Module) -> torch.device:
-    """Return the one device of a model's tensors, the CPU if it has none.
+    """Return the device of a model's tensors; the CPU if it has none.
 
     Raises
     ------
     ModelError
-        The tensors lie on several devices, or on none ("meta").
+        The tensors are on several devices, or on none ("meta").
     """
     devices = sorted({str(t.device) for t in _tensors(model)})
     if len(devices) > 1 or "meta" in devices:
@@ -49,7 +49,7 @@ def model_device(model: torch.nn.Module) -> torch.device:
 
 
 def model_reach(model: torch.nn.Module) -> int:
-    """Return how many edges far an energy reaches, 1 where the model does not say."""
+    """Return the number of edges that an atomic energy reaches; 1 if the model does not declare it."""
     return int(getattr(model, "n_hops", 1))
 
 
@@ -59,7 +59,7 @@ def model_graph(model: torch.nn.Module, graph: Graph) -> Graph:
     Raises
     ------
     ModelError
-        The model's tensors lie on several devices, or are of half precision.
+        The model's tensors are on several devices, or in half precision.
     """
     dtype = model_dtype(model)
     if dtype not in (torch.float32, torch.float64):
@@ -75,9 +75,9 @@ def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = Fa
     model : torch.nn.Module
         See `fluxan.potentials.base.Potential`.
     graph : Graph
-        Its positions or edge vectors require gradients.
+        Its positions or edge vectors must require gradients.
     training : bool
-        Allow a model in training mode, as training itself does.
+        Accept a model in training mode.
 
     Returns
     -------
@@ -87,8 +87,8 @@ def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = Fa
     Raises
     ------
     ModelError
-        The model is in training mode or called under ``torch.no_grad``, fails, or returns something that is not
-        one finite, differentiable energy per atom.
+        The model is in training mode or is called under ``torch.no_grad``, raises an exception, or does not return one
+        finite, differentiable energy per atom.
     """
     name = model_name(model)
     if not training:
@@ -99,7 +99,7 @@ def atomic_energies(model: torch.nn.Module, graph: Graph, *, training: bool = Fa
         energies = model(graph)
     except FluxanError:
         raise
-    except Exception as error:  # a model is anybody's code
+    except Exception as error:  # a model may raise anything
         reason = str(error).strip().splitlines()
         why = f"{type(error).__name__}: {reason[-1]}" if reason else repr(error)
         raise ModelError(f"{name} failed on {graph.n_atoms} atoms: {why}") from error
@@ -118,7 +118,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def detached(model: torch.nn.Module) -> ModelError:
-    """Make the error of energies that do not depend on positions in the eyes of autograd."""
+    """Error about energies that, for autograd, do not depend on the positions."""
     return ModelError(
         f"{model_name(model)} returns energies detached from the positions: its forward must not use "
         "torch.no_grad(), .detach(), .item() or NumPy between graph.r_ij (or graph.positions) and the energies"
@@ -130,7 +130,10 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _refuse_training(model: torch.nn.Module) -> None:
-    # A new torch module is in training mode, a new Potential is not: refused where somebody asked for it or it matters.
+    """Raise `ModelError` for a model in training mode, if that was asked for or changes the energies.
+
+    A new torch module is in training mode, whereas a new `Potential` is not.
+    """
     layer = next((m for m in model.modules() if m.training and _depends_on_mode(m)), None)
     if (isinstance(model, Potential) and model.training) or layer is not None:
         which = f" (its layer {type(layer).__name__} acts differently there)" if layer is not None else ""
@@ -142,6 +145,7 @@ def _depends_on_mode(layer: torch.nn.Module) -> bool:
 
 
 def _check_form(name: str, energies: object, graph: Graph) -> None:
+    """Raise `ModelError` unless energies are an (n_atoms,) tensor in the dtype and on the device of the graph."""
     expected = f"expected ({graph.n_atoms},) atomic energies in eV"
     if not isinstance(energies, torch.Tensor):
         raise ModelError(f"{name} returned a {type(energies).__name__}, {expected}")

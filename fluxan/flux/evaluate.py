@@ -1,4 +1,8 @@
-"""Heat flux and per-atom virials of one frame."""
+"""Heat flux and atomic virials of frames: graph, checked route, convection.
+
+The flux of a frame is the virial part, by the route that was chosen for the model, and the convective part. A route is
+checked on the first frame, and again on a frame whose forward pass has another signature.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +43,13 @@ def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "
     Parameters
     ----------
     frame : Frame
-        With velocities.
+        Must have velocities.
     model : Potential or what `fluxan.load_model` takes
-    groups : "element" or one label per atom
+        The model.
+    groups : "element" or sequence
+        "element", or one label per atom.
     route : {"auto", "local", "adjoint", "unfolded"}
-        How the virial part is found; "auto" takes the cheapest that is exact for the model, and checks it.
+        Route to the virial part; "auto" takes the cheapest one that passes its checks for the model.
 
     Returns
     -------
@@ -53,7 +59,7 @@ def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "
     Raises
     ------
     InputError
-        No velocities, wrong groups, unknown route.
+        There are no velocities, the groups do not fit the atoms, or there is no such route.
     ModelError
         The model does not know an element, or fails the check of the route.
     """
@@ -71,7 +77,9 @@ def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.nda
     frame : Frame
         Velocities are not needed.
     model : Potential or what `fluxan.load_model` takes
+        The model.
     route : {"auto", "local", "adjoint", "unfolded"}
+        See `heat_flux`.
 
     Returns
     -------
@@ -89,16 +97,20 @@ def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.nda
 
 
 class FluxEvaluator:
-    """The flux of frame after frame of one system: atoms, groups and model stay.
+    """Evaluates the flux of many frames of one system, whose atoms, groups and model stay the same.
 
     Parameters
     ----------
     model : Potential
+        The model.
     numbers : (n_atoms,) int
         Atomic numbers.
-    groups : "element" or one label per atom
+    groups : "element" or sequence
+        "element", or one label per atom.
     route : {"auto", "local", "adjoint", "unfolded"}
-    passed : reports of checks that the model has passed, by requested route; what is missing is checked and added
+        See `heat_flux`.
+    passed : dict of str to CheckReport, optional
+        Reports of checks that the model has passed, by requested route; a missing one is made and added.
     """
 
     def __init__(
@@ -120,24 +132,25 @@ class FluxEvaluator:
         self._requested = route
         self._passed = {} if passed is None else passed
         self._route: Route | None = None
-        #: Routes of frames whose forward pass was not the one checked first, by its signature.
+        #: Routes of frames whose forward pass differs from that of the first, by signature.
         self._others: dict[Signature | None, Route] = {}
 
     def flux(self, frame: Frame, graph: Graph) -> Flux:
-        """Flux of a frame whose graph is at hand; the route is checked the first time."""
+        """Flux of a frame, given its graph; the route is checked the first time."""
         return self.flux_by(self.route_for(graph), frame, graph)
 
     def flux_by(self, source: FluxSource, frame: Frame, graph: Graph) -> Flux:
-        """Flux of a frame from a route that was chosen already, or from what is kept of an evaluation."""
+        """Flux of a frame by a route, or from an evaluation that was made before."""
         if frame.velocities is None:
             raise InputError("there are no velocities; a heat flux needs them: give velocities= in Å/ps")
         if frame.n_atoms != len(self.groups):
             raise InputError(f"there are {frame.n_atoms} atoms, there were {len(self.groups)} before")
         n_groups = len(self.labels)
         energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
-        settled = self._settled(source, graph, f" at {frame.time:.6g} ps")
-        if settled is not None:
-            source = settled
+        # A frame with another signature may need another route: its potential flux is then computed again.
+        other = self._other_route(source, graph, f" at {frame.time:.6g} ps")
+        if other is not None:
+            source = other
             energies, potential = source.potential_flux(graph, frame.velocities, self.groups, n_groups)
         kinetic, convective, velocity = (np.empty((n_groups, 3)) for _ in range(3))
         cpu.convection(
@@ -155,19 +168,21 @@ class FluxEvaluator:
         )
 
     def atomic_virial(self, graph: Graph) -> np.ndarray:
-        """W_j (n_atoms, 3, 3) eV of a graph; the route is checked as for a flux."""
+        """W_j, (n_atoms, 3, 3) eV, of a graph; the route is checked as for a flux."""
         route = self.route_for(graph)
         virial = route.atomic_virial(graph)[1]
-        settled = self._settled(route, graph, "")
-        return virial if settled is None else settled.atomic_virial(graph)[1]
+        other = self._other_route(route, graph, "")
+        return virial if other is None else other.atomic_virial(graph)[1]
 
-    def _settled(self, source: FluxSource, graph: Graph, where: str) -> Route | None:
-        """Return None where the source's forward pass was checked, else the route that passes on this graph.
+    def _other_route(self, source: FluxSource, graph: Graph, where: str) -> Route | None:
+        """Return the route that passes its checks on this graph if that is another one than the source's, else None.
+
+        Nothing is checked where a check of the signature of the source's forward pass has been made before.
 
         Raises
         ------
         ModelError
-            No route passes its check there, or the one asked for does not.
+            No route passes its checks there, or the one asked for does not.
         """
         seen, report = source.signature, self.report
         if seen is None or report is None or seen in report.signatures or graph.n_edges == 0:
@@ -184,12 +199,12 @@ class FluxEvaluator:
         return None if other.name == source.name else other
 
     def description(self) -> dict[str, object]:
-        """Attributes that say what made a Dataset, for those who read it."""
+        """Attributes of a Dataset that document how it was made: version and model."""
         described = getattr(self.model, "describe", lambda: None)()
         return {"fluxan_version": __version__, "model": described or _named(self.model)}
 
     def identity(self) -> dict[str, object]:
-        """Attributes that say which model, groups and route these are."""
+        """Attributes of a Dataset that identify model, groups and route: a job resumes only if they are equal."""
         return {
             "model_sha256": model_sha256(self.model),
             "groups_sha256": hashlib.sha256(self.groups.tobytes() + repr(self.labels).encode()).hexdigest(),
@@ -197,11 +212,11 @@ class FluxEvaluator:
         }
 
     def route_for(self, graph: Graph) -> Route:
-        """The route, checked on the first graph with edges it is asked for."""
+        """Return the route, which is checked on the first graph that has edges."""
         if self._route is None:
             self.report = self._passed.get(self._requested)
             if self.report is None and graph.n_edges == 0:
-                # Nothing can be checked without an edge: a report of this frame may not stand for later ones.
+                # Without edges nothing can be checked: the report of this frame does not hold for later ones.
                 route, self.report = choose_route(self.model, graph, route=self._requested)
                 return route
             if self.report is None:
@@ -213,15 +228,15 @@ class FluxEvaluator:
 
 
 def _named(model: Potential) -> str:
-    """Class of a model, with file and options where it was read through an adapter."""
+    """Class of a model, with file and options if it was read through an adapter."""
     name, options = origin(model) or ("", {})
-    told = [f"{key}={value}" for key, value in options.items() if key not in {"trust_pickle", "device"}]
-    return " ".join([type(model).__name__, *([f"from {name}"] if name else []), *told])
+    listed = [f"{key}={value}" for key, value in options.items() if key not in {"trust_pickle", "device"}]
+    return " ".join([type(model).__name__, *([f"from {name}"] if name else []), *listed])
 
 
-#: What a warning says of a frame that was checked by itself.
+#: Part of a warning about a frame that was checked separately.
 DIFFERS = "does not pass messages as those before it do"
-#: Checks that single calls have passed, by elements; a model that is gone takes its entry along.
+#: Reports of checks made by `heat_flux` and `atomic_virial`, by model and elements, for as long as the model exists.
 _PASSED: weakref.WeakKeyDictionary[Potential, dict[tuple[int, ...], dict[str, CheckReport]]]
 _PASSED = weakref.WeakKeyDictionary()
 
@@ -232,7 +247,7 @@ def _passed(model: Potential, numbers: np.ndarray) -> dict[str, CheckReport]:
 
 
 def refuse_unknown_elements(model: Potential, numbers: np.ndarray) -> None:
-    """Raise ModelError where a model says which elements it knows, and some are others."""
+    """Raise `ModelError` if a model declares its elements and some atoms are of others."""
     known = getattr(model, "elements", None)
     if known is None:
         return

@@ -1,4 +1,8 @@
-"""Nodes of an autograd graph that read or write rows by an index, and what they keep of it."""
+"""Reads the nodes of an autograd graph that gather or scatter rows by an index, and the indices that they save.
+
+A node named ``IndexSelectBackward0``, say, belongs to ``x.index_select(dim, index)`` and has the attributes
+``_saved_index``, ``_saved_dim`` and ``_saved_self_sym_sizes``; ``next_functions`` are the nodes of its inputs.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ from torch.autograd.graph import Node, get_gradient_edge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Operations that read rows by an index, and that write or add them.
 GATHERS = ("Index", "IndexSelect", "Gather", "Embedding")
 SCATTERS = ("IndexAdd", "ScatterAdd", "Scatter", "ScatterReduce", "IndexPut")
 
 
 def nodes_between(energies: torch.Tensor, leaf: torch.Tensor) -> list[Node]:
-    """Nodes on a path from the energies down to the leaf."""
+    """Nodes on all paths from the energies down to the leaf, each after the nodes that it depends on."""
     order = _post_order(get_gradient_edge(energies).node)
     target = get_gradient_edge(leaf).node
     leads = {target}
@@ -27,7 +32,7 @@ def nodes_between(energies: torch.Tensor, leaf: torch.Tensor) -> list[Node]:
 
 
 def _post_order(root: Node) -> list[Node]:
-    """Every node below the root, each after all nodes below it."""
+    """The root and all nodes that it depends on, each after the nodes that it depends on."""
     order, seen, stack = [], {root}, [(root, iter(root.next_functions))]
     while stack:
         node, below = stack[-1]
@@ -48,7 +53,7 @@ def kind_of(node: Node) -> str:
 
 
 def saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
-    """Index tensors of a node, each with the number of dimensions of the edge data that follow the index's own."""
+    """Index tensors of a node, each with the number of dimensions of the edge data after those of the index."""
     n_dims = len(output_shape(node))
     if kind in ("Gather", "ScatterAdd", "Scatter", "ScatterReduce"):
         return [(node._saved_index, 0)]
@@ -63,13 +68,13 @@ def saved_indices(node: Any, kind: str) -> Sequence[tuple[torch.Tensor, int]]:
 def _advanced_indices(
     indices: Sequence[torch.Tensor | None], n_dims: int, *, put: bool
 ) -> list[tuple[torch.Tensor, int]]:
-    """Index tensors of ``x[a, :, b]``, broadcast against each other as indexing does."""
+    """Index tensors of ``x[a, :, b]``, broadcast against each other as in indexing."""
     places = [k for k, index in enumerate(indices) if index is not None]
     tensors = [index for index in indices if index is not None]
     if any(index.dtype in (torch.bool, torch.uint8) for index in tensors):
         return []
     tensors = torch.broadcast_tensors(*tensors)
-    # Indexed dimensions become those of the index, in place if they are neighbours, else in front.
+    # The dimensions of the index replace the indexed ones if these are adjacent; otherwise they come first.
     n_indexed = n_dims - len(places) + tensors[0].ndim if put else n_dims
     together = places == list(range(places[0], places[0] + len(places)))
     trailing = n_indexed - tensors[0].ndim - (places[0] if together else 0)
@@ -77,30 +82,36 @@ def _advanced_indices(
 
 
 def output_shape(node: Node) -> Sequence[int]:
-    """Shape of what a node gives."""
+    """Shape of the output of a node."""
     return node._input_metadata[0].shape
 
 
 def positions_of(index: torch.Tensor, length: int) -> torch.Tensor:
-    """Integers from 0 on, whether the index is a mask or counts from the end."""
+    """Convert an index that is a mask, or has negative entries, to integers from 0 to length − 1."""
     return torch.nonzero(index)[:, 0] if index.dtype in (torch.bool, torch.uint8) else index % length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowMap:
-    """One index node read as a map from its rows to the rows of a table.
+    """An index node as a map from its rows to the rows of a table.
 
-    The rows are the output of a gather, or the data that a scatter adds; the table is what a gather reads, or what a
-    scatter gives.
+    The rows are the output of a gather, or the data that a scatter adds; the table is the input of a gather, or the
+    output of a scatter.
 
     Attributes
     ----------
-    node : autograd node
-    is_gather : whether it reads
-    index : (n_rows,) row of the table of each row
-    dim : dimension of the rows, counted from the end
-    rows, table : which autograd node made each
-    n_table : rows of the table
+    node : torch.autograd.graph.Node
+        The node.
+    is_gather : bool
+        Whether it is a gather.
+    index : (n_rows,) int64 tensor
+        Row of the table for each row.
+    dim : int
+        Dimension of the rows, counted from the end.
+    rows, table : torch.autograd.graph.Node
+        The nodes that computed the rows and the table.
+    n_table : int
+        Number of rows of the table.
     """
 
     node: Any
@@ -113,7 +124,7 @@ class RowMap:
 
 
 def row_map(node: Any, kind: str) -> RowMap | None:
-    """Read an index node; None where it indexes several dimensions, or each row differently along the others."""
+    """Map of an index node; None where it indexes several dimensions, or each row differently along the others."""
     is_gather = kind in GATHERS
     slot = 0 if is_gather else 1
     other, output = node.next_functions[slot] if len(node.next_functions) > slot else (None, 0)
@@ -144,7 +155,7 @@ def _place(node: Any, kind: str) -> tuple[torch.Tensor, int] | None:
 
 
 def _repeated(index: torch.Tensor, dim: int) -> tuple[torch.Tensor, int] | None:
-    """An index (n_rows,) that was expanded to the shape of the data."""
+    """Reduce an index that was expanded to the shape of the data to (n_rows,); None where it is not constant."""
     along = index.movedim(dim, 0).reshape(index.shape[dim], -1)
     if along.shape[1] == 0 or not bool((along == along[:, :1]).all()):
         return None

@@ -1,8 +1,13 @@
-"""Line graphs: models whose messages pass from edge to edge, over angles, bonds without direction, or reversed edges.
+"""Line graphs: models whose messages pass from edge to edge, through angles, undirected bonds, or reversed edges.
 
-Rows of data belong together where operations that keep rows connect them. Each such group of rows is followed from the
-edge vectors up: a row stands for an edge, and the first index that makes it says which. Every further index then
-relates the row's edge to another one with which it shares an atom, and so gives the displacement between the two.
+The displacement that belongs to a message between two edges is found in these steps:
+
+1. nodes connected by operations that keep rows (all but gathers and scatters) form a group (`_Groups`), in which row n
+   stands for the same edge throughout;
+2. an index of atoms that equals all senders or receivers shows that the rows of its group are the edges in order;
+3. from there, each index of edges shows which edge every row of another group stands for (`LineGraph._resolve_edges`);
+4. an index between two groups whose edges are both known relates pairs of edges, which share an atom: the relation
+   gives the displacement between their receivers (`fluxan.flux.paths.relate`).
 """
 
 from __future__ import annotations
@@ -21,13 +26,21 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Rows that belong together: their group in the autograd graph, and their number.
+#: Identifies a set of rows: a group of nodes of the autograd graph, and the number of rows.
 Key = tuple[Any, int]
 
 
 @dataclass(slots=True)
 class Column:
-    """One edge per row, and the displacement from where the row is to the edge's receiver."""
+    """The edge that each row of a group stands for.
+
+    Attributes
+    ----------
+    edges : (n_rows,) int64 tensor
+        Edges.
+    path : Path
+        Displacement from the place of each row to its edge's receiver.
+    """
 
     edges: torch.Tensor
     path: Path = field(default_factory=Path)
@@ -35,13 +48,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class IndexRole:
-    """What an index node is.
+    """Role of an index node in a line graph.
 
     Attributes
     ----------
-    name : of the relation, for the signature; "ends" where the table is atoms, "" where it is unknown
-    path : displacement from the row to the table's row
-    doubtful : see `fluxan.flux.paths.Relation`
+    name : str
+        Name of the relation between rows and table; "choice" where both are the same edge, "ends" where the table holds
+        atoms, "" where the relation is unknown.
+    path : Path
+        Displacement from each row to its row of the table.
+    doubtful : bool
+        See `fluxan.flux.paths.Relation`.
     """
 
     name: str
@@ -50,19 +67,25 @@ class IndexRole:
 
 
 class LineGraph:
-    """Displacements of every index node of a forward pass.
+    """Roles of the index nodes of a forward pass.
 
     Parameters
     ----------
-    nodes : autograd nodes between the energies and the displacements, each after those below it
+    nodes : sequence of torch.autograd.graph.Node
+        Nodes between the energies and the displacements, each after the nodes that it depends on.
     graph : Graph
-    leaf : (n_atoms, 3)
+        The graph that was evaluated.
+    leaf : (n_atoms, 3) tensor
+        Displacements.
 
     Attributes
     ----------
-    maps : index nodes that can be read, by node
-    roles : of these, as far as they could be resolved
-    passes_between_edges : whether anything was found that only a line graph has
+    maps : dict of node to RowMap
+        Index nodes that can be read as maps of rows.
+    roles : dict of node to IndexRole
+        Roles of those that could be resolved.
+    passes_between_edges : bool
+        Whether some index relates different edges, or makes undirected bonds.
     """
 
     def __init__(self, nodes: Sequence[Any], graph: Graph, leaf: torch.Tensor) -> None:
@@ -75,31 +98,31 @@ class LineGraph:
         self._atoms: set[Key] = set()
         self._columns: dict[Key, list[Column]] = {}
         self._known: dict[tuple[object, ...], IndexRole] = {}
-        self._kept: list[torch.Tensor] = []  # so that no address is used twice
+        self._kept: list[torch.Tensor] = []  # keeps tensors alive, whose addresses are keys of `_known`
         self.roles: dict[Any, IndexRole] = {}
         self.passes_between_edges = False
         self._follow()
 
     def rows_of(self, found: RowMap) -> Key:
-        """Group of the rows of an index node."""
+        """Key of the rows of an index node."""
         return self._groups.of(found.rows), len(found.index)
 
     def table_of(self, found: RowMap) -> Key:
-        """Group of its table."""
+        """Key of the table of an index node."""
         return self._groups.of(found.table), found.n_table
 
     def knows(self, node: Any) -> bool:
-        """Whether an index node was resolved, or leads from rows of edges to what is not known to be atoms."""
+        """Whether an index node was resolved, or its rows are edges and its table is not known to hold atoms."""
         found = self.maps.get(node)
         if found is None or node in self.roles:
             return found is not None
         return self.rows_of(found) in self._columns and self.table_of(found) not in self._atoms
 
     def _follow(self) -> None:
-        """Resolve what can be; where nothing can, assume one thing and go on.
+        """Resolve index nodes one by one; where none can be resolved, assume a table of undirected bonds and go on.
 
-        Directed edges go before bonds without direction, of which there are fewer: they fix the ends of an angle.
-        Atoms wait for the edges of a row, all of which their index is compared with.
+        Tables of directed edges come before those of undirected bonds, which have fewer rows: they determine the ends
+        of an angle. An index of atoms comes after those of edges, since it is compared with all edges of a row.
         """
         pending = sorted(self.maps.values(), key=lambda found: -found.n_table)
         for found in pending:
@@ -112,7 +135,7 @@ class LineGraph:
             pending = [found for found in pending if found.node not in self.roles]
 
     def _resolve_edges(self, found: RowMap) -> bool:
-        """Relate rows to a table of edges."""
+        """Resolve an index whose table holds edges; returns whether it does."""
         rows, table = self.rows_of(found), self.table_of(found)
         if table not in self._columns:
             return False
@@ -130,7 +153,7 @@ class LineGraph:
         return True
 
     def _resolve_atoms(self, found: RowMap) -> bool:
-        """Relate rows to atoms at the ends of their edges."""
+        """Resolve an index whose table holds the atoms at the ends of its rows' edges; returns whether it does."""
         rows, table = self.rows_of(found), self.table_of(found)
         if found.n_table != self._graph.n_atoms or table in self._columns or rows not in self._columns:
             return False
@@ -147,7 +170,7 @@ class LineGraph:
         return True
 
     def _relate(self, rows: Key, table: Column, index: torch.Tensor) -> IndexRole:
-        """How rows lie to the rows of a table of edges, by every edge that is known of the row."""
+        """Relation of rows to a table of edges, by every edge that a row is known to stand for."""
         edges, offset = table.edges[index], table.path.at(index)
         known = self._columns[rows]
         found: list[tuple[Relation, Path]] = []
@@ -157,7 +180,7 @@ class LineGraph:
             relation = relate(self._graph, column.edges, edges)
             found += [(relation, column.path + relation.path)] if relation.name else []
         self.passes_between_edges = True
-        # A rule for all rows goes before one for each.
+        # One rule for all rows takes precedence over a rule for each row.
         found = [f for f in found if f[0].name not in ("mixed", "undecided")] or found
         if not found:
             return IndexRole("")
@@ -169,7 +192,7 @@ class LineGraph:
         return IndexRole(relation.name if decided else "undecided", path - offset, doubtful)
 
     def _start_rows(self, found: RowMap) -> None:
-        """Take rows for all edges in their order where an index of atoms says so."""
+        """Identify rows as the edges in order where an index of atoms equals all senders or all receivers."""
         if found.n_table != self._graph.n_atoms or len(found.index) != self._graph.n_edges:
             return
         every = torch.arange(self._graph.n_edges, device=found.index.device)
@@ -178,7 +201,7 @@ class LineGraph:
             self._columns.setdefault(self.rows_of(found), [Column(every)])
 
     def _start_table(self, found: RowMap) -> bool:
-        """Take each row of a table (a bond without direction) for the first edge that leads to it."""
+        """Assume that a table holds undirected bonds, each at the place of the first edge that refers to it."""
         rows, table = self.rows_of(found), self.table_of(found)
         if rows not in self._columns or table in self._atoms or table in self._columns or not found.n_table:
             return False
@@ -194,7 +217,7 @@ class LineGraph:
 
 
 class _Groups:
-    """Autograd nodes that operations which keep rows connect."""
+    """Groups of autograd nodes that are connected by operations which keep rows (disjoint sets)."""
 
     def __init__(self, nodes: Sequence[Any], kinds: dict[Any, str], target: Any) -> None:
         self._parent: dict[Any, Any] = {node: node for node in (*nodes, target)}
@@ -209,7 +232,7 @@ class _Groups:
                     self._parent[self.of(child)] = self.of(node)
 
     def of(self, node: Any) -> Any:
-        """Any one node that stands for the group."""
+        """Node that represents the group of a node."""
         while self._parent.get(node, node) is not node:
             self._parent[node] = self._parent.get(self._parent[node], self._parent[node])
             node = self._parent[node]

@@ -1,4 +1,8 @@
-"""The local route: one pair force per edge is all there is to know when U_i depends on the edges of *i* alone."""
+"""The local route: flux and virials from one pair force g_ij = ∂U_i/∂r_ij per edge.
+
+It is exact if U_i depends on the edges of i alone. The model's own closed form of g_ij is used if there is one, else
+one backward pass.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,13 @@ class LocalRoute:
     """Flux and virial from g_ij = ∂U_i/∂r_ij.
 
     ``J_αβ = −Σ r_ij (g_ij · v_j)`` over edges from carriers *j* in β to owners *i* in α, ``W_j = −Σ_i r_ij ⊗ g_ij``
-    (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 21). Wrong, silently, for a model that passes messages:
-    `fluxan.flux.check` is there to see to that.
+    (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 21). For a message-passing model both are wrong without any error:
+    `fluxan.flux.check` must have checked it before.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A local model.
     """
 
     name = "local"
@@ -48,7 +57,7 @@ class LocalRoute:
         return energies, virial
 
     def pair_forces(self, graph: Graph) -> tuple[Graph, np.ndarray, torch.Tensor]:
-        """The graph as the model sees it, atomic energies in float64, and g_ij, (n_edges, 3) eV/Å."""
+        """Graph in the model's dtype and on its device, U_i, (n_atoms,) eV in float64, and g_ij, (n_edges, 3) eV/Å."""
         graph = model_graph(self.model, graph)
         closed = closed_form(self.model, graph)
         if closed is None:
@@ -62,7 +71,7 @@ class LocalRoute:
 def edge_flux(
     graph: Graph, g_ij: torch.Tensor, velocities: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
-    """Virial flux (owners, carriers, 3) eV Å/ps from pair forces, on the device where they are."""
+    """Virial flux (owners, carriers, 3) eV Å/ps from pair forces (n_edges, 3) eV/Å, summed on their device."""
     if graph.r_ij.is_cuda:
         return _flux_on_device(graph, g_ij, velocities, groups, n_groups)
     flux = np.empty((n_groups, n_groups, 3))
@@ -71,7 +80,7 @@ def edge_flux(
 
 
 def _edges(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, ...]:
-    """What the CPU's kernels take of a graph, without a copy where it is on the CPU."""
+    """Arrays of edges for the CPU kernels, without a copy if the graph is on the CPU."""
     tensors = (graph.receivers, graph.senders, graph.r_ij, g_ij)
     return tuple(t.detach().cpu().contiguous().numpy() for t in tensors)
 
@@ -79,7 +88,7 @@ def _edges(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, ...]:
 def _flux_on_device(
     graph: Graph, g_ij: torch.Tensor, velocities: np.ndarray, groups: np.ndarray, n_groups: int
 ) -> np.ndarray:
-    """The flux where the pair forces are, so that they need not travel."""
+    """Sum the flux on the CUDA device, so that pair forces are not copied to the host."""
     on_device = {"velocities": torch.tensor(velocities), "groups": torch.from_numpy(groups)}
     on_device = {name: tensor.to(graph.r_ij.device) for name, tensor in on_device.items()}
     on_device |= {name: getattr(graph, name) for name in ("senders", "receivers", "r_ij")}
@@ -87,7 +96,7 @@ def _flux_on_device(
 
 
 def closed_form(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """U_i and g_ij from the model's own formula, where it offers one."""
+    """U_i, (n_atoms,) eV, and g_ij, (n_edges, 3) eV/Å, from the model's own closed form; None if it has none."""
     formula = getattr(model, "pair_forces", None)
     if formula is None:
         return None
@@ -98,7 +107,7 @@ def closed_form(model: torch.nn.Module, graph: Graph) -> tuple[torch.Tensor, tor
 def pair_forces_by_autograd(
     model: torch.nn.Module, graph: Graph
 ) -> tuple[torch.Tensor, torch.Tensor, Signature | None]:
-    """U_i and g_ij by one backward pass of ΣU_i to the edge vectors, and the signature of the forward pass.
+    """U_i and g_ij by one backward pass from Σ U_i to the edge vectors, and the signature of the forward pass.
 
     Raises
     ------
@@ -106,7 +115,7 @@ def pair_forces_by_autograd(
         The energies do not depend on ``graph.r_ij``.
     """
     r_ij = graph.r_ij.detach().requires_grad_()
-    # Positions too, to tell a model that forms its own edge vectors from one without gradients.
+    # Positions require gradients too, to distinguish a model that computes its own edge vectors from a detached one.
     positions = graph.positions.detach().requires_grad_()
     energies = atomic_energies(model, graph.replace(r_ij=r_ij, positions=positions))
     if graph.n_edges == 0:
@@ -122,14 +131,14 @@ def pair_forces_by_autograd(
 
 
 def edge_signature(energies: torch.Tensor, r_ij: torch.Tensor, graph: Graph) -> Signature:
-    """Signature of what lies between the energies and the edge vectors, which in a local model is no crossing."""
+    """Signature of the autograd graph between energies and edge vectors, which has no crossings if a model is local."""
     found = find_crossings(energies, r_ij, graph, lines=False)
     return signature(found, n_edges=graph.n_edges, n_atoms=graph.n_atoms)
 
 
 def refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:
-    """Raise ModelError where an energy or a pair force is not finite."""
-    # One sum each: NaN and infinity survive it, and it costs a read of the array.
+    """Raise `ModelError` if an energy or a pair force is not finite."""
+    # NaN and infinity survive in a sum, which costs one read of the array.
     if torch.isfinite(g_ij.sum()) and torch.isfinite(energies.sum()):
         return
     if not torch.isfinite(energies).all():

@@ -1,4 +1,4 @@
-"""`pair_flux`: the owner × carrier flux from pair forces that another MD code has computed."""
+"""`pair_flux`: the flux by owner and carrier from pair forces that another MD program has computed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import numpy as np
 
 from fluxan.errors import DependencyError, InputError
 
+#: Arguments that hold indices.
 INDICES = ("senders", "receivers", "groups")
+#: Order of the arguments of the kernels.
 KERNEL_ORDER = ("receivers", "senders", "r_ij", "g_ij", "velocities", "groups")
 
 
 def pair_flux(
     *, senders: Any, receivers: Any, r_ij: Any, g_ij: Any, velocities: Any, groups: Any, n_groups: int
 ) -> np.ndarray:
-    """Potential heat flux of a local model, split into owners and carriers.
+    """Potential heat flux of a local model by owner and carrier.
 
     ``J[α, β] = −Σ r_ij (g_ij · v_j)`` over the edges whose receiver *i* is in group α and whose sender *j* is in β:
-    the many-body form of Fan et al., Phys. Rev. B 92, 094301 (2015), with its sum over owners kept apart. It holds
-    for energies U_i that depend on the edges of *i* alone.
+    the many-body form of Fan et al., Phys. Rev. B 92, 094301 (2015), resolved by owner. It holds for energies U_i that
+    depend on the edges of *i* alone.
 
     Parameters
     ----------
@@ -38,8 +40,8 @@ def pair_flux(
     n_groups : int
         Number of groups.
 
-    All arrays are NumPy arrays or what NumPy converts, CPU tensors, or all of them arrays on one CUDA device (torch,
-    CuPy, Numba), which are then used in place.
+    Arrays are NumPy arrays or anything that NumPy converts, or tensors on the CPU; or all of them are arrays on one
+    CUDA device (torch, CuPy, Numba), which are used in place.
 
     Returns
     -------
@@ -49,10 +51,10 @@ def pair_flux(
     Raises
     ------
     InputError
-        Wrong shapes or kinds of numbers, an index out of range, or values that are not finite; the first
-        such edge is named.
+        A shape or kind of number is wrong, an index is out of range, or a value is not finite; the message names the
+        first such edge.
     DependencyError
-        CUDA arrays without the package numba-cuda.
+        The arrays are on a CUDA device, and the package numba-cuda is missing.
     """
     arrays = {"senders": senders, "receivers": receivers, "groups": groups}
     arrays |= {"r_ij": r_ij, "g_ij": g_ij, "velocities": velocities}
@@ -96,7 +98,7 @@ def _pair_flux_cuda(arrays: dict[str, Any], n_groups: int) -> np.ndarray:
 
 
 def _torch_context(values: Any) -> tuple[Any, Any]:
-    """Context that makes a tensor's device the current one, and torch's stream there; Numba's own for other arrays."""
+    """Context that makes a tensor's device the current one, and torch's current stream; none for other arrays."""
     if not type(values).__module__.startswith("torch"):
         return nullcontext(), 0
     import torch
@@ -107,7 +109,7 @@ def _torch_context(values: Any) -> tuple[Any, Any]:
 
 
 def _is_device_array(values: Any) -> bool:
-    # Numba's own arrays carry the second mark, under its simulator nothing else.
+    # Arrays of Numba's simulator have only the second attribute.
     return hasattr(values, "__cuda_array_interface__") or hasattr(values, "__cuda_ndarray__")
 
 
@@ -185,7 +187,7 @@ def _check_index(indices: Any, name: str, limit: int, first: int) -> None:
 
 
 def _finite(flux: np.ndarray, arrays: dict[str, Any]) -> np.ndarray:
-    """Return the flux if it is finite: NaN and infinities survive every sum, the input need not be searched."""
+    """Return the flux if it is finite, else name the first bad edge: NaN and infinity survive in every sum."""
     if np.isfinite(flux).all():
         return flux
     values = {name: _to_host(array) for name, array in arrays.items()}

@@ -1,4 +1,10 @@
-"""Displacements between atoms as paths along the edges of a graph, so that periodic images are right by themselves."""
+"""Displacements between atoms as paths along the edges of a graph, which determine the periodic image.
+
+Two edges that share an atom have one of four relations, named by the role of that atom in the first and in the second
+edge (R: receiver, S: sender). They give the displacement from the receiver of the first to that of the second:
+
+    RR  none        RS  −r_second        SR  +r_first        SS  +r_first − r_second
+"""
 
 from __future__ import annotations
 
@@ -12,35 +18,36 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Displacements that differ at all differ by a lattice vector, Å.
+#: Tolerance for equal displacements, Å: those that are not equal differ by a lattice vector.
 _SAME = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """One displacement per row: a sum of edges, each times a number; no edge means no displacement.
+    """One displacement per row: a sum of edge vectors, each times a factor; an empty sum is no displacement.
 
     Attributes
     ----------
-    steps : factor (n_rows,) or scalar, and edge (n_rows,), of every term
+    steps : tuple of (factor, edges)
+        Terms of the sum: a factor, scalar or (n_rows,), and the edge of each row, (n_rows,) int64.
     """
 
     steps: tuple[tuple[float | torch.Tensor, torch.Tensor], ...] = ()
 
     def __add__(self, other: Path) -> Path:
-        """One after the other."""
+        """Path along this one, then the other."""
         return Path(self.steps + other.steps)
 
     def __sub__(self, other: Path) -> Path:
-        """The other one backwards, after this."""
+        """Path along this one, then the other backwards."""
         return Path(self.steps + tuple((-factor, edges) for factor, edges in other.steps))
 
     def at(self, rows: torch.Tensor) -> Path:
-        """The displacements of some rows."""
+        """Path of some rows."""
         return Path(tuple((f[rows] if isinstance(f, torch.Tensor) else f, edges[rows]) for f, edges in self.steps))
 
     def sum(self, weights: torch.Tensor) -> torch.Tensor | float:
-        """Sum of weights (n_edges, ...) along the path of every row."""
+        """Sum weights (n_edges, ...) along the path of every row; with r_ij this is the displacement."""
         total: torch.Tensor | float = 0.0
         for factor, edges in self.steps:
             term = weights[edges]
@@ -54,14 +61,17 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """How the receivers of two edges per row lie to each other.
+    """Relation of two edges per row, and the displacement between their receivers.
 
     Attributes
     ----------
-    name : role of the shared atom in the first edge and in the second ("RS": receiver and sender); "mixed" where that
-        differs from row to row, "" where no rule fits every row, "undecided" where several do
-    path : from the first edge's receiver to the second's
-    doubtful : some rows alone would allow another displacement
+    name : str
+        Roles of the shared atom in the first and in the second edge ("RS": receiver and sender); "mixed" where they
+        differ from row to row, "" where the edges of some row share no atom, "undecided" where several relations fit.
+    path : Path
+        From the receiver of the first edge to that of the second.
+    doubtful : bool
+        Whether some rows, taken alone, would allow another displacement.
     """
 
     name: str
@@ -70,23 +80,23 @@ class Relation:
 
 
 def ends_of(graph: Graph, index: torch.Tensor, edges: torch.Tensor) -> list[Path]:
-    """Ways from the edges' receivers to the atoms of an index (n_rows,): the receivers, or the senders."""
+    """Paths from the receivers of edges to the atoms of an index (n_rows,), if these are their receivers or senders."""
     ways = [Path()] if torch.equal(index, graph.receivers[edges]) else []
     return ways + ([Path(((1.0, edges),))] if torch.equal(index, graph.senders[edges]) else [])
 
 
 def agree(graph: Graph, paths: Sequence[Path]) -> bool:
-    """Whether paths are the same displacements."""
+    """Whether all paths have the same displacements."""
     r_ij = graph.r_ij.detach()
     first = paths[0].sum(r_ij)
     return all(bool((torch.as_tensor(first - p.sum(r_ij)).abs() < _SAME).all()) for p in paths[1:])
 
 
 def relate(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> Relation:
-    """Find the atom that two edges per row (n_rows,) share.
+    """Find the relation of two edges per row, given as indices `first` and `second`, (n_rows,) each.
 
-    One rule has to hold for every row; the two edges may also be the same or the reverse of each other. Where no rule
-    fits every row, each row may have its own, but only if that is certain.
+    A relation that fits all rows is preferred, which may also be that the edges are equal or reverse. Where none fits
+    all rows, each row may have its own, but only where no row allows several.
     """
     if not len(first):
         return Relation("empty")
@@ -97,6 +107,7 @@ def relate(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> Relation:
         "SR": Path(((1.0, first),)),
         "SS": Path(((1.0, first), (-1.0, second))),
     }
+    # Relations that fit all rows.
     rules = {name: way for (name, way), fit in zip(ways.items(), fits, strict=True) if bool(fit.all())}
     turned = _are_reverse(graph, first, second)
     if bool(((first == second) | turned).all()):
@@ -108,6 +119,7 @@ def relate(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> Relation:
         if not agree(graph, list(rules.values())):
             return Relation("undecided", way, doubtful=True)
         return Relation(name, way, doubtful=_differ(way.sum(r_ij), vectors, fits))
+    # Otherwise a relation for each row.
     if not bool(fits.any(dim=0).all()):
         return Relation("")
     which = fits.to(torch.uint8).argmax(dim=0)
@@ -117,17 +129,18 @@ def relate(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> Relation:
 
 
 def _fits(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Where (4, n_rows) two edges share an atom as receivers, receiver and sender, sender and receiver, senders."""
+    """Which of the relations RR, RS, SR, SS two edges have, (4, n_rows) bool."""
     ends = (graph.receivers, graph.senders)
     return torch.stack([a[first] == b[second] for a in ends for b in ends])
 
 
 def _are_reverse(graph: Graph, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Whether the second edge is the reverse of the first, (n_rows,) bool."""
     crossed = (graph.receivers[first] == graph.senders[second]) & (graph.senders[first] == graph.receivers[second])
     return crossed & (graph.shifts[first] == -graph.shifts[second]).all(dim=1)
 
 
 def _differ(own: torch.Tensor | float, vectors: torch.Tensor, fits: torch.Tensor) -> bool:
-    """Whether a row allows another displacement than its own."""
+    """Whether another relation that fits some row gives it another displacement than `own`."""
     others = (vectors - own).abs().amax(dim=2) > _SAME
     return bool((others & fits).any())

@@ -1,4 +1,12 @@
-"""Explicit periodic replicas of a graph: a repeated cell, and the finite cluster that a cell's energies depend on."""
+"""Explicit periodic replicas of a graph: repeated cells, and unfolding.
+
+Unfolding a cell means to build the finite graph on which the energies U_i of its atoms are those of the periodic
+system. `_Reach` builds it breadth first from the atoms of the cell:
+
+1. find all edges that end at the atoms added last (`_Reach._edges_into`);
+2. identify their senders as replicas, an atom and a cell translation (`_Reach._keys`);
+3. add the replicas that are new, and the edges (`_Reach.grow`); repeat for each hop of the model.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +20,10 @@ from fluxan.system import Graph
 
 
 def distinguish(graph: Graph) -> Graph:
-    """Return the graph itself, or its doubled cell where every edge leads from an atom to its own image.
+    """Return the graph itself, or its doubled cell if every edge connects an atom to its own image.
 
-    Crossings are known by their index, and senders cannot be told from receivers in a cell of one atom. The first
-    atoms of the doubled cell are those of the cell.
+    Crossings are identified by their index, but in a cell of one atom the indices of senders and receivers are equal.
+    The first atoms of the doubled cell are those of the cell.
     """
     if graph.n_edges == 0 or not torch.equal(graph.senders, graph.receivers):
         return graph
@@ -24,7 +32,7 @@ def distinguish(graph: Graph) -> Graph:
 
 
 def enlarge(graph: Graph, n_atoms: int) -> Graph:
-    """Double the cell along its shortest vectors until it has some number of atoms; a cluster stays what it is."""
+    """Double the cell along its shortest vectors until it has at least `n_atoms` atoms; a cluster is left unchanged."""
     while graph.cell is not None and graph.n_atoms < n_atoms and bool(graph.shifts.any()):
         lengths = graph.cell.norm(dim=1)
         lengths[(graph.shifts == 0).all(dim=0)] = torch.inf
@@ -33,7 +41,7 @@ def enlarge(graph: Graph, n_atoms: int) -> Graph:
 
 
 def double_cell(graph: Graph, direction: int) -> Graph:
-    """Repeat the cell twice along one of its vectors; the copies follow one another."""
+    """Repeat the cell twice along one of its vectors; atoms and edges of the second copy follow those of the first."""
     if graph.cell is None:
         raise InputError("a cluster has no cell to repeat")
     n, step = graph.n_atoms, graph.cell[direction]
@@ -60,14 +68,14 @@ def double_cell(graph: Graph, direction: int) -> Graph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unfolded:
-    """A cell with the replicas that its energies depend on, as one finite graph.
+    """A cell and the replicas that its energies depend on, as one finite graph.
 
     Attributes
     ----------
     graph : Graph
-        Finite, in a box that no edge leaves (some models ask for a cell); the first atoms are those of the cell.
-    atoms : (n_replicas,) int64
-        Which atom of the cell each one is a replica of.
+        Finite graph, in a box larger than the atoms (some models need a cell); its first atoms are those of the cell.
+    atoms : (n_replicas,) int64 tensor
+        Atom of the cell of which each one is a replica.
     """
 
     graph: Graph
@@ -75,16 +83,17 @@ class Unfolded:
 
 
 def unfold(graph: Graph, n_hops: int) -> Unfolded:
-    """Make the finite graph in which U_i of the cell's atoms is what it is in the crystal.
+    """Build the finite graph in which U_i of the cell's atoms are those of the periodic system.
 
-    Only what an owner can reach along `n_hops` edges is built: atoms at most that many edges away, and the edges
-    with one end at most ``n_hops - 1`` edges away.
+    It holds the atoms at most `n_hops` edges away from the cell's, and the edges with one end at most ``n_hops - 1``
+    edges away.
 
     Parameters
     ----------
     graph : Graph
         float64, on the CPU.
     n_hops : int
+        Number of edges that an atomic energy reaches.
     """
     reach = _Reach(graph)
     for _ in range(n_hops):
@@ -93,12 +102,12 @@ def unfold(graph: Graph, n_hops: int) -> Unfolded:
 
 
 def _box_around(positions: torch.Tensor) -> torch.Tensor:
-    """Make a cell three times as long as the atoms reach."""
+    """Cell vectors of a box more than three times as long as the extent of the atoms."""
     return torch.diag(3 * (positions.max(dim=0).values - positions.min(dim=0).values) + 100)
 
 
 class _Reach:
-    """Replicas reached so far, each an atom and a cell translation, found breadth first along the edges."""
+    """Replicas found so far, breadth first along the edges: each an atom and a cell translation."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -112,11 +121,13 @@ class _Reach:
         self.edges, self.senders, self.receivers = empty, empty, empty
 
     def grow(self) -> None:
-        """Follow the edges into the replicas reached last, out to their senders."""
+        """Add the edges that end at the replicas added last, and their senders."""
+        # Senders of these edges: atom and cell translation.
         frontier = np.arange(self.frontier, len(self.atoms))
         edges, receivers = self._edges_into(frontier)
         atoms = self.graph.senders.numpy()[edges]
         images = self.images[receivers] + self.graph.shifts.numpy()[edges]
+        # Those that are new get numbers in order of appearance; equal ones get the same number.
         n_known = len(self.atoms)
         known = np.concatenate([self._keys(self.atoms, self.images), self._keys(atoms, images)])
         _, first, place = np.unique(known, return_index=True, return_inverse=True)
@@ -132,8 +143,8 @@ class _Reach:
         self.frontier = n_known
 
     def unfolded(self) -> Unfolded:
-        """Make the finite graph of everything reached."""
-        # Edges back from within to the outermost replicas: some models scatter to senders.
+        """Build the graph of all replicas and edges."""
+        # The outermost replicas also get the reverse edges, since some models scatter to senders.
         back = self.senders >= self.frontier
         vectors = self.graph.r_ij.numpy()[self.edges]
         atoms = torch.from_numpy(self.atoms)
@@ -152,13 +163,13 @@ class _Reach:
         return Unfolded(graph, atoms)
 
     def _edges_into(self, replicas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Edges of the cell that lead into each replica, with the replica they lead into."""
+        """Edges of the cell that end at each replica, and the replica at which each ends."""
         start = self._first[self.atoms[replicas]]
         counts = self._first[self.atoms[replicas] + 1] - start
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self._order[np.repeat(start, counts) + offsets], np.repeat(replicas, counts)
 
     def _keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """One integer per replica: 14 bits for the image along each cell vector, the atom in the 21 left."""
+        """Key of each replica, one integer: 14 bits for each component of the translation, the rest for the atom."""
         x, y, z = (images + (1 << 13)).T
         return ((x << 28) | (y << 14) | z) * self.graph.n_atoms + atoms

@@ -1,8 +1,13 @@
-"""Checks of the routes for one model near one graph.
+"""Checks of the routes for one model, on perturbed copies of one graph.
 
-The gauge check runs a route with ``φ_sender − φ_receiver`` in place of r_ij, φ random for each atom. The weights
-telescope along every path, so the result must be ``∂(Σ_i φ_i U_i)/∂r_j − φ_j ∂(Σ_i U_i)/∂r_j`` for every atom, whatever
-the model: a crossing that was missed breaks it, while forces and stress hold with or without.
+1. Gradients (`RouteChecks.require_gradients`): those of autograd against finite differences of the energies.
+2. Gauge (local and adjoint routes): the route is run with ``φ_sender − φ_receiver`` in place of r_ij, φ random for each
+   atom. These weights telescope along every path, so that the result must be
+   ``∂(Σ_i φ_i U_i)/∂r_j − φ_j ∂(Σ_i U_i)/∂r_j`` for every atom and any model. A missed crossing violates it, whereas
+   forces and stress do not depend on crossings.
+3. Reach (unfolded route): energies of the finite graph of replicas against those of the periodic graph.
+4. Stress: Σ_j W_j against the derivative of the energy by strain.
+5. Unfolded: virials of the local and adjoint routes against those of the unfolded route, on small graphs.
 """
 
 from __future__ import annotations
@@ -29,34 +34,38 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Relative errors that pass, by the precision of the model; right routes are at 1e-15 and 1e-6.
+#: Largest relative errors that pass, by the precision of the model; those of exact routes are near 1e-15 and 1e-6.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-#: Unfolded graphs up to this many edges are evaluated besides.
+#: Graphs are compared with their unfolded ones up to this number of edges.
 MAX_UNFOLDED_EDGES = 20_000
-#: Displacements of atoms over the shortest edge: enough to break any symmetry, and as little as still shows in the
-#: precision of the check, so that the edges within each cutoff of the model are those of the user's own graph.
+#: Displacements of atoms over the shortest edge: large enough to break any symmetry; and the smallest that the
+#: precision of the check resolves, so that the edges within each inner cutoff of the model stay those of the graph.
 _RATTLE = 0.05
 _FINE_RATTLE = {torch.float64: 1e-4, torch.float32: 1e-2}
-#: Smaller cells are repeated: two like atoms have a centre of inversion wherever they are.
+#: Smaller cells are repeated: any two like atoms have a centre of inversion between them.
 MIN_ATOMS = 8
 
 
 class RouteChecks:
-    """Checks of every route for one model near one graph, in float64 where the model can be evaluated so.
+    """Checks of every route for one model near one graph, in float64 if the model can be evaluated in it.
 
     Parameters
     ----------
     model : Potential
+        The model.
     graph : Graph
         float64, on the CPU.
 
     Attributes
     ----------
-    notes : what was found that is no fault of the route, in words
+    notes : list of str
+        Problems that are no fault of the route.
+    signatures : dict of str to set
+        Signatures of the forward passes that were checked, by route.
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
-        # A broken contract is told of the user's own graph.
+        # The first evaluation is of the user's own graph, so that errors about the model's contract refer to it.
         own, own_graph = decided_pass(model, graph)
         whole = _repeated(model, own_graph, own.search)
         self.graph = rattled(whole, _RATTLE)
@@ -68,7 +77,7 @@ class RouteChecks:
         if self._dtype != torch.float64:
             self._evaluate_in_double()
         self._energies = to_numpy(self._forward.energies)
-        #: The user's own graph, hardly touched, and untouched where that changes which edges the model uses.
+        #: The user's graph with the finest displacements, and unchanged where these change which edges the model uses.
         self._near = [rattled(whole, _FINE_RATTLE.get(self._dtype, 1e-2))]
         if ForwardPass(model, model_graph(model, self._near[0])).signature != own.signature:
             self._near.append(own_graph)
@@ -76,7 +85,7 @@ class RouteChecks:
         self.signatures: dict[str, set[Signature | None]] = {name: set() for name in ROUTES}
 
     def require_gradients(self) -> None:
-        """Raise ModelError where the gradients are not those of the energies: no route is right then."""
+        """Raise `ModelError` if the gradients are not those of the energies: no route is correct then."""
         if self.graph.n_edges == 0:
             return
         phi = _phi(self.graph)
@@ -90,7 +99,7 @@ class RouteChecks:
             )
 
     def examine(self, name: str) -> tuple[dict[str, float], str | None]:
-        """Relative errors by check, and the fault in words if there is one."""
+        """Check a route; returns relative errors by check, and a description of the first failure or None."""
         errors: dict[str, float] = {}
         try:
             fault = self._reach(errors) if name == "unfolded" else self._gauges(name, errors)
@@ -108,11 +117,11 @@ class RouteChecks:
             if not is_noisy(double, self.graph):
                 self._dtype = torch.float64
                 self.tolerance = TOLERANCE[torch.float64]
-        except (ModelError, RuntimeError, TypeError, AttributeError):  # some models only run as they were trained
+        except (ModelError, RuntimeError, TypeError, AttributeError):  # some models fix their precision
             return
 
     def _gauges(self, name: str, errors: dict[str, float]) -> str | None:
-        """The gauge check on the shaken graph, and on what is as good as the user's own."""
+        """Gauge check on the perturbed graph and on those that are nearly the user's own."""
         fault = self._closed_form() if name == "local" else self._unconfirmed
         if fault is not None:
             return fault
@@ -124,7 +133,7 @@ class RouteChecks:
         return fault
 
     def _closed_form(self) -> str | None:
-        """Hold the energies of the model's own formula against those of its forward pass."""
+        """Compare the energies of the model's closed form with those of its forward pass."""
         formula = closed_form(self.model, model_graph(self.model, self.graph))
         if formula is None:
             return None
@@ -134,6 +143,7 @@ class RouteChecks:
         return f"pair_forces() gives energies that differ from those of forward() by {error:.1e}"
 
     def _gauge(self, name: str, graph: Graph, errors: dict[str, float]) -> str | None:
+        """Gauge check of a route on one graph."""
         forward = self._forward if graph is self.graph else ForwardPass(self.model, model_graph(self.model, graph))
         phi = _phi(graph)
         everything, weighted = (
@@ -156,6 +166,7 @@ class RouteChecks:
         return fault + f"what may hide its crossings: {hidden}"
 
     def _reach(self, errors: dict[str, float]) -> str | None:
+        """Compare the energies of the unfolded graph with those of the periodic one."""
         energies, _ = self._unfolded
         errors["reach"] = _relative(energies - self._energies, self._energies)
         if errors["reach"] <= self.tolerance:
@@ -166,6 +177,7 @@ class RouteChecks:
         )
 
     def _virials(self, name: str, errors: dict[str, float]) -> str | None:
+        """Compare Σ W_j with the strain derivative, and W_j with those of the unfolded route if that is affordable."""
         virial = self._unfolded[1] if name == "unfolded" else ROUTES[name](self.model).atomic_virial(self.graph)[1]
         errors["stress"] = _relative(virial.sum(axis=0) + self._strain_derivative, virial)
         if errors["stress"] > self.tolerance:
@@ -181,12 +193,13 @@ class RouteChecks:
         return unfold(self.graph, model_reach(self.model)).graph.n_edges > MAX_UNFOLDED_EDGES
 
     def _compare(self, virial: np.ndarray, errors: dict[str, float]) -> str | None:
+        """Compare virials with those of the unfolded route."""
         try:
             fault = self._reach({})
-        except (ModelError, RuntimeError):  # the model takes no cluster: there is nothing to compare with
+        except (ModelError, RuntimeError):  # the model cannot evaluate a cluster: there is nothing to compare with
             return None
         if fault:
-            # The route has passed the gauge check, which needs no n_hops.
+            # The declared n_hops is wrong, but the gauge check, which the route has passed, does not depend on it.
             self.notes.append(fault)
             return None
         errors["unfolded"] = _relative(virial - self._unfolded[1], virial)
@@ -213,7 +226,7 @@ class RouteChecks:
 
 
 def _repeated(model: Potential, graph: Graph, found: CrossingSearch) -> Graph:
-    """Repeat a small cell: until no two edges of a line graph share several atoms, where the cell's own do."""
+    """Repeat a cell to `MIN_ATOMS`, and further until no relation of a line graph is doubtful."""
     whole = distinguish(enlarge(graph, MIN_ATOMS))
     while found.doubtful and whole.n_edges < MAX_UNFOLDED_EDGES:
         larger = enlarge(whole, 2 * whole.n_atoms)
@@ -225,10 +238,10 @@ def _repeated(model: Potential, graph: Graph, found: CrossingSearch) -> Graph:
 
 
 def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str | None:
-    """Say why the reading of a line graph on the user's own cell cannot be believed, if so.
+    """Describe why relations found in a line graph of the user's own cell are not confirmed; None if they are.
 
-    The gauge check weighs edges alike that differ by their image alone. Where edges share several atoms, or a larger
-    cell (hardly touched, or untouched) shows other relations, nothing else tells a wrong reading.
+    The gauge check gives equal weights to edges that differ by their image alone. Where edges share both atoms, wrong
+    relations are noticed only by comparison with a larger cell, perturbed or not.
     """
     if own.search.undecided:
         return f"what hides its crossings: {', '.join(own.hidden)}"
@@ -242,10 +255,17 @@ def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str
 
 
 def rattled(graph: Graph, amount: float = _RATTLE) -> Graph:
-    """Displace atoms by up to a share of the shortest edge, and shrink the whole so that no edge grows.
+    """Displace atoms at random and shrink the cell so that no edge becomes longer.
 
-    A crystal's symmetry makes many terms vanish or cancel, and a fault in them would not show. Any geometry is as good
-    for the checks; but models may be undefined beyond their cutoff.
+    In a crystal many terms vanish or cancel by symmetry, and errors in them would not be noticed. The checks hold for
+    any geometry; but models may be undefined beyond their cutoff.
+
+    Parameters
+    ----------
+    graph : Graph
+        float64, on the CPU.
+    amount : float
+        Largest displacement over the length of the shortest edge.
     """
     if graph.n_edges == 0:
         return graph
@@ -262,11 +282,12 @@ def rattled(graph: Graph, amount: float = _RATTLE) -> Graph:
 
 
 def _phi(graph: Graph) -> np.ndarray:
+    """Random φ of each atom, (n_atoms,)."""
     return np.random.default_rng(0).uniform(-1, 1, graph.n_atoms)
 
 
 def _gradients(forward: ForwardPass, phi: np.ndarray) -> list[np.ndarray]:
-    """Of Σ U_i and of Σ φ_i U_i on the positions, (n_atoms, 3) each, eV/Å."""
+    """Gradients of Σ U_i and of Σ φ_i U_i with respect to positions, (n_atoms, 3) each, eV/Å."""
     seeds = (torch.ones_like(forward.energies), torch.as_tensor(phi).to(forward.energies))
     return [to_numpy(forward.gradient(s)) for s in seeds]
 
@@ -285,6 +306,7 @@ def _local_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> tuple[np.nd
 
 
 def _relative(difference: np.ndarray, *scales: np.ndarray) -> float:
+    """Largest absolute difference over the largest absolute value of `scales`."""
     largest = float(np.abs(difference).max(initial=0.0))
     scale = max(float(np.abs(values).max(initial=0.0)) for values in scales)
     return largest / max(scale, np.finfo(np.float64).tiny) if largest else 0.0

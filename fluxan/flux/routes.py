@@ -1,4 +1,4 @@
-"""Routes to the potential flux and the atomic virials of a model."""
+"""The routes to the potential flux and the atomic virials of a model, by name, and their interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 class FluxSource(Protocol):
-    """What gives the potential flux of a graph; `signature` is that of the forward pass it took, if it shows one."""
+    """Source of the potential flux of a graph.
+
+    Attributes
+    ----------
+    name : str
+        Name of the route.
+    signature : Signature or None
+        Signature of the last forward pass; None where the source cannot show one.
+    """
 
     name: str
     signature: Signature | None
@@ -28,7 +36,7 @@ class FluxSource(Protocol):
 
 
 class Route(FluxSource, Protocol):
-    """One way to the potential flux and the atomic virials of a model."""
+    """A route to the potential flux and the atomic virials of a model."""
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Atomic energies (n_atoms,) eV and W_j (n_atoms, 3, 3) eV."""

@@ -1,4 +1,4 @@
-"""What the check of a route has seen of a model's autograd graph, in a form that compares from frame to frame."""
+"""Signatures of forward passes: a check of a route holds for all frames with the same signature."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fluxan.flux.crossings import CrossingSearch
 
-#: Kind and number of crossings in the order of the graph, with the relations of a line graph; and what may hide more of
-#: them, without lengths.
+#: Kinds of crossings in the order of the graph, with the relations of a line graph; and descriptions of what may hide
+#: further crossings, without lengths.
 Signature = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def signature(found: CrossingSearch, *, n_edges: int, n_atoms: int) -> Signature:
     """Signature of one forward pass.
 
-    Lengths of indices change from frame to frame with the number of edges. What stays is whether they are empty, run
-    over atoms, over all edges, or over fewer or more than these: a line graph that is empty on one frame, or an inner
-    cutoff that drops no edge there, may hide a crossing on the next.
+    Lengths of indices change from frame to frame with the number of edges. The signature holds only whether they are
+    zero, the number of atoms, the number of edges, or less or more than that: a line graph that is empty in one frame,
+    or an inner cutoff that drops no edge there, may hide a crossing in the next.
+
+    Parameters
+    ----------
+    found : CrossingSearch
+        Result of the search for crossings.
+    n_edges, n_atoms : int
+        Numbers of edges and atoms of the graph.
     """
 
     def length(number: re.Match[str]) -> str:

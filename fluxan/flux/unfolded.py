@@ -1,8 +1,8 @@
 """The unfolded route: explicit replicas of the cell, so that every displacement is a difference of two positions.
 
-What peers do (Langer, Knoop, Carbogno, Scheffler, Rupp, Phys. Rev. B 108, L100302 (2023), eq. 13; Langer, Frank,
-Knoop, J. Chem. Phys. 159, 174105 (2023)). Here it is the referee of the other routes, and the fallback for models whose
-crossings cannot be seen.
+The method is that of Langer, Knoop, Carbogno, Scheffler, Rupp, Phys. Rev. B 108, L100302 (2023), eq. 13, and Langer,
+Frank, Knoop, J. Chem. Phys. 159, 174105 (2023). Here it is the reference for the other routes, and the fallback for
+models whose crossings cannot be found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Σ_i U̇_i from second derivatives may differ by this much, in roundings, from the power of the forces.
+#: Largest difference of Σ_i U̇_i from the power of the forces, over the machine epsilon, for correct second derivatives.
 ROUNDINGS = 1e4
 
 
@@ -31,14 +31,14 @@ class UnfoldedRoute:
     Parameters
     ----------
     model : Potential
-        Its `n_hops` says how far an energy reaches.
+        Its `n_hops` must be correct: it determines the size of the finite graph.
     """
 
     name = "unfolded"
 
     def __init__(self, model: Potential) -> None:
         self.model = model
-        self.signature: Signature | None = None  # explicit replicas hide nothing
+        self.signature: Signature | None = None  # explicit replicas have no crossings that could be missed
         self._twice_differentiable = True
 
     def potential_flux(
@@ -69,12 +69,18 @@ class UnfoldedCluster:
     Parameters
     ----------
     model : Potential
+        The model.
     graph : Graph
-        float64 on the CPU, one cell.
+        The cell; float64, on the CPU.
 
     Attributes
     ----------
-    home_energies : (n_atoms,) eV, of the cell's own atoms
+    home_energies : (n_atoms,) float64
+        U_i of the cell's own atoms, eV.
+    positions : (n_replicas, 3) float64
+        Positions relative to the centre of the cell's atoms, Å.
+    atoms : (n_replicas,) int64
+        Atom of the cell of which each one is a replica.
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
@@ -92,7 +98,11 @@ class UnfoldedCluster:
         self.home_energies = to_numpy(self._energies)
 
     def virial(self, owners: np.ndarray) -> np.ndarray:
-        """W_j (n_atoms, 3, 3) eV by four backward passes; `owners` (n_atoms,) weigh the energies."""
+        """W_j, (n_atoms, 3, 3) eV, by four backward passes, of energies with weights `owners`, (n_atoms,).
+
+        ``W_j[a, b] = Σ_i (r_i − r_j)_a ∂U_i/∂r_j,b`` is the gradient of Σ_i r_i,a U_i minus r_j,a times that of Σ_i
+        U_i, summed over the replicas of j.
+        """
         plain = self.gradient(owners)
         virial = np.zeros((self.n_atoms, 3, 3))
         for a, r in enumerate(self.positions.T):
@@ -104,8 +114,8 @@ class UnfoldedCluster:
     def flux_from_rates(self, velocities: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
         """``Σ_i r_i U̇_i − Σ_j r_j (∂U/∂r_j · v_j)`` for masks (n_groups, n_atoms) of owners and carriers.
 
-        The rates U̇_i of all owners take one backward pass through a backward pass. None where the model has no
-        second derivatives, or wrong ones: the sum of the rates must be the power of all gradients.
+        The rates U̇_i of all owners take one backward pass through a backward pass. Returns None if the model has no
+        second derivatives, or wrong ones: the sum of the rates must equal the power of all gradients.
         """
         moving = velocities[self.atoms]
         try:
@@ -123,13 +133,14 @@ class UnfoldedCluster:
         return flux
 
     def gradient(self, seeds: np.ndarray) -> np.ndarray:
-        """Gradient of Σ s_i U_i over the cell's own atoms on every replica, (n_replicas, 3) eV/Å."""
+        """Gradient of Σ s_i U_i (over the cell's own atoms) with respect to every replica, (n_replicas, 3) eV/Å."""
         return to_numpy(self._backward(torch.as_tensor(seeds).to(self._energies)))
 
     def _rates(self, owners: np.ndarray, velocities: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Gradient of the owners' energies, and U̇_i of the cell's own atoms for each set of velocities of the replicas.
 
-        The gradient is linear in its seeds, so its derivative by them along v is U̇_i, whatever the seeds are.
+        The gradient is linear in its seeds s_i. The derivative of (gradient · v) with respect to s_i is therefore U̇_i,
+        whatever the values of the seeds.
         """
         seeds = torch.as_tensor(owners).to(self._energies.detach()).requires_grad_()
         gradient = self._backward(seeds, create_graph=True)
@@ -141,6 +152,7 @@ class UnfoldedCluster:
         return to_numpy(gradient), rates
 
     def _agree(self, rates: list[np.ndarray], power: list[np.ndarray], groups: np.ndarray) -> bool:
+        """Whether the sum of the rates is the power of the gradients, for each group of carriers."""
         roundings = ROUNDINGS * torch.finfo(self._energies.dtype).eps
         works = groups[:, self.atoms] @ np.sum(power, axis=0)
         scale = max(np.abs(rates).max(initial=0.0), np.abs(power).max(initial=0.0)) * self.n_atoms**0.5

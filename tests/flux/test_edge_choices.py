@@ -51,7 +51,7 @@ def test_edges_that_differ_by_their_image_are_told_apart_in_a_repeated_cell(choo
 
 
 def test_nothing_is_guessed_where_repeating_the_cell_does_not_help(monkeypatch):
-    monkeypatch.setattr(adjoint, "_MOST_EDGES", 0)
+    monkeypatch.setattr(adjoint, "_MAX_EDGES", 0)
     at, model = primitive_cell(), Layers(backwards)
     exact = jacobian_oracle(model, at)[0].sum(axis=0)
     with pytest.warns(UserWarning, match="differ by their image alone .*the unfolded route is used"):

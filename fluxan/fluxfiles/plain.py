@@ -9,7 +9,7 @@ import numpy as np
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.trajectory.text import is_compressed
 
-from .choice import chosen_triples, find, flux_vectors, is_mass_flux, mass_flux, single, vectors
+from .choice import chosen_triples, find, flux_vectors, mass_flux, may_be_flux, single, vectors
 from .header import Header, numbered, read_header
 from .table import Block, Layout
 from .units import unit_style
@@ -94,6 +94,9 @@ def _layout(path: Path, header: Header, options: ReadOptions, *, form: str, n_ch
     style = unit_style(options.units)
     triples = chosen_triples(path, names, options) or _guessed(path, header, options, n_channels)
     mass = mass_flux(path, names, options, triples)
+    taken = ",".join(names[column] for column in next(iter(triples.values())))
+    unnamed = header.named and options.columns is None and not flux_vectors(names)
+    guess = (f"no column of {path.name} has the name of a heat flux: {taken} were taken for it",) if unnamed else ()
     used = {column for triple in (*triples.values(), *mass.triples.values()) for column in triple}
     clock, clock_unit = _clock(path, header, options, style)
     columns = {
@@ -118,7 +121,7 @@ def _layout(path: Path, header: Header, options: ReadOptions, *, form: str, n_ch
         others={n: (c, factor) for n, (c, factor) in others.items() if factor is not None},
         until_crash=options.until_crash,
         notes=mass.notes,
-        warnings=tuple(f"the unit of {n} in {path.name} is not known: give {n}=" for n in unknown),
+        warnings=(*guess, *(f"the unit of {n} in {path.name} is not known: give {n}=" for n in unknown)),
         first=header.first,
         delimiter=header.delimiter,
     )
@@ -139,7 +142,7 @@ def _guessed(path: Path, header: Header, options: ReadOptions, n_channels: int |
     """Tell the flux from other columns by name, or take all columns where they have no names."""
     names = header.names
     if header.named:
-        rest = {stem: triple for stem, triple in vectors(names).items() if not is_mass_flux(stem)}
+        rest = {stem: triple for stem, triple in vectors(names).items() if may_be_flux(stem)}
         return {"total": single(path, names, flux_vectors(names) or rest)}
     n_channels = n_channels or (1 if len(names) == 3 else len(options.labels or ()))
     if 3 * n_channels != len(names):

@@ -18,7 +18,7 @@ from .ipi import ipi_layout
 from .lammps import average_layout, log_layout
 from .plain import read_array, text_layout
 from .record import FluxRecord, ReadOptions
-from .soundness import BLOWN_UP, another_volume, blow_up, questions
+from .soundness import BLOWN_UP, another_volume, blow_up, outliers, questions
 from .table import Block, open_lines, read_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _SPECIAL = {"quantities": "gpumd", "run": "lammps-log", "per_atom": "lammps-log"
 
 #: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
 _LOG = re.compile(
-    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
+    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12,} Step )", re.MULTILINE
 )
 
 #: Momenta and velocities, in a file's own unit, that are zero.
@@ -260,6 +260,7 @@ def _series(path: Path, layout: Layout, block: Block, options: ReadOptions) -> F
             *layout.warnings,
             *(f"{name} is not finite in {rows} rows: it was left out" for name, rows in incomplete.items()),
             *warnings,
+            *outliers(block.samples),
             *doubts,
             *questions(layout.units, temperature, told, volume),
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.units import VELOCITY
+from fluxan.units import LENGTH, VELOCITY
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
@@ -27,6 +27,10 @@ _USUAL = (30.0, 5000.0)
 _LIKELY = 300.0
 #: Atoms per Å³; diamond has 0.18. A liquid in LAMMPS' reduced units has 0.8 per σ³.
 _DENSEST = 0.6
+#: And of what is no gas; and per σ³ of a solid under pressure.
+_LOOSEST, _REDUCED = 1e-3, 5.0
+#: Å³ per cube of the units that lengths may be in instead.
+_LENGTHS = {unit: LENGTH[unit] ** 3 for unit in ("nm", "m")}
 
 
 class Plausibility:
@@ -81,10 +85,10 @@ class Plausibility:
     def _question_density(self, frame: Frame) -> None:
         density = frame.n_atoms / frame.volume if frame.volume else 0.0
         if density > _DENSEST:
-            self._trajectory.warn(
-                f"there are {density:.3g} atoms per Å³: are its lengths in nm, or in LAMMPS' reduced units "
-                "(units='lj')?"
-            )
+            usual = [unit for unit, cubed in _LENGTHS.items() if _LOOSEST <= density / cubed <= _DENSEST]
+            asked = f"in {usual[0]}" if usual else "in another unit"
+            reduced = ", or in LAMMPS' reduced units (units='lj')" if density < _REDUCED else ""
+            self._trajectory.warn(f"there are {density:.3g} atoms per Å³: are its lengths {asked}{reduced}?")
 
     def _moves_so(self, first: Frame | None, frame: Frame) -> bool:
         """Whether atoms move from frame to frame about as far as their velocities say."""

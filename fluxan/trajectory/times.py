@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FIRST = 3
 #: A spacing of times is trusted where it is so many times what they are rounded to.
 _SURE = 1e3
+#: ps; NetCDF's libraries fill in 10³⁷ where nothing was written.
+_NO_TIME = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ def settle(trajectory: Reader, first: Sequence[Record], indices: range) -> Clock
 
 
 def _standstill(times: Sequence[float], resolution: float) -> str:
+    if not all(abs(time) < _NO_TIME for time in times):
+        return "its times are no numbers, as where they were never set"
     if len(set(times)) == 1 and resolution < 1 / _SURE:
         return f"its times are all equal ({times[0]:g} ps), as where they were never set"
     listed = ", ".join(f"{time:.9g}" for time in times)

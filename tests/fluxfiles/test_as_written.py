@@ -58,7 +58,7 @@ def test_a_vector_without_the_name_of_a_flux_is_taken_with_a_warning(tmp_path, f
 @pytest.mark.parametrize("names", ["vx vy vz", "vcm[1] vcm[2] vcm[3]", "Px Py Pz"])
 def test_velocities_and_momenta_are_not_taken_for_a_flux(tmp_path, flux, names):
     path = table(tmp_path / "flux.dat", flux, f"# time {names}")
-    with pytest.raises(InputError, match="has no heat flux among its columns .*name its three columns: columns="):
+    with pytest.raises(InputError, match=r"has no heat flux among its columns .*name its three columns: columns="):
         read_flux(path, units="metal")
 
 

@@ -109,9 +109,11 @@ def _directions(result: Conductivity) -> Iterator[str]:
     directions = result.directions
     still = [axis for axis, value in zip("xyz", directions.value, strict=True) if value <= _STILL * result.kappa]
     if still:
+        unit = "" if result.unit == "reduced" else f" {result.unit}"
         yield (
-            f"the flux has no part along {' and '.join(still)}, yet κ is the mean over x, y and z: where heat flows it "
-            f"is {3 / (3 - len(still)):.3g} times that"
+            f"the flux has no part along {' and '.join(still)}: the mean over x, y and z, {result.kappa:.4g}{unit}, is "
+            f"that of no direction; where heat flows κ is {3 / (3 - len(still)):.3g} times that mean; a sheet or a "
+            "wire has a volume of its own (volume=), not that of a cell with vacuum"
         )
     else:
         yield from directions.warnings(result.unit)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.directions import Directions
+from fluxan.greenkubo.directions import NOTHING, Directions
 from fluxan.greenkubo.running import BEHIND, decayed
 from fluxan.greenkubo.state import UNITS
 
@@ -58,7 +58,7 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
 
     The correlation has decayed at the first t from which on, up to 2t, its root mean square is that of its last
     quarter, or what the scatter of parts gives. The plateau lasts from twice that lag to four times, or is the second
-    half.
+    half where it has not decayed.
 
     Raises
     ------
@@ -70,7 +70,8 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
         raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
     weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
     mean, scatter = correlation.mean, _scatter(correlation.values, weights)
-    if (mean[0] < 0).any() or not mean[0].any():
+    # Along an axis that carries nothing, as the normal of a sheet, C(0) is noise of either sign.
+    if mean[0].min() < -NOTHING * mean[0].max() or mean[0].max() <= 0:
         raise InputError(
             f"the correlation begins with {', '.join(f'{c:.4g}' for c in mean[0])} along x, y, z: that of a flux that "
             "fluctuates begins above zero; are these the squares of its components?"
@@ -88,7 +89,7 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     doubts = [_doubts(mean[:, axis], whole[:, axis], slice(*windows[axis]), "xyz"[axis]) for axis in range(3)]
     scale = np.abs(directions.value).max()
     # A direction in which nothing flows has nothing to converge.
-    heard = [doubt for doubt, value in zip(doubts, directions.value, strict=True) if abs(value) > 0.01 * scale]
+    heard = [doubt for doubt, value in zip(doubts, directions.value, strict=True) if abs(value) > NOTHING * scale]
     return PlateauConductivity(
         directions,
         unit,
@@ -132,10 +133,17 @@ def _scatter(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
     """Indices of the plateau, half-open; at the latest the second half."""
-    n = len(correlation)
-    noise = min(float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean())), scatter)
-    first = min(BEHIND * (decayed(correlation, np.full(n, noise)) or n), n // 2)
+    n, left = len(correlation), _left(correlation)
+    noise = min(left * abs(correlation[0]), scatter)
+    lag = decayed(correlation, np.full(n, noise)) if left <= _LEFT else None
+    first = min(BEHIND * (lag or n), n // 2)
     return first, min(2 * first + 1, n)
+
+
+def _left(correlation: np.ndarray) -> float:
+    """Root mean square of the last lags of a correlation over C(0); 0 for one that is zero."""
+    last = float(np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()))
+    return last / abs(correlation[0]) if correlation[0] else 0.0
 
 
 def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray:
@@ -148,9 +156,7 @@ def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray
 
 
 def _doubts(correlation: np.ndarray, integral: np.ndarray, window: slice, axis: str) -> list[str]:
-    if not correlation[0]:
-        return []
-    left = np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()) / abs(correlation[0])
+    left = _left(correlation)
     if left > _LEFT:
         return [
             f"the correlation along {axis} has not decayed: {left:.0%} of C(0) is left at its end; take longer lags"

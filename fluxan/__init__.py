@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fluxan.neighbors import build_graph
     from fluxan.potentials.base import Potential
     from fluxan.potentials.load import load_model
+    from fluxan.report.plotting import plot
     from fluxan.system import Flux, Frame, Graph
     from fluxan.trajectory import convert, open_trajectory
 
@@ -46,6 +47,7 @@ _HOMES = {
     "open_flux": "dataset",
     "open_trajectory": "trajectory",
     "pair_flux": "flux.pair",
+    "plot": "report.plotting",
     "power_spectrum": "correlation",
     "total_flux": "dataset",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "open_flux",
     "open_trajectory",
     "pair_flux",
+    "plot",
     "power_spectrum",
     "total_flux",
 ]

@@ -17,7 +17,7 @@ from .summary import Summary, inside_one_block
 if TYPE_CHECKING:
     from fluxan.kernels.correlation import Levels
 
-    from .layout import Layout
+    from .layout import CorrelatorLayout
 
 
 class MultitauStream:
@@ -29,7 +29,7 @@ class MultitauStream:
     start : index of the first sample in the series that this one is a shard of
     """
 
-    def __init__(self, layout: Layout, start: int = 0) -> None:
+    def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
         from fluxan.kernels.correlation import Levels
 
         levels, lags, channels, n_pairs = layout.n_levels, layout.n_lags, layout.n_channels, len(layout.pairs)

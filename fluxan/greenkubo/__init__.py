@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluxan.lazy import submodule
 
 from .conductivity import green_kubo
-from .estimate import Estimate
+from .estimators import Estimate
 from .gauge import mean_virial, with_mean_virial
 from .result import Conductivity
 

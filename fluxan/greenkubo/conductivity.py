@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.correlation import Correlator
-from fluxan.correlation.samples import time_step
-from fluxan.correlation.state import is_state_file
+from fluxan.correlation.state_file import is_state_file
 from fluxan.errors import InputError, ShortRunError
 from fluxan.fluxfiles.record import FluxRecord
-from fluxan.fluxfiles.soundness import questions
-from fluxan.greenkubo.accumulated import Accumulated
-from fluxan.greenkubo.analysis import Analysis, Sampled
-from fluxan.greenkubo.judgement import ENOUGH
-from fluxan.greenkubo.limit import METHODS
+from fluxan.greenkubo import diagnostics
+from fluxan.greenkubo.accumulated import analyse_correlator
+from fluxan.greenkubo.analysis import Choices
+from fluxan.greenkubo.assembly import conductivity_of
+from fluxan.greenkubo.estimators.methods import METHODS
+from fluxan.greenkubo.sampled import analyse_samples
 from fluxan.greenkubo.series import FluxSeries
-from fluxan.greenkubo.state import State, require_positive
+from fluxan.greenkubo.thermodynamic_state import ThermodynamicState, require_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import xarray
     from numpy.typing import NDArray
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 COMPONENTS: Final = ("auto", "single", "multi")
 #: Samples below which no estimator works: 12 frequencies for the default one.
 _FEWEST_SAMPLES: Final = 64
-#: Share by which a time step that is given may differ from that of a Dataset.
-_UNEVEN: Final = 1e-3
 
 
 def green_kubo(
@@ -89,7 +87,7 @@ def green_kubo(
     Notes
     -----
     Parts are shares of κ: Re S_ab(f)/S(f) at f → 0 over one band of frequencies for all of them, so that they add up to
-    κ to round-off (`fluxan.greenkubo.shares`). Their errors join that of the share with that of κ.
+    κ to round-off (`fluxan.greenkubo.partition`). Their errors join that of the share with that of κ.
     """
     _check_choices(method=method, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
@@ -99,42 +97,26 @@ def green_kubo(
         if series.n_samples < _FEWEST_SAMPLES:
             raise ShortRunError(
                 f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs "
-                f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times "
+                f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and "
+                f"{diagnostics.MIN_RUN_DECAY_TIMES} times "
                 "its slowest correlation"
             )
         if isinstance(source, FluxRecord):
             temperature = source.temperature if temperature is None and series.temperature is None else temperature
         unit = source.units if isinstance(source, FluxRecord) else units or "metal"
-        state = State.of(series, temperature=temperature, volume=volume, units=unit)
+        state = ThermodynamicState.of(series, temperature=temperature, volume=volume, units=unit)
+        choices = Choices(method, tuple(compare), components)
         if isinstance(source, Correlator):
-            found: Analysis = Accumulated(source, series, state, method=method, compare=tuple(compare))
+            analysis = analyse_correlator(source, series, choices)
         else:
-            found = Sampled(series, state, method=method, compare=tuple(compare))
-        result = found.conductivity(components)
+            analysis = analyse_samples(series, state, choices)
+        result = conductivity_of(analysis, series, state, method)
         if isinstance(source, FluxRecord):
-            return _with_words_of(source, result)
-        told = None if series.temperature is None else float(np.mean(series.temperature))
-        doubts = (*questions(unit, state.temperature, told), *_another_step(source, dt))
+            more = diagnostics.record_warnings(source, result)
+            warnings = (*source.warnings, *result.warnings, *more)
+            return replace(result, notes=(*source.notes, *result.notes), warnings=warnings)
+        doubts = diagnostics.setting_warnings(source, series, units=unit, temperature=state.temperature, dt=dt)
         return replace(result, warnings=(*doubts, *result.warnings))
-
-
-def _another_step(source: object, dt: float | None) -> Iterator[str]:
-    """Say it where a time step that is given is not that of a Dataset."""
-    if dt is None or not hasattr(source, "attrs") or source.attrs.get("time_unit") == "frame":
-        return
-    told = time_step(source, None)  # type: ignore[arg-type]
-    if abs(dt / told - 1) > _UNEVEN:
-        yield f"dt={dt:.4g} was given, but frames of the Dataset are {told:.4g} ps apart"
-
-
-def _with_words_of(record: FluxRecord, result: Conductivity) -> Conductivity:
-    """Add what is to be said of the file."""
-    warnings = [*record.warnings, *result.warnings]
-    if record.velocity is not None and result.components == "single" and result.diagnostics.diffusion is None:
-        warnings.append(
-            "the run is too short to tell whether species diffuse: components='multi' takes κ at zero flux of mass"
-        )
-    return replace(result, notes=(*record.notes, *result.notes), warnings=tuple(warnings))
 
 
 def _check_choices(*, method: str, remove: str | None, components: str, compare: Sequence[str]) -> None:

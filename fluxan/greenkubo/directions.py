@@ -1,4 +1,4 @@
-"""Conductivity along x, y and z: whether the three are one, and what is to be said where they are not."""
+"""Conductivity along x, y and z: whether the three are one and the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 #: Standard deviations by which directions differ for sure, where errors are well known; else Student's quantile there.
@@ -95,25 +93,9 @@ class Directions:
 
         return float(t.isf(_BY_CHANCE / 2, self.dof))
 
-    def warnings(self, unit: str) -> Iterator[str]:
-        """What is to be said where the three are not one."""
-        if self.isotropic:
-            return
-        unit = "" if unit == "reduced" else f" {unit}"
-        nothing = [f"{'xyz'[axis]} ({self.value[axis]:.2g}{unit})" for axis in self.nothing]
-        if nothing:
-            yield (
-                f"next to nothing flows along {' and '.join(nothing)}: a sheet or a wire, whose volume should be its "
-                "own (volume=), not that of a cell with vacuum"
-            )
-        yield (
-            f"the conductivity depends on the direction; the mean over x, y and z, {self.mean()[0]:.4g}{unit}, is that "
-            "of no direction: take the values by direction"
-        )
 
-
-def unlike(densities: NDArray[np.float64], dof: NDArray[np.float64]) -> float:
-    """How unlikely spectra along three directions are by chance, were they one: the probability.
+def isotropy_probability(densities: NDArray[np.float64], dof: NDArray[np.float64]) -> float:
+    """Probability of spectra along x, y and z as different as these, were they one.
 
     Parameters
     ----------

@@ -26,6 +26,12 @@ _HIGH: Final = (24, 80)
 #: A bound species' spectrum rises as f², a factor of 60 between the two; four times that is motion.
 _BOUND: Final = 0.06
 
+#: Why there is no conductivity at zero mass flux.
+MISSING_VELOCITIES: Final = (
+    "components='multi' needs the fluxes of two species or more, not all zero: a Dataset split by element, or "
+    "velocity= with an array, or mass_flux= with another code's file"
+)
+
 
 def independent_fluxes(species: NDArray[np.complex128], *, noise: float = 0.0) -> NDArray[np.float64]:
     """Combinations (n_species, K) of species, of amplitudes (n, n_species, 3), that are independent and of unit power.

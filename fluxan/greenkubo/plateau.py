@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.directions import Directions
-from fluxan.greenkubo.running import BEHIND, decayed
-from fluxan.greenkubo.state import UNITS
+from fluxan.greenkubo.diagnostics import direction_warnings, plateau_warnings
+from fluxan.greenkubo.directions import NOTHING, Directions
+from fluxan.greenkubo.estimators.running import PLATEAU_START, decayed
+from fluxan.greenkubo.thermodynamic_state import UNITS
 
 if TYPE_CHECKING:
     from fluxan.fluxfiles.correlation import FluxCorrelation
 
 #: Lags at the end of a correlation that stand for its noise, as a share of all.
 _TAIL: Final = 4
-#: Root mean square of the last lags over C(0) at which a correlation has not decayed.
-_LEFT: Final = 0.05
-#: Change of the integral over its plateau, in parts of it, at which it is none.
-_CHANGES: Final = 0.1
 #: Parts of one run that tell an error; runs may be as few as two.
 _FEWEST_PARTS: Final = 4
 #: Scatter over value that is that of printed digits.
@@ -85,17 +83,18 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     error = np.where(known, np.sqrt(np.diag(covariance)), np.nan)
     directions = Directions(value, error, covariance, max(2 * len(parts) - 2, 1))
     times = np.array([[correlation.times[first], correlation.times[stop - 1]] for first, stop in windows])
-    doubts = [_doubts(mean[:, axis], whole[:, axis], slice(*windows[axis]), "xyz"[axis]) for axis in range(3)]
-    scale = np.abs(directions.value).max()
-    # A direction in which nothing flows has nothing to converge.
-    heard = [doubt for doubt, value in zip(doubts, directions.value, strict=True) if abs(value) > 0.01 * scale]
+    # An axis without flux has nothing to converge.
+    flowing = np.flatnonzero(np.abs(directions.value) > NOTHING * np.abs(directions.value).max())
+    warnings = [
+        plateau_warnings(mean[:, k], whole[:, k], slice(*windows[k]), tail=_TAIL, axis="xyz"[k]) for k in flowing
+    ]
     return PlateauConductivity(
         directions,
         unit,
         times,
         len(parts),
         notes=correlation.notes,
-        warnings=(*correlation.warnings, *(w for group in heard for w in group), *directions.warnings(unit)),
+        warnings=(*correlation.warnings, *chain(*warnings), *direction_warnings(directions, unit)),
     )
 
 
@@ -134,7 +133,7 @@ def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
     """Indices of the plateau, half-open; at the latest the second half."""
     n = len(correlation)
     noise = min(float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean())), scatter)
-    first = min(BEHIND * (decayed(correlation, np.full(n, noise)) or n), n // 2)
+    first = min(PLATEAU_START * (decayed(correlation, np.full(n, noise)) or n), n // 2)
     return first, min(2 * first + 1, n)
 
 
@@ -145,20 +144,3 @@ def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray
         return np.zeros((3, 3))
     scatter = weights[:, None] * (parts - weights @ parts)
     return scatter.T @ scatter * n / (n - 1)
-
-
-def _doubts(correlation: np.ndarray, integral: np.ndarray, window: slice, axis: str) -> list[str]:
-    if not correlation[0]:
-        return []
-    left = np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()) / abs(correlation[0])
-    if left > _LEFT:
-        return [
-            f"the correlation along {axis} has not decayed: {left:.0%} of C(0) is left at its end; take longer lags"
-        ]
-    values = integral[window]
-    half = max(1, len(values) // 2)
-    before, after = values[:half].mean(), values[half:].mean() if len(values) > 1 else values.mean()
-    change = abs(after - before) / max(abs(values.mean()), 1e-300)
-    if change > _CHANGES:
-        return [f"the integral along {axis} still changes by {change:.0%} where its plateau should be"]
-    return []

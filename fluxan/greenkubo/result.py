@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
     from numpy.typing import NDArray
 
-    from fluxan.greenkubo.estimate import Estimate
-    from fluxan.greenkubo.shares import Shares
+    from fluxan.greenkubo.estimators.estimate import Estimate
+    from fluxan.greenkubo.partition import Partition
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Conductivity(Displayed):
 
     kappa: float
     error: float
-    parts: Shares
+    parts: Partition
     labels: tuple[str, ...]
     unit: str
     method: str
@@ -191,6 +191,6 @@ class Conductivity(Displayed):
 
     def plot(self) -> matplotlib.figure.Figure:
         """Draw C(t), κ(τ), the spectrum and the parts."""
-        from fluxan.report.conductivity import draw_conductivity
+        import fluxan
 
-        return draw_conductivity(self)
+        return fluxan.plot(self)

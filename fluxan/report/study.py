@@ -12,8 +12,9 @@ from fluxan.fluxfiles.reading import detect, record_of
 from fluxan.fluxfiles.record import ReadOptions
 from fluxan.fluxfiles.soundness import blow_up
 from fluxan.greenkubo import green_kubo
+from fluxan.greenkubo.diagnostics import blow_up_warning
 from fluxan.greenkubo.series import MEAN_VIRIAL
-from fluxan.greenkubo.state import UNITS
+from fluxan.greenkubo.thermodynamic_state import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,8 +123,8 @@ def study_dataset(
     result = green_kubo(dataset, **settings)
     found = blow_up(record.samples, record.observables)
     if found is not None:
-        told = f"{found[2]} gets {found[1]:.2g} times its median from frame {found[0]} on: the run blew up"
-        result = replace(result, warnings=(told, *result.warnings))
+        frame, ratio, quantity = found
+        result = replace(result, warnings=(blow_up_warning(quantity, ratio, frame), *result.warnings))
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
         gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))

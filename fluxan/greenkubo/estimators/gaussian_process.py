@@ -1,0 +1,198 @@
+"""The posterior of S(0) under a non-parametric prior: log S is a Gaussian process in a warped frequency.
+
+The ordinates are gamma distributed about S (Whittle's likelihood). The prior of log S is a stationary process with
+Matérn's covariance of order 5/2 in u(f) = asinh(f/f₀) + c·f/f_top: linear below f₀, logarithmic above as relaxations
+want it, and, with c > 0, linear again near the top of the band where phonon bands have widths of their own. It is
+written in cosines of u, which makes log S even about f = 0 (reduced rank: A. Solin, S. Särkkä, Stat. Comput. 30, 419
+(2020)), and fitted by Laplace's approximation.
+
+Length scale, amplitude, f₀, c and the top of the band are averaged over, each by its evidence. Bins above the top count
+as free (`Spectrum.cost_of_free_bins`), as they do for the other members, so that evidences compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import gamma
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fluxan.greenkubo.estimators.periodogram import Spectrum
+
+
+@dataclass(frozen=True)
+class GaussianProcessSettings:
+    """Hyper-parameters that are averaged over, and what they cost.
+
+    Attributes
+    ----------
+    lengths
+        Length scales over the range of u, from one that follows a Lorentzian on a decade to one that is a constant.
+    amplitudes
+        Standard deviations of log S about its mean.
+    mean_width
+        Standard deviation of the mean of log S.
+    linear
+        Values of c.
+    largest_warp, warp_ratio, smallest_warp
+        f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to this many times the
+        lowest frequency. A smaller f₀ leaves S(0) to the lowest few ordinates alone.
+    warp_cost
+        Log evidence that an e-fold of f₀ must gain: with none, errors of smooth spectra were twice their scatter.
+    band_ratio, fewest_bins
+        Ratio of one top of the band to the next, and bins that the narrowest has.
+    margin
+        Span of u beyond the top of the band, over the band, so that no slope is forced to zero there.
+    smallest_term, most_terms
+        Coefficients below this share of the largest are left out, and so are those beyond this many.
+    hopeless
+        Bands and warps whose evidence, at the two `coarse` settings of length and amplitude, lies so far below the best
+        are not looked at further (a weight of 5·10⁻⁵): a third to a tenth of the fits remains.
+    """
+
+    lengths: tuple[float, ...] = (0.1, 0.17, 0.3, 0.5, 0.9, 1.6)
+    amplitudes: tuple[float, ...] = (0.3, 1.0, 2.5)
+    coarse: tuple[tuple[float, float], ...] = ((0.17, 1.0), (0.5, 1.0))
+    mean_width: float = 4.0
+    linear: tuple[float, ...] = (0.0, 6.0)
+    largest_warp: float = 4.0
+    warp_ratio: float = 4.0
+    smallest_warp: float = 5.0
+    warp_cost: float = 0.4
+    band_ratio: float = 1.7
+    fewest_bins: int = 20
+    margin: float = 1.15
+    smallest_term: float = 3e-3
+    most_terms: int = 48
+    hopeless: float = 10.0
+
+
+SETTINGS: Final = GaussianProcessSettings()
+_MATERN: Final = 2.5
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """log S(0) as a mixture of normal distributions, one for each setting of the hyper-parameters.
+
+    Attributes
+    ----------
+    weight
+        (n,) of each, adding up to one.
+    mean, variance
+        (n,) of log S(0).
+    log_evidence
+        Of the best setting, over that of free bins everywhere.
+    curve
+        (n_bins,) log S of the best setting at the bins of its band.
+    """
+
+    weight: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    log_evidence: float
+    curve: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """Bins of one band in one warped frequency; `cost` is what it must gain."""
+
+    phase: NDArray[np.float64]
+    cost: float
+
+
+def gaussian_process(spectrum: Spectrum, settings: GaussianProcessSettings = SETTINGS) -> Posterior | None:
+    """Posterior of log S(0) from a pooled spectrum; none of fewer than `settings.fewest_bins` bins, or ones too exact.
+
+    Parameters
+    ----------
+    spectrum
+        Bins whose densities are near one (their geometric mean, say); `mean_width` refers to that.
+    settings
+        Hyper-parameters and their costs.
+    """
+    log_density, shape = np.log(spectrum.density), spectrum.dof / 2
+    coarse = _scales(settings.coarse, settings)
+    fine = _scales(tuple((length, s) for length in settings.lengths for s in settings.amplitudes), settings)
+    filters = list(_filters(spectrum, settings))
+    if not filters:
+        return None
+    best = np.array([_fitted(f, log_density, shape, coarse)[0][:, 0].max() for f in filters])
+    kept = [f for f, value in zip(filters, best, strict=True) if value > max(best) - settings.hopeless]
+    fits = [_fitted(f, log_density, shape, fine) for f in kept]
+    if not fits:
+        return None
+    found = np.concatenate([rows for rows, _ in fits])
+    weight = np.exp(found[:, 0] - found[:, 0].max())
+    weight /= weight.sum()
+    heaviest = int(np.argmax(weight))
+    band, which = divmod(heaviest, len(fine[1]))
+    return Posterior(weight, found[:, 1], found[:, 2], float(found[heaviest, 0]), fits[band][1][which])
+
+
+def _filters(spectrum: Spectrum, settings: GaussianProcessSettings) -> Iterator[_Filter]:
+    """Every band and warp."""
+    f = spectrum.frequencies
+    size = f.size
+    while size >= settings.fewest_bins:
+        top, widest = float(f[size - 1]), settings.largest_warp * float(f[-1])
+        warp = widest
+        while warp > settings.smallest_warp * f[0]:
+            # Between these f₀ and the largest u is as good as linear, and with c > 0 it is so up to an eighth of top.
+            if warp == widest or warp < 2 * top:
+                cost = spectrum.cost_of_free_bins(size) + settings.warp_cost * np.log(widest / max(warp, f[0]))
+                for linear in settings.linear:
+                    if linear == 0 or warp < top / 8:
+                        u = np.arcsinh(f[:size] / warp) + linear * f[:size] / top
+                        yield _Filter(np.pi * u / (settings.margin * u[-1]), float(cost))
+            warp /= settings.warp_ratio
+        size = min(size - 1, int(np.searchsorted(f, f[size - 1] / settings.band_ratio)))
+
+
+def _fitted(
+    band: _Filter,
+    log_density: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    scales: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows (n_sets, 3) of log evidence, mean and variance of log S(0), and log S (n_sets, n_bins) of each set."""
+    from fluxan.kernels.statistics_log_spectrum import fit_log_spectra
+
+    n, n_sets = band.phase.size, len(scales[1])
+    results, curves = np.empty((n_sets, 3)), np.empty((n_sets, n))
+    fit_log_spectra(band.phase, log_density[:n], shape[:n], *scales, results, curves)
+    # Degrees of freedom beyond 10¹² or so leave no normal matrix in double precision.
+    results[~np.isfinite(results).all(axis=1)] = (-np.inf, 0.0, 1.0)
+    results[:, 0] -= band.cost
+    return results, curves
+
+
+@cache
+def _scales(
+    pairs: tuple[tuple[float, float], ...], settings: GaussianProcessSettings
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Prior standard deviations of the cosines (n_sets, n_terms) for length scales and amplitudes, and their numbers.
+
+    The variance of a cosine is the spectral density of Matérn's covariance at its wave number, twice over for the even
+    half of the process; the constant has that of the mean besides.
+    """
+    nu = _MATERN
+    wave = np.pi * np.arange(settings.most_terms)
+    rows = []
+    for length, amplitude in pairs:
+        decay = 2 * nu / length**2
+        density = 2 * np.sqrt(np.pi) * gamma(nu + 0.5) / gamma(nu) * decay**nu / (decay + wave**2) ** (nu + 0.5)
+        variance = 2 * amplitude**2 * density
+        variance[0] = variance[0] / 2 + settings.mean_width**2
+        rows.append(np.sqrt(variance))
+    scales = np.array(rows)
+    sizes = np.count_nonzero(scales[:, 1:] > settings.smallest_term * scales[:, 1:2], axis=1) + 1
+    return np.ascontiguousarray(scales[:, : sizes.max()]), sizes

@@ -9,7 +9,7 @@ import numpy as np
 
 from fluxan.greenkubo import diagnostics
 from fluxan.greenkubo.analysis import MAX_ISOTROPY_PROBABILITY
-from fluxan.greenkubo.directions import LIKELY, SURELY, Directions
+from fluxan.greenkubo.directions import ISOTROPY, Directions
 from fluxan.greenkubo.partition import Fraction
 from fluxan.greenkubo.result import Conductivity, Curve
 from fluxan.greenkubo.zero_frequency import mean_over_axes
@@ -91,7 +91,7 @@ def _isotropy(
         # Where one fraction is high the others are low by half of that.
         return Directions(np.diag(tensor.value), np.sqrt(1.5) * np.diag(tensor.error)).isotropic, None
     along = np.array([(0, 0) if axis is None else _kappa(axis.by_method[method], state) for axis in axes])
-    sigmas = LIKELY if analysis.isotropy < _ANISOTROPIC else SURELY
+    sigmas = ISOTROPY.likely_sigmas if analysis.isotropy < _ANISOTROPIC else ISOTROPY.sigmas
     isotropic = Directions(along[:, 0], along[:, 1], sigmas=sigmas).isotropic
     return isotropic, None if isotropic else axes
 

@@ -1,11 +1,11 @@
-"""The spectrum of a flux near f = 0 from covariances of its block means, all that a correlator keeps.
+"""The spectrum of a flux near f = 0 from covariances of its block means, which are all that a correlator keeps.
 
-Means over blocks of w samples have the same S(0) as the samples, so any w will do whose lags 0 … p − 1 outlast the
-slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] sees the periodogram I through its Fourier sums with
-1/S alone, which for a few modes need the first covariances only. Hence any I with these covariances serves, and the
-autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; to it belong the degrees of
-freedom of all block means. Low frequencies alone are used, where what averaging took can be put back and aliases taken
-off: of a flat spectrum these are up to 19 % there, which the spectrum of the samples themselves tells.
+Means over blocks of w samples have the same S(0) as the samples, so that any w will do whose lags 0 … p − 1 outlast the
+slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] depends on the periodogram I only through its Fourier
+sums with 1/S, which for a few modes need the first covariances alone. Hence any I with these covariances serves, and
+the autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; its degrees of freedom are
+those of all block means. Only low frequencies are used, where the response of averaging can be undone and aliases can
+be subtracted: for a flat spectrum aliases are up to 19 % there, and the spectrum of the samples themselves gives them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,51 @@ if TYPE_CHECKING:
 
     from fluxan.correlation import Correlator
 
-#: Fewest lags of a level of the linear scheme; half the most that are used, so that none of the longest is lost.
-_LAGS: Final = 32
-#: Frequencies up to Nyquist for each lag: the lowest must lie so low that motions which lags span count as resolved.
-_FREQUENCIES: Final = 32
-#: Share of them that is used of block means.
-_USED: Final = 0.5
-#: Fewest block means of a level whose spectrum is looked at, and of one that a flux is divided by.
-_FEWEST: Final = 128
-_FEWEST_DIVIDED: Final = 32
-#: Decay times of the slowest motion that the lags of a level should span where a coarser level does.
-_AMPLE: Final = 6.0
-#: Aliases on either side that are taken off (what is left of white noise is 1 %), on a grid of frequencies.
-_ALIASES: Final = 8
-_GRID: Final = 8192
-#: White noise over the variance, which keeps smooth fluxes' covariances regular.
-_NOISE: Final = 1e-9
-#: Square of the mean over that of a flux whose mean is zero, at which it is not: by chance once in 2000 runs.
-_OFFSET: Final = 6.0
+
+@dataclass(frozen=True)
+class BlockingSettings:
+    """Choice of a blocking level, and its spectrum.
+
+    Attributes
+    ----------
+    min_lags : int
+        Fewest lags of a level of the linear scheme, and half the most that are used, so that none of the longest lags
+        is lost.
+    frequencies_per_lag : int
+        Frequencies up to Nyquist for each lag: the lowest must be so low that motions which the lags span count as
+        resolved.
+    used_band : float
+        Fraction of these frequencies that is used for block means.
+    min_blocks : int
+        Fewest block means of a level whose spectrum is used.
+    min_blocks_partition : int
+        Fewest block means of a level that a flux is divided by.
+    ample_decay_times : float
+        Decay times of the slowest motion that the lags of a level should span where a coarser level does.
+    aliases : int
+        Aliases on either side that are subtracted; what is left of white noise is 1 %.
+    alias_grid : int
+        Frequencies of the spectrum that aliases are taken from.
+    noise : float
+        White noise over the variance that is added to keep the covariances of smooth fluxes regular.
+    max_offset : float
+        Square of the mean over that expected of a flux whose mean is zero, beyond which the mean is subtracted: by
+        chance once in 2000 runs.
+    """
+
+    min_lags: int = 32
+    frequencies_per_lag: int = 32
+    used_band: float = 0.5
+    min_blocks: int = 128
+    min_blocks_partition: int = 32
+    ample_decay_times: float = 6.0
+    aliases: int = 8
+    alias_grid: int = 8192
+    noise: float = 1e-9
+    max_offset: float = 6.0
+
+
+BLOCKING: Final = BlockingSettings()
 
 
 @dataclass(frozen=True)
@@ -49,15 +76,15 @@ class BlockingLevel:
 
     Attributes
     ----------
-    width
+    width : int
         Samples per block.
-    sampling
+    sampling : float
         Time between samples, ps.
-    n_blocks
-        How many there are.
-    values
-        (n_lags, n, 3, n, 3) ⟨a(0) b(k)⟩ of channels, biased: divided by the number of blocks, not of products, so
-        that no spectrum of them is negative.
+    n_blocks : int
+        Number of blocks.
+    values : (n_lags, n, 3, n, 3) float64
+        ⟨a(0) b(k)⟩ of channels, biased: divided by the number of blocks, not of products, so that no spectrum of them
+        is negative.
     """
 
     width: int
@@ -72,7 +99,7 @@ class BlockingLevel:
 
     @property
     def total(self) -> NDArray[np.float64]:
-        """Of the sum of channels, averaged over components, (n_lags,)."""
+        """Covariances (n_lags,) of the sum of channels, averaged over components."""
         return summed(self.values)
 
     @property
@@ -83,38 +110,40 @@ class BlockingLevel:
     def spectrum(self, finest: BlockingLevel) -> Spectrum:
         """Spectrum of maximal entropy of the total, at frequencies that are multiples of the first.
 
-        Block means have S_w(f) = Σ_m S(f + m/w) H(f + m/w), H the response of averaging and all f per sample. The share
+        Block means have S_w(f) = Σ_m S(f + m/w) H(f + m/w), H the response of averaging and all f per sample. The part
         of m = 0 is taken from the spectrum of `finest`, the samples themselves.
         """
         weights, rest = self._regression()
-        size = 2 * min(self.n_blocks // 2, _FREQUENCIES * len(self.values))
-        last = size // 2 - 1 if self.width == 1 else int(_USED * size / 2)
+        size = 2 * min(self.n_blocks // 2, BLOCKING.frequencies_per_lag * len(self.values))
+        last = size // 2 - 1 if self.width == 1 else int(BLOCKING.used_band * size / 2)
         response = np.fft.rfft(np.concatenate([[1.0], -weights]), size)[1 : last + 1]
         frequencies = np.arange(1, last + 1) / (size * self.width)
         density = self.time_step * rest / np.abs(response) ** 2
         if self.width > 1:
-            density *= finest.part_of_aliases(frequencies, self.width)
+            density *= finest.unaliased_fraction(frequencies, self.width)
         dof = 6.0 * self.n_blocks / size
         return Spectrum.of(frequencies / self.sampling, density, dof=dof, time_step=self.sampling)
 
     def _regression(self) -> tuple[NDArray[np.float64], float]:
-        """Weights of the values before, of the autoregression that keeps all covariances, and what they leave over."""
+        """Weights of the autoregression that keeps all covariances, and the variance that it leaves."""
         from scipy.linalg import solve_toeplitz
 
         total = self.total
-        total[0] *= 1 + _NOISE
+        total[0] *= 1 + BLOCKING.noise
         weights = solve_toeplitz(total[:-1], total[1:])
         return weights, float(total[0] - weights @ total[1:])
 
-    def part_of_aliases(self, frequencies: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """What a spectrum, per sample, has at its frequencies over what means over blocks show of it there."""
+    def unaliased_fraction(self, frequencies: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+        """Density at frequencies (n,) per sample over that of means over `width` samples, which holds aliases."""
         weights, _ = self._regression()
-        grid = np.abs(np.fft.rfft(np.concatenate([[1.0], -weights]), max(_GRID, 4 * weights.size))) ** -2.0
-        orders = np.arange(-min(_ALIASES, (width - 1) // 2), min(_ALIASES, width // 2) + 1)
+        grid = (
+            np.abs(np.fft.rfft(np.concatenate([[1.0], -weights]), max(BLOCKING.alias_grid, 4 * weights.size))) ** -2.0
+        )
+        orders = np.arange(-min(BLOCKING.aliases, (width - 1) // 2), min(BLOCKING.aliases, width // 2) + 1)
         aliases = frequencies[:, None] + orders / width
-        shown = np.interp(np.abs(aliases), np.linspace(0, 0.5, grid.size), grid)
+        density = np.interp(np.abs(aliases), np.linspace(0, 0.5, grid.size), grid)
         response = (np.sinc(width * aliases) / np.sinc(aliases)) ** 2
-        return shown[:, orders == 0][:, 0] / (shown * response).sum(axis=1)
+        return density[:, orders == 0][:, 0] / (density * response).sum(axis=1)
 
     def amplitudes(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
         """Frequencies (m,) from near zero to near Nyquist, and amplitudes (m, 3 n, n, 3) of channels there.
@@ -132,7 +161,7 @@ class BlockingLevel:
     def windowed(self, frequencies: NDArray[np.float64]) -> NDArray[np.complex128]:
         """Cross-spectral densities S_ab = Σ_k C_ab(k) exp(-2πi f k), (m, n, 3, n, 3), smooth and positive.
 
-        Lags are weighed with Parzen's window; pairs that were not asked for count as zero.
+        Lags are weighted with Parzen's window; pairs that were not asked for count as zero.
         """
         from scipy.signal.windows import parzen
 
@@ -145,18 +174,18 @@ class BlockingLevel:
 
 
 def summed(values: NDArray[Any]) -> NDArray[Any]:
-    """Of the sum of channels, averaged over components, (m,), from products (m, n, 3, n, 3) of channels."""
+    """Products (m,) of the sum of channels, averaged over components, from products (m, n, 3, n, 3) of channels."""
     return np.einsum("kaxbx->k", values) / 3
 
 
 def blocking_levels(correlator: Correlator, time_step: float) -> list[BlockingLevel]:
-    """Levels of block means that double from one to the next; the linear scheme's are made of its correlation."""
-    found = _levels(correlator, time_step, remove_mean=True)
-    coarse = _long_enough(found, _FEWEST)[-1]
+    """Levels of block means whose width doubles from one to the next; for the linear scheme from its correlation."""
+    levels = _levels(correlator, time_step, remove_mean=True)
+    coarse = _long_enough(levels, BLOCKING.min_blocks)[-1]
     mean = correlator.mean().reshape(-1, 3).sum(axis=0)
     scatter = np.einsum("axbx->", coarse.windowed(np.zeros(1))[0].real) / (coarse.n_blocks * coarse.time_step)
-    # A flux whose mean is zero tells more than one whose mean is taken out, and most are.
-    return found if mean @ mean > _OFFSET * scatter else _levels(correlator, time_step, remove_mean=False)
+    # A mean known to be zero, as most are, leaves more information than one that is subtracted.
+    return levels if mean @ mean > BLOCKING.max_offset * scatter else _levels(correlator, time_step, remove_mean=False)
 
 
 def _levels(correlator: Correlator, time_step: float, *, remove_mean: bool) -> list[BlockingLevel]:
@@ -173,15 +202,15 @@ def _levels(correlator: Correlator, time_step: float, *, remove_mean: bool) -> l
         ]
     correlation = correlator.correlation(remove_mean=remove_mean)
     values = correlation.values * (correlation.counts / correlation.counts[0])[:, None, None]
-    found: list[BlockingLevel] = []
+    levels: list[BlockingLevel] = []
     for doubled in range(correlator.n_samples.bit_length()):
         if doubled:
             values = _coarser(values)
-        if found and len(values) < _LAGS:
+        if levels and len(values) < BLOCKING.min_lags:
             break
-        n_blocks = correlator.n_samples >> doubled
-        found.append(BlockingLevel(2**doubled, time_step, n_blocks, values[: 2 * _LAGS].reshape(-1, n, 3, n, 3)))
-    return found
+        n_blocks, kept = correlator.n_samples >> doubled, values[: 2 * BLOCKING.min_lags]
+        levels.append(BlockingLevel(2**doubled, time_step, n_blocks, kept.reshape(-1, n, 3, n, 3)))
+    return levels
 
 
 def _coarser(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -192,21 +221,21 @@ def _coarser(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def resolving_level(levels: list[BlockingLevel]) -> tuple[BlockingLevel, float]:
-    """The finest level whose lags amply span the slowest motion it or coarser ones show; that one's decay time."""
+    """The finest level whose lags amply span the slowest motion in it and in coarser ones; that motion's decay time."""
     slowest, chosen = 0.0, None
-    for level in reversed(_long_enough(levels, _FEWEST)):
-        shown = slowest_motion(level.spectrum(levels[0]))
-        if chosen is not None and level.span < _AMPLE * max(slowest, shown):
+    for level in reversed(_long_enough(levels, BLOCKING.min_blocks)):
+        decay_time = slowest_motion(level.spectrum(levels[0]))
+        if chosen is not None and level.span < BLOCKING.ample_decay_times * max(slowest, decay_time):
             break
-        slowest, chosen = max(slowest, shown), level
+        slowest, chosen = max(slowest, decay_time), level
     return chosen or levels[0], slowest
 
 
 def level_for_partition(levels: list[BlockingLevel], band: float) -> BlockingLevel:
-    """The finest level whose frequencies lie in a band, THz, or the coarsest there is."""
-    enough = _long_enough(levels, _FEWEST_DIVIDED)
+    """The finest level whose lowest frequency lies in a band (THz), or the coarsest level there is."""
+    enough = _long_enough(levels, BLOCKING.min_blocks_partition)
     return next((level for level in enough if 0.5 / level.time_step <= band), enough[-1])
 
 
-def _long_enough(found: list[BlockingLevel], n_blocks: int) -> list[BlockingLevel]:
-    return [level for level in found if level.n_blocks >= n_blocks] or found[:1]
+def _long_enough(levels: list[BlockingLevel], n_blocks: int) -> list[BlockingLevel]:
+    return [level for level in levels if level.n_blocks >= n_blocks] or levels[:1]

@@ -1,9 +1,9 @@
-"""How a zero-frequency limit divides among the parts of a flux, so that the parts add up to the total.
+"""Partition of a spectral density at zero frequency among the parts of a flux; the parts add up to the total.
 
-Near f = 0 the share of a part is Re S_ab(f)/S(f), an even function of f: b₀ + b₂ f². The two are found by the moments
-Σ_f (y − (b₀ + b₂ f²) x) = Σ_f f² (y − (b₀ + b₂ f²) x) = 0 over one band of periodogram ordinates, y of the part and x
-of the total. Both are linear in y, so shares add up as the ordinates do, to round-off; and unlike a regression of y on
-x they are right for squares too.
+Near f = 0 the fraction of a part is Re S_ab(f)/S(f), an even function of f: b₀ + b₂ f². The two coefficients follow
+from the moments Σ_f (y − (b₀ + b₂ f²) x) = Σ_f f² (y − (b₀ + b₂ f²) x) = 0 over one band of periodogram ordinates, y of
+the part and x of the total. Both are linear in y, so that fractions add up as the ordinates do, to round-off; and
+unlike a regression of y on x they are unbiased for squares too.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Frequencies of the smallest band, and of the smallest one whose errors are known well enough to hold others against.
-_FEWEST: Final = 8
-_COMPARED: Final = 32
-#: Standard deviations of a smaller band's share within which a larger band's must lie.
-_TOLERANCE: Final = 3.0
-#: Groups of neighbouring frequencies that are averaged, where there are more.
-_MOST_GROUPS: Final = 512
+#: Frequencies of the smallest band.
+_MIN_FREQUENCIES: Final = 8
+#: Frequencies of the smallest band whose errors are known well enough that larger bands are tested against it.
+_MIN_TESTED: Final = 32
+#: Standard deviations of a smaller band's fraction within which a larger band's must lie.
+_MAX_DEVIATIONS: Final = 3.0
+#: Groups of neighbouring frequencies at most; where there are more frequencies, those of a group are averaged.
+_MAX_GROUPS: Final = 512
 
 
 @dataclass(frozen=True)
 class Fraction:
-    """Partition of the total at zero frequency, of any shape, with their standard errors."""
+    """Fractions of the total at zero frequency, or parts of it.
+
+    Attributes
+    ----------
+    value, error : (...) float64
+        Fractions and their standard errors, of any shape.
+    """
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
 
     def of(self, total: float, total_error: float) -> Fraction:
-        """Parts of a total; errors of share and total are independent."""
+        """Parts of a total; the errors of fraction and total count as independent."""
         return Fraction(self.value * total, np.hypot(self.error * total, self.value * total_error))
 
 
@@ -43,14 +50,14 @@ class Partition:
 
     Attributes
     ----------
-    carriers
-        (n_carriers,), correlations of what a carrier carries with the total.
-    matrix
-        (n, n): owner × carrier, correlated with the total; carriers × carriers where owners are not known.
-    cross
-        (n_carriers, n_carriers), symmetric: correlations between carriers.
-    tensor
-        (3, 3), symmetric, of trace 3.
+    carriers : Fraction, (n_carriers,)
+        Correlations of each carrier's flux with the total.
+    matrix : Fraction, (n, n)
+        Owner × carrier, each correlated with the total; carriers × carriers where owners are not known.
+    cross : Fraction, (n_carriers, n_carriers)
+        Correlations between carriers, symmetric.
+    tensor : Fraction, (3, 3)
+        Symmetric, of trace 3.
     """
 
     carriers: Fraction
@@ -66,38 +73,47 @@ class Partition:
 def partition(
     frequencies: NDArray[np.float64], flux: NDArray[np.complex128], *, band: float, by_owner: bool
 ) -> Partition:
-    """Divide the total of `flux`, amplitudes (n, n_channels, 3), by frequencies up to `band` at most.
+    """Divide the total of a flux among its parts.
 
-    Amplitudes (n, k, n_channels, 3) are k at each frequency, whose squares are averaged.
+    The band grows from the lowest frequencies by factors of two while the channels' fractions agree with those of
+    smaller bands (O. V. Lepski, Theory Probab. Appl. 35, 454 (1990)), and is the same for all parts.
 
-    The band grows from the lowest frequencies by factors of two while the channels' shares stay within what smaller
-    bands allow (O. V. Lepski, Theory Probab. Appl. 35, 454 (1990)), and is the same for all parts.
+    Parameters
+    ----------
+    frequencies : (n,) float64
+        THz.
+    flux : (n, n_channels, 3) or (n, k, n_channels, 3) complex128
+        Fourier amplitudes; the squares of k at each frequency are averaged.
+    band : float
+        Highest frequency, THz.
+    by_owner : bool
+        Whether channels are owner × carrier.
     """
-    most = int(np.clip(np.searchsorted(frequencies, band, side="right"), _FEWEST, frequencies.size))
-    sizes = [min(_FEWEST << k, most) for k in range((most // _FEWEST).bit_length() + 1)]
+    most = int(np.clip(np.searchsorted(frequencies, band, side="right"), _MIN_FREQUENCIES, frequencies.size))
+    sizes = [min(_MIN_FREQUENCIES << k, most) for k in range((most // _MIN_FREQUENCIES).bit_length() + 1)]
     accepted = sizes[0]
-    seen: list[Fraction] = []
+    tested: list[Fraction] = []
     for size in dict.fromkeys(sizes):
         ordinates = _Ordinates.of(frequencies, flux, size)
-        share = ordinates.moments.fraction(ordinates.with_total)
-        if any((np.abs(share.value - smaller.value) > _TOLERANCE * smaller.error).any() for smaller in seen):
+        fraction = ordinates.moments.fraction(ordinates.with_total)
+        if any((np.abs(fraction.value - smaller.value) > _MAX_DEVIATIONS * smaller.error).any() for smaller in tested):
             break
         accepted = size
-        if size >= _COMPARED:
-            seen.append(share)
+        if size >= _MIN_TESTED:
+            tested.append(fraction)
     return _Ordinates.of(frequencies, flux, accepted).partition(by_owner=by_owner)
 
 
 @dataclass(frozen=True)
 class _Ordinates:
-    """Amplitudes of a band, (groups, frequencies of a group, n_channels, 3), and what they are compared with."""
+    """Amplitudes of a band, (groups, frequencies of a group, n_channels, 3), and the moments of their total."""
 
     flux: NDArray[np.complex128]
     moments: _Moments
 
     @classmethod
     def of(cls, frequencies: NDArray[np.float64], flux: NDArray[np.complex128], n: int) -> _Ordinates:
-        group = -(-n // _MOST_GROUPS)
+        group = -(-n // _MAX_GROUPS)
         n = n // group * group
         grouped = flux[:n].reshape(n // group, -1, *flux.shape[-2:])
         total = grouped.sum(axis=2)
@@ -106,7 +122,7 @@ class _Ordinates:
 
     @property
     def with_total(self) -> NDArray[np.float64]:
-        """Of each channel with the total, (groups, n_channels)."""
+        """Products (groups, n_channels) of each channel with the total."""
         return np.einsum("gkcx,gkx->gc", self.flux.conj(), self.flux.sum(axis=2)).real
 
     def partition(self, *, by_owner: bool) -> Partition:
@@ -127,13 +143,13 @@ class _Ordinates:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Squares of frequencies over the band's last, and the total's ordinates there."""
+    """Squares (n,) of frequencies over the band's last one, and the ordinates (n,) of the total."""
 
     squares: NDArray[np.float64]
     total: NDArray[np.float64]
 
     def fraction(self, part: NDArray[np.float64]) -> Fraction:
-        """b₀ of a part (n, …); errors from the scatter of ordinates about the line."""
+        """b₀ of a part's ordinates (n, ...); its error from their scatter about b₀ + b₂ f²."""
         powers = np.stack([np.ones_like(self.squares), self.squares])
         normal = powers * self.total @ powers.T
         inverse = np.linalg.inv(normal)

@@ -1,4 +1,4 @@
-"""Mean, standard error and drift of what a run should keep: its temperature and energy."""
+"""Mean, standard error and drift of quantities that are stationary in equilibrium: temperature and energy."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Blocks whose means are compared: enough for an error known to 20 %, few enough to be longer than correlations.
+#: Blocks whose means are compared: enough for an error known to 20 %, few enough that blocks outlast correlations.
 _BLOCKS: Final = 16
 
 
 @dataclass(frozen=True)
 class StationaryMean:
-    """A quantity that should be level over a run.
+    """Mean of a quantity over a run, in the quantity's unit.
 
     Attributes
     ----------
-    mean
-        Its mean.
-    error
+    mean : float
+        Over all values.
+    error : float
         Standard error of the mean, from means of blocks about the line through them.
-    drift
+    drift : float
         Change over the whole run along that line.
-    drift_error
+    drift_error : float
         Standard error of the drift.
-    deviation
+    deviation : float
         Standard deviation of the single values.
     """
 
@@ -40,7 +40,7 @@ class StationaryMean:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> StationaryMean:
-        """Of a series of at least 16 values; what does not fill a block at the end counts for the mean alone."""
+        """Mean of at least 16 values (n,); values that do not fill a block at the end count for the mean alone."""
         size = len(values) // _BLOCKS
         means = values[: size * _BLOCKS].reshape(_BLOCKS, size).mean(axis=1)
         times = (np.arange(_BLOCKS) + 0.5) / _BLOCKS - 0.5

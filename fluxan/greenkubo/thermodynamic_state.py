@@ -1,4 +1,4 @@
-"""The state of a system: volume, temperature, and what they make of a spectral density."""
+"""Volume and temperature of a run, and the factor that turns a spectral density into a conductivity."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.series import FluxSeries
 
-#: Factor of S(0)/(2 V T²), and the unit it gives; Boltzmann's constant.
+#: Factor of S(0)/(2 V T²) and unit of the product; Boltzmann's constant in these units.
 UNITS: Final = {"metal": (CONDUCTIVITY / BOLTZMANN, "W/(m K)"), "lj": (1.0, "reduced")}
 _BOLTZMANN: Final = {"metal": BOLTZMANN, "lj": 1.0}
 
 
 def require_positive(**settings: float | None) -> None:
-    """Refuse settings that are given and are no positive numbers.
+    """Refuse settings that are given and are not positive numbers.
 
     Raises
     ------
     InputError
-        The first of them.
+        One of them is not; the message names it.
     """
     units = {"temperature": "K", "dt": "ps", "volume": "Å³"}
     for name, value in settings.items():
@@ -39,7 +39,21 @@ def require_positive(**settings: float | None) -> None:
 
 @dataclass(frozen=True)
 class ThermodynamicState:
-    """Temperature and volume of a run, and the factor that turns S(0) into κ, of `unit`."""
+    """Temperature and volume of a run, and the factor that turns S(0) into κ.
+
+    Attributes
+    ----------
+    temperature, temperature_error : float
+        K; the error is zero where the temperature was given.
+    volume : float
+        Å³.
+    thermal_energy : float
+        k_B T, eV.
+    factor : float
+        1/(2 V k_B T²), in `unit` per unit of the spectral density.
+    unit : str
+        "W/(m K)", or "reduced".
+    """
 
     temperature: float
     temperature_error: float
@@ -52,12 +66,12 @@ class ThermodynamicState:
     def of(
         cls, series: FluxSeries, *, temperature: float | None, volume: float | None, units: str
     ) -> ThermodynamicState:
-        """Take what is given, else the means over the run.
+        """State from the values given, else from the means over the run.
 
         Raises
         ------
         InputError
-            One of them is neither given nor known, or not positive, or the units are not known.
+            Temperature or volume is neither given nor recorded, or not positive, or the units are unknown.
         """
         if units not in UNITS:
             raise InputError(f"units is {units!r}, expected one of {', '.join(map(repr, UNITS))}")
@@ -85,7 +99,7 @@ class ThermodynamicState:
         )
 
     def error(self, kappa: float, error: float) -> float:
-        """Standard error of κ, which goes as 1/T²."""
+        """Standard error of κ with that of the temperature, since κ goes as 1/T²."""
         return float(np.hypot(error, 2 * kappa * self.temperature_error / self.temperature))
 
 

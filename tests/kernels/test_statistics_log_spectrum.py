@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fluxan.kernels.statistics_log_spectrum import fit_log_spectra
 
-from fluxan.greenkubo.estimators.gaussian_process import SETTINGS, _scales
+from fluxan.greenkubo.estimators.gaussian_process import GAUSSIAN_PROCESS, _scales
 
 
 def _fit(
@@ -41,7 +41,7 @@ def test_constant_agrees_with_quadrature() -> None:
 @pytest.mark.parametrize(("length", "amplitude"), [(0.3, 1.0), (0.5, 2.5), (0.17, 0.3)])
 def test_many_terms_agree_with_the_whole_covariance(length: float, amplitude: float) -> None:
     """Of well-known ordinates the likelihood is normal in log S, and Gaussian-process regression has a closed form."""
-    settings = replace(SETTINGS, smallest_term=0.0, most_terms=300)
+    settings = replace(GAUSSIAN_PROCESS, smallest_term=0.0, max_terms=300)
     rng = np.random.default_rng(2)
     u = np.sort(rng.uniform(0.01, 0.85, 60))
     shape = np.full(60, 4e4)
@@ -49,7 +49,7 @@ def test_many_terms_agree_with_the_whole_covariance(length: float, amplitude: fl
 
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Matérn 5/2 of the even part, with mirrors at both ends, and the variance of the mean."""
-        total = np.full((a.size, b.size), SETTINGS.mean_width**2)
+        total = np.full((a.size, b.size), GAUSSIAN_PROCESS.mean_width**2)
         for mirrored in (b, -b, 2 - b, b - 2, b + 2, -2 - b):
             d = np.sqrt(5) * np.abs(a[:, None] - mirrored) / length
             total += amplitude**2 * (1 + d + d**2 / 3) * np.exp(-d)

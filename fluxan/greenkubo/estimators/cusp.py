@@ -1,7 +1,7 @@
 """Spectra with a cusp at f = 0: the long-time tails of liquids and polymers, and sums of very many relaxations.
 
-S(f) = S(0)/(1 + (f/f_b)^γ) with γ ≤ 1.2 falls from a cusp that no sum of few relaxations has, nor a smooth log S. It is
-no member of the default estimate, since a run that sees a corner badly is described by a cusp as well, and S(0) is then
+S(f) = S(0)/(1 + (f/f_b)^γ) with γ ≤ 1.2 falls from a cusp that neither a sum of few relaxations nor a smooth log S has.
+It is no member of the default estimate, since it also describes a run that resolves a corner badly, and S(0) is then
 twice too large; where it describes a spectrum better than all members do, the result warns.
 """
 
@@ -52,7 +52,17 @@ CUSP: Final = CuspSettings()
 
 @dataclass(frozen=True)
 class Cusp:
-    """Log evidence of a cusp, over that of free bins everywhere, and the mean of log S(0) and of the exponent γ."""
+    """A cusp, averaged over the grid.
+
+    Attributes
+    ----------
+    log_evidence : float
+        Over that of free bins everywhere.
+    log_zero : float
+        Mean of log S(0).
+    exponent : float
+        Mean of γ.
+    """
 
     log_evidence: float
     log_zero: float
@@ -60,9 +70,9 @@ class Cusp:
 
 
 def cusp(spectrum: Spectrum) -> Cusp | None:
-    """Average over bands, corners and exponents; for each of them log S(0) has a gamma posterior in closed form.
+    """Average over bands, corners and exponents; for each of them S(0) has a gamma posterior in closed form.
 
-    None where no band is wide enough to show a cusp.
+    Returns None where no band is wide enough to show a cusp.
     """
     exponents = np.array(CUSP.exponents)
     f, log_density, shape = spectrum.frequencies, np.log(spectrum.density), spectrum.dof / 2

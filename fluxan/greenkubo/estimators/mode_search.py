@@ -1,7 +1,7 @@
 """Search for the modes that describe a periodogram.
 
-A periodogram is described by a white floor and 0, 1, 2, ... modes (``modes.py``). The search adds modes one at a time,
-each where the likelihood's gradient asks for it most, and keeps the number of largest evidence. The band starts at
+A periodogram is described by a white floor and 0, 1, 2, ... modes (`modes`). The search adds modes one at a time, each
+where it gains most by a score test, and keeps the number of largest evidence. The band starts at
 Nyquist and shrinks until that number describes it: resonances too many to be resolved are cut off, never smeared into
 S(0). Bins above a cut count as free, each for one parameter, so that cuts compare by the same score.
 """
@@ -66,7 +66,21 @@ SEARCH: Final = ModeSearchSettings()
 
 @dataclass(frozen=True)
 class Model:
-    """Modes on a band; `score` is their log evidence against free bins everywhere, `gain` that over a floor."""
+    """Modes on a band.
+
+    Attributes
+    ----------
+    band : Band
+        The bins that are described.
+    fit : Fit
+        The modes.
+    score : float
+        Log evidence over that of free bins everywhere, by which bands compare.
+    deviance : float
+        Of the bins.
+    gain : float
+        Log evidence over that of a floor alone.
+    """
 
     band: Band
     fit: Fit
@@ -76,7 +90,7 @@ class Model:
 
 
 def best_modes(pooled: Spectrum) -> Model:
-    """Model of largest score, on bands from the widest down to the first that is well described."""
+    """Model of largest score, on bands from the widest down to the first that its modes describe."""
     models: list[Model] = []
     bins = pooled.frequencies.size
     while bins >= SEARCH.min_bins:
@@ -88,7 +102,7 @@ def best_modes(pooled: Spectrum) -> Model:
 
 
 def _grow(band: Band, free_bins: int) -> Model:
-    """Fit a floor, then add modes while the evidence does not fall far; the best of all."""
+    """Fit a floor, then add modes while the evidence does not fall far; return the best model."""
     candidates = _Candidates(band)
     current = fit((FLOOR,), np.log([np.average(band.density, weights=band.shape)]), band)
     floor = best = _scored(band, current, free_bins)
@@ -102,9 +116,9 @@ def _grow(band: Band, free_bins: int) -> Model:
     return replace(best, gain=best.score - floor.score)
 
 
-def _scored(band: Band, found: Fit, free_bins: int) -> Model:
-    score = found.log_evidence - band.saturated - free_bins
-    return Model(band, found, score, 2 * (band.saturated - found.log_likelihood))
+def _scored(band: Band, modes: Fit, free_bins: int) -> Model:
+    score = modes.log_evidence - band.saturated - free_bins
+    return Model(band, modes, score, 2 * (band.saturated - modes.log_likelihood))
 
 
 class _Candidates:
@@ -133,9 +147,10 @@ class _Candidates:
         self._n_relaxations = len(slow)
 
     def additions(self, current: Fit) -> list[tuple[tuple[int, ...], NDArray[np.float64]]]:
-        """Add the relaxation whose score test gains most, and the oscillation where it gains clearly more.
+        """Add the relaxation whose score test gains most, or the oscillation where that gains clearly more.
 
-        The score test is that of an infinitesimal amplitude, the parameters already there giving way.
+        Returns kinds and parameters of one or two models to fit. The score test is that of an infinitesimal amplitude,
+        with the parameters of the other modes profiled out.
         """
         band = self._band
         density, derivatives = spectrum_of(current.kinds, current.parameters, band.half)

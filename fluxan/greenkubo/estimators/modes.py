@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.estimators.periodogram import Spectrum
 
-# The numbers that `fluxan.kernels.statistics_mode_fit` knows them by.
+# Kinds of modes; the same numbers as in `fluxan.kernels.statistics_mode_fit`.
 FLOOR: Final = 0
 RELAXATION: Final = 1
 OSCILLATION: Final = 2
@@ -99,17 +99,17 @@ class Band:
 
     Attributes
     ----------
-    angle
-        (n,) 2π f Δt.
-    density
-        (n,) spectral density.
-    shape
-        (n,) gamma shapes, dof/2.
-    level
-        Mean log density over log frequency: centre of the floor's prior.
-    variance
-        Log of the variance within the band: centre of the modes' prior.
-    lowest
+    angle : (n,) float64
+        2π f Δt, radians per sample.
+    density : (n,) float64
+        Spectral density.
+    shape : (n,) float64
+        Gamma shapes, dof/2.
+    level : float
+        Mean of log density over log frequency: centre of the prior of the floor's log height.
+    variance : float
+        Centre of the prior of a mode's log variance, from the variance within the band.
+    lowest : float
         Log of the lowest angle of the whole spectrum.
     """
 
@@ -122,7 +122,7 @@ class Band:
 
     @classmethod
     def of(cls, spectrum: Spectrum) -> Band:
-        """Take a pooled spectrum."""
+        """Band of all bins of a pooled spectrum."""
         angle = 2 * np.pi * spectrum.time_step * spectrum.frequencies
         octaves = np.gradient(np.log(angle)) if angle.size > 1 else np.ones(1)
         spread = np.gradient(angle) if angle.size > 1 else angle
@@ -137,12 +137,12 @@ class Band:
 
     @cached_property
     def half(self) -> NDArray[np.float64]:
-        """(2, n) sine and cosine of half the angle."""
+        """Sine and cosine (2, n) of half the angle."""
         return half_angle(self.angle)
 
     @property
     def saturated(self) -> float:
-        """Log likelihood of a model that meets every bin."""
+        """Log likelihood of a model that goes through every bin."""
         return float(-(self.shape @ (np.log(self.density) + 1)))
 
     @property
@@ -157,16 +157,16 @@ class Fit:
 
     Attributes
     ----------
-    kinds
-        (C,) kind of each mode.
-    parameters
-        (P,) parameters, mode after mode.
-    log_posterior
+    kinds : tuple of int, (C,)
+        Kind of each mode.
+    parameters : (P,) float64
+        Parameters, mode after mode.
+    log_posterior : float
         Log likelihood plus log prior.
-    log_likelihood
+    log_likelihood : float
         Log likelihood.
-    precision
-        (P, P) Fisher information plus the prior's precision.
+    precision : (P, P) float64
+        Fisher information plus the prior's precision.
     """
 
     kinds: tuple[int, ...]
@@ -177,16 +177,16 @@ class Fit:
 
     @property
     def log_evidence(self) -> float:
-        """Laplace approximation; factors of 2π cancel those of the prior."""
+        """Log evidence by Laplace's approximation; factors of 2π cancel those of the prior."""
         return self.log_posterior - 0.5 * float(np.linalg.slogdet(self.precision)[1])
 
     def modes(self, *kinds: int) -> NDArray[np.float64]:
-        """Modes of these kinds, (n, 3): log A, log b, log ω₀, zero where the kind has none."""
-        found = np.zeros((sum(kind in kinds for kind in self.kinds), 3))
+        """Modes (n, 3) of these kinds: log A, log b, log ω₀, zero where the kind has none."""
+        modes = np.zeros((sum(kind in kinds for kind in self.kinds), 3))
         chosen = [(start, kind) for start, kind in zip(starts(self.kinds), self.kinds, strict=True) if kind in kinds]
-        for row, (start, kind) in zip(found, chosen, strict=True):
+        for row, (start, kind) in zip(modes, chosen, strict=True):
             row[: _N_PARAMETERS[kind]] = self.parameters[start : start + _N_PARAMETERS[kind]]
-        return found
+        return modes
 
 
 def starts(kinds: tuple[int, ...]) -> list[int]:
@@ -197,7 +197,24 @@ def starts(kinds: tuple[int, ...]) -> list[int]:
 def spectrum_of(
     kinds: tuple[int, ...], parameters: NDArray[np.float64], half: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectral density (n,) and its derivatives (P, n) by the parameters (P,), from what `half_angle` gives (2, n)."""
+    """Spectral density of modes and its derivatives.
+
+    Parameters
+    ----------
+    kinds : tuple of int
+        Kind of each mode.
+    parameters : (P,) float64
+        Parameters, mode after mode.
+    half : (2, n) float64
+        From `half_angle`.
+
+    Returns
+    -------
+    (n,) float64
+        Spectral density.
+    (P, n) float64
+        Its derivatives by the parameters.
+    """
     from fluxan.kernels.statistics_mode_fit import mode_spectrum
 
     density, derivatives = np.empty(half.shape[1]), np.empty((parameters.size, half.shape[1]))
@@ -211,7 +228,7 @@ def half_angle(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _prior(kinds: tuple[int, ...], band: Band) -> tuple[NDArray[np.float64], ...]:
-    """Terms ½(c·θ − m)²/σ²: rows c (n_terms, P), centres m, widths σ, and sides; side 0 is no wall."""
+    """Terms ½(c·θ − m)²/σ² of the prior: rows c (n_terms, P), centres m, widths σ, and sides; 0 for both sides."""
     terms: list[tuple[dict[int, float], float, float, int]] = []
     corner_floor = _LOG_4 - 2 * (band.lowest + np.log(PRIOR.slowest_relaxation))
     for kind, i in zip(kinds, starts(kinds), strict=True):
@@ -235,22 +252,22 @@ def _prior(kinds: tuple[int, ...], band: Band) -> tuple[NDArray[np.float64], ...
 
 
 def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band) -> Fit:
-    """Climb from ``parameters`` (P,) to the posterior's maximum by damped Fisher scoring (Levenberg–Marquardt)."""
+    """Maximise the posterior from `parameters` (P,) on by damped Fisher scoring (Levenberg–Marquardt)."""
     from fluxan.kernels.statistics_mode_fit import fisher_scoring
 
-    found = np.array(parameters, dtype=np.float64)
-    precision = np.zeros((found.size, found.size))
+    best = np.array(parameters, dtype=np.float64)
+    precision = np.zeros((best.size, best.size))
     rows, centres, widths, sides = _prior(kinds, band)
     log_likelihood, log_prior = fisher_scoring(
         np.array(kinds),
         (band.half, band.density, band.shape),
         (rows, centres, widths, sides),
         (SCORING.max_step, float(SCORING.max_iterations), SCORING.tolerance),
-        found,
+        best,
         precision,
     )
     for kind, start in zip(kinds, starts(kinds), strict=True):
-        if kind == OSCILLATION and found[start + 2] > np.log(np.pi):  # the same mode from the other side of Nyquist
-            found[start + 2] = np.log(max(2 * np.pi - np.exp(found[start + 2]), 0.5 * np.pi))
+        if kind == OSCILLATION and best[start + 2] > np.log(np.pi):  # the alias above Nyquist of the same mode
+            best[start + 2] = np.log(max(2 * np.pi - np.exp(best[start + 2]), 0.5 * np.pi))
     norm = float(np.log(widths[sides == 0]).sum())
-    return Fit(kinds, found, log_likelihood + log_prior - norm, log_likelihood, precision)
+    return Fit(kinds, best, log_likelihood + log_prior - norm, log_likelihood, precision)

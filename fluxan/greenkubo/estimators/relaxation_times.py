@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RelaxationTimesSettings:
-    """Distributions that are averaged over, and what they cost.
+    """Distributions that are averaged over, and their costs.
 
     Attributes
     ----------
-    exponents
-        Values of s, from a cusp's to one that leaves the longest times alone.
-    longest
+    exponents : tuple of float
+        Values of s, from that of a cusp to one at which the longest times dominate.
+    longest : tuple of float
         Corner frequencies 1/(2πτ) of the longest time, over the lowest frequency. With steps of 1.3 errors cover; with
         steps of 1.6 those of exact spectra were too small.
-    spans
+    spans : tuple of float
         The longest over the shortest time.
-    step
-        Step of ln τ in the sum that stands for the integral.
-    misfit
+    step : float
+        Step of ln τ in the sum that approximates the integral.
+    misfit : float
         Standard deviation of log S of a bin about the distribution. Without it the many ordinates of high bins decide
         on S(0) of spectra that are no power law.
-    fall
-        S must fall by this factor within the band: near its top many a spectrum looks like a cusp.
-    level_width
-        Standard deviation of log S(0) beforehand, as in `fluxan.greenkubo.estimators.gaussian_process`.
-    band_ratio, fewest_bins
-        Ratio of one top of the band to the next, and bins that the narrowest has.
-    hopeless
-        Neighbours of coarse points whose evidence lies so far below the best are not looked at.
+    min_fall : float
+        Factor by which S must fall within the band: near its top many a spectrum looks like a cusp.
+    level_width : float
+        Prior standard deviation of log S(0), as in `fluxan.greenkubo.estimators.gaussian_process`.
+    band_ratio, min_bins : float, int
+        Ratio of one top of the band to the next, and bins of the narrowest band.
+    max_evidence_gap : float
+        Neighbours of coarse grid points whose log evidence lies so far below the best are left out.
     """
 
     exponents: tuple[float, ...] = tuple(np.linspace(-1.2, 1.2, 17))
@@ -64,26 +64,32 @@ class RelaxationTimesSettings:
     spans: tuple[float, ...] = tuple(np.geomspace(4, 4096, 11))
     step: float = 0.3
     misfit: float = 0.05
-    fall: float = 3.0
+    min_fall: float = 3.0
     level_width: float = 4.0
     band_ratio: float = 1.7
-    fewest_bins: int = 20
-    hopeless: float = 30.0
+    min_bins: int = 20
+    max_evidence_gap: float = 30.0
 
 
-SETTINGS: Final = RelaxationTimesSettings()
+RELAXATION_TIMES: Final = RelaxationTimesSettings()
 
 
-def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = SETTINGS) -> Posterior | None:
-    """Posterior of log S(0) from a pooled spectrum; None where S falls too little within every band.
+def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = RELAXATION_TIMES) -> Posterior | None:
+    """Posterior of log S(0) from a pooled spectrum.
 
     Parameters
     ----------
-    spectrum
-        Bins whose densities are near one, as for `fluxan.greenkubo.estimators.gaussian_process.gaussian_process`.
-    settings
+    spectrum : Spectrum
+        Bins whose geometric mean is near one, as for `fluxan.greenkubo.estimators.gaussian_process.gaussian_process`.
+    settings : RelaxationTimesSettings
         The grid of distributions.
+
+    Returns
+    -------
+    Posterior or None
+        None where S falls too little within every band.
     """
+    # 1. Every other point of the grid.
     shape = tuple(len(axis) for axis in (settings.exponents, settings.longest, settings.spans))
     coarse = np.zeros(shape, dtype=bool)
     coarse[::2, ::2, ::2] = True
@@ -91,9 +97,9 @@ def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = SET
     best = found.evidence.max(axis=0, initial=-np.inf)
     if not np.isfinite(best).any():
         return None
-    # The fine grid is looked at around coarse points that are not hopeless.
+    # 2. The fine grid around the coarse points of large evidence.
     kept = np.zeros(shape, dtype=bool)
-    kept[tuple(np.argwhere(coarse)[best > best.max() - settings.hopeless].T)] = True
+    kept[tuple(np.argwhere(coarse)[best > best.max() - settings.max_evidence_gap].T)] = True
     for axis in range(3):
         kept |= np.roll(kept, 1, axis) | np.roll(kept, -1, axis)
     found = _Fits.of(spectrum, np.argwhere(kept), settings)
@@ -111,9 +117,18 @@ def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = SET
 
 @dataclass(frozen=True)
 class _Fits:
-    """Distributions (n) fitted on bands (m): log evidence (m, n), log S(0) (m, n), its variance (m,).
+    """Distributions (n) fitted on bands (m).
 
-    `curves` are log S over S(0), (n, n_bins), `sizes` the bins of each band.
+    Attributes
+    ----------
+    evidence, level : (m, n) float64
+        Log evidence, and log S(0).
+    variance : (m,) float64
+        Of log S(0).
+    curves : (n, n_bins) float64
+        Log of S over S(0).
+    sizes : list of int, (m,)
+        Bins of each band.
     """
 
     evidence: Grid
@@ -132,14 +147,14 @@ class _Fits:
         evidence, level, variance = [], [], []
         for size in sizes:
             counted = spectrum.dof[:size] / 2
-            # A bin whose log S scatters by the misfit is worth an exact one of fewer degrees of freedom.
+            # A bin whose log S scatters by the misfit counts as an exact one of fewer degrees of freedom.
             weight = counted / (1 + counted * settings.misfit**2)
             total = weight.sum()
             zero = np.log(ratio[:, :size] @ weight / total)
             likelihood = excess[:, :size] @ weight - total * zero
             cost = 0.5 * np.log(total) + np.log(settings.level_width) + spectrum.cost_of_free_bins(size)
             cost += 0.5 * np.log1p(counted * settings.misfit**2).sum()
-            falls = curves[:, size - 1] < -np.log(settings.fall)
+            falls = curves[:, size - 1] < -np.log(settings.min_fall)
             evidence.append(np.where(falls, likelihood - cost, -np.inf))
             level.append(zero)
             variance.append(1 / total)
@@ -150,7 +165,7 @@ class _Fits:
 def _sizes(frequencies: Grid, settings: RelaxationTimesSettings) -> Iterator[int]:
     """Bins of every band, from all of them down."""
     size = frequencies.size
-    while size >= settings.fewest_bins:
+    while size >= settings.min_bins:
         yield size
         size = min(size - 1, int(np.searchsorted(frequencies, frequencies[size - 1] / settings.band_ratio)))
 
@@ -163,7 +178,7 @@ def _log_curves(frequencies: Grid, indices: NDArray[np.int64], settings: Relaxat
     # Corners in ln f above that of the very longest time; each relaxation is one of these.
     corner = np.arange(0, top + 2 * settings.step, settings.step)
     begin = np.log(longest / settings.longest[0])[:, None]
-    # At both ends relaxations fade in over one step, so that curves move evenly with the ends.
+    # At both ends weights rise over one step, so that curves change smoothly with the ends.
     inside = np.minimum(corner - begin, begin + np.log(span)[:, None] - corner) / settings.step + 1
     weight = np.exp(-s[:, None] * (corner - begin)) * np.clip(inside, 0, 1)
     weight /= weight.sum(axis=1, keepdims=True)

@@ -9,13 +9,13 @@ from scipy.integrate import quad
 from fluxan.greenkubo.estimators.gaussian_process import gaussian_process
 from fluxan.greenkubo.estimators.mixture import _pooled
 from fluxan.greenkubo.estimators.periodogram import Spectrum
-from fluxan.greenkubo.estimators.relaxation_times import SETTINGS, _log_curves, relaxation_times
+from fluxan.greenkubo.estimators.relaxation_times import RELAXATION_TIMES, _log_curves, relaxation_times
 from tests.series import SHAPES, Shape, periodogram
 
 
 def density(f, s, longest, span):
     """∫ τˢ L(fτ) d ln τ over its value at f = 0, τ from the time of corner `longest` down by `span`, ends faded in."""
-    begin, end, step = np.log(longest), np.log(longest * span), SETTINGS.step
+    begin, end, step = np.log(longest), np.log(longest * span), RELAXATION_TIMES.step
 
     def weight(c):
         return np.exp(-s * (c - begin)) * np.clip(min(c - begin, end - c) / step + 1, 0, 1)
@@ -27,8 +27,8 @@ def density(f, s, longest, span):
 @pytest.mark.parametrize(("s", "longest", "span"), [(4, 4, 4), (4, 7, 6), (11, 9, 8), (8, 2, 10), (16, 20, 1)])
 def test_curves_by_quadrature(s, longest, span):
     f = np.geomspace(1e-4, 0.5, 30)
-    got = np.exp(_log_curves(f, np.array([[s, longest, span]]), SETTINGS)[0])
-    law = SETTINGS.exponents[s], SETTINGS.longest[longest] * f[0], SETTINGS.spans[span]
+    got = np.exp(_log_curves(f, np.array([[s, longest, span]]), RELAXATION_TIMES)[0])
+    law = RELAXATION_TIMES.exponents[s], RELAXATION_TIMES.longest[longest] * f[0], RELAXATION_TIMES.spans[span]
     assert got == pytest.approx([density(x, *law) for x in f], rel=0.03)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.correlation.state import is_state_file
+from fluxan.correlation.state_file import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.series.conversion import carriers_of_dataset
 from fluxan.series.flux_dataset import open_flux

@@ -22,16 +22,16 @@ from benchmarks.measure import machine
 from fluxan.correlation import Correlator
 from fluxan.errors import FluxanError
 from fluxan.greenkubo import green_kubo
-from fluxan.greenkubo.cepstral import cepstral
-from fluxan.greenkubo.running import running_integral
-from fluxan.greenkubo.stacie_fit import stacie
-from fluxan.greenkubo.zero_frequency import zero_frequency
+from fluxan.greenkubo.estimators.cepstral import cepstral
+from fluxan.greenkubo.estimators.mixture import mixture
+from fluxan.greenkubo.estimators.running import running_integral
+from fluxan.greenkubo.estimators.stacie import stacie
 from tests.exact_series import SERIES, SHAPES, Series, Shape, periodogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fluxan.greenkubo.estimate import Estimate
+    from fluxan.greenkubo.estimators.estimate import Estimate
 
 # Twenty times its slower time.
 _SHORT_RUN = {"short run": 1000}
@@ -43,7 +43,7 @@ _STACIE_REALISATIONS = 20
 
 def _default(samples: np.ndarray) -> Callable[[], Estimate]:
     f, density, dof = periodogram(samples)
-    return lambda: zero_frequency(f, density, dof=dof)
+    return lambda: mixture(f, density, dof=dof)
 
 
 def _member(name: str) -> Callable[[np.ndarray], Callable[[], Estimate]]:
@@ -51,7 +51,7 @@ def _member(name: str) -> Callable[[np.ndarray], Callable[[], Estimate]]:
 
     def prepare(samples: np.ndarray) -> Callable[[], Estimate]:
         f, density, dof = periodogram(samples)
-        return lambda: zero_frequency(f, density, dof=dof, members=(name,))
+        return lambda: mixture(f, density, dof=dof, members=(name,))
 
     return prepare
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fluxan.neighbors import build_graph
     from fluxan.potentials.base import Potential
     from fluxan.potentials.load import load_model
+    from fluxan.report.plotting import plot
     from fluxan.series.flux_dataset import carrier_flux, open_flux, total_flux
     from fluxan.series.flux_spectrum import power_spectrum
     from fluxan.system import Flux, Frame, Graph
@@ -49,6 +50,7 @@ _HOMES = {
     "open_flux": "series.flux_dataset",
     "open_trajectory": "trajectory",
     "pair_flux": "flux.pair_flux",
+    "plot": "report.plotting",
     "power_spectrum": "series.flux_spectrum",
     "total_flux": "series.flux_dataset",
     "with_mean_virial": "jobs.average_virial",
@@ -75,6 +77,7 @@ __all__ = [
     "open_flux",
     "open_trajectory",
     "pair_flux",
+    "plot",
     "power_spectrum",
     "total_flux",
     "with_mean_virial",

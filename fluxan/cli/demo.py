@@ -31,7 +31,7 @@ def demo(
     import fluxan
     from fluxan.cli.kappa import print_result
     from fluxan.cli.tables import print_contributions
-    from fluxan.report.flux import plot_flux
+    from fluxan.report.flux_figure import plot_flux
     from fluxan.report.page import write_report
     from fluxan.report.study import study_file
 

@@ -64,7 +64,7 @@ def kappa(
 
 def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conductivity, str]:
     """A file's conductivity, and what kind of file it is."""
-    from fluxan.correlation.state import is_state_file
+    from fluxan.correlation.state_file import is_state_file
     from fluxan.errors import InputError
     from fluxan.greenkubo import green_kubo
     from fluxan.report.study import study_file

@@ -24,7 +24,9 @@ def print_contributions(dataset: xarray.Dataset, output: Path, *, json: bool = F
         facts = {"output": str(output), "n_frames": n_frames, "self_check": dataset.attrs["self_check"]}
         typer.echo(json_module.dumps(facts | {"contributions": [asdict(part) for part in parts]}))
         return
-    typer.echo(f"{n_frames} frames, T = {float(dataset['temperature'].mean()):.1f} K, written to {output}")
+    temperature = float(dataset["temperature"].mean())
+    shown = f"{temperature:.1f}" if temperature >= 1 or not temperature else f"{temperature:.2g}"
+    typer.echo(f"{n_frames} frames, T = {shown} K, written to {output}")
     typer.echo(f"route {dataset.attrs['route']}: {dataset.attrs['self_check']}")
     typer.echo("")
     typer.echo(f"{'part':<12}{'owner':<8}{'carrier':<10}{'rms (eV Å/ps)':>14}{'share of J²':>14}")

@@ -13,7 +13,7 @@ import typer
 from fluxan.cli.options import Json
 
 if TYPE_CHECKING:
-    from fluxan.report.watch import Watcher
+    from fluxan.report.monitor import Watcher
 
 
 def watch(
@@ -29,7 +29,7 @@ def watch(
 
     Example: fluxan watch flux.nc
     """
-    from fluxan.report.watch import Watcher
+    from fluxan.report.monitor import Watcher
 
     watcher = Watcher(file)
     try:
@@ -61,7 +61,7 @@ def _print_once(watcher: Watcher, *, json: bool) -> None:
 def _live(watcher: Watcher, every: float) -> None:
     from rich.live import Live
 
-    from fluxan.report.watch import table
+    from fluxan.report.monitor import table
 
     snapshot = watcher.look()
     with Live(table(watcher.path.name, snapshot), auto_refresh=False) as live:
@@ -73,7 +73,7 @@ def _live(watcher: Watcher, every: float) -> None:
 
 def _print_changes(watcher: Watcher, every: float) -> None:
     """One line whenever there is something new, for a log."""
-    from fluxan.report.watch import plain
+    from fluxan.report.monitor import plain
 
     before = None
     while True:

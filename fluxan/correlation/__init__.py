@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fluxan.lazy import submodule
 
+from .correlation_function import Correlation, LevelCovariances
 from .correlator import Correlator
-from .result import Correlation, LevelCovariances
-from .spectrum import PowerSpectrum, spectrum_of_samples
+from .spectral_density import PowerSpectrum, spectrum_of_samples
 
 __all__ = ["Correlation", "Correlator", "LevelCovariances", "PowerSpectrum", "spectrum_of_samples"]
 

@@ -11,18 +11,18 @@ import numpy as np
 from fluxan.display import Displayed
 from fluxan.errors import FileError, InputError
 
-from .layout import Layout, make_layout
+from .correlation_function import Correlation, LevelCovariances
+from .layout import CorrelatorLayout, make_layout
 from .linear import LinearStream
 from .multitau import MultitauStream
-from .result import Correlation, LevelCovariances
-from .state import read_state, write_state
+from .state_file import read_state, write_state
 from .summary import Summary, summary_arrays, summary_from_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from .spectrum import PowerSpectrum
+    from .spectral_density import PowerSpectrum
 
 _STREAMS: dict[str, type[LinearStream | MultitauStream]] = {"linear": LinearStream, "multitau": MultitauStream}
 #: Single samples that are gathered before they are summed.
@@ -84,7 +84,7 @@ class Correlator(Displayed):
         )
         self._begin(layout, int(start))
 
-    def _begin(self, layout: Layout, start: int) -> None:
+    def _begin(self, layout: CorrelatorLayout, start: int) -> None:
         self.layout = layout
         self._stream = _STREAMS[layout.scheme](layout, start)
         self._before: Summary | None = None  # shards that the open series continues
@@ -276,7 +276,7 @@ class Correlator(Displayed):
         InputError
             No segment is full yet, or the scheme is multi-tau.
         """
-        from .spectrum import PowerSpectrum
+        from .spectral_density import PowerSpectrum
 
         if self.layout.scheme != "linear":
             raise InputError("spectra need scheme='linear'; the multi-tau scheme has .level_covariances()")
@@ -323,7 +323,7 @@ class Correlator(Displayed):
         try:
             described = json.loads(str(attributes["settings"]))
             settings = described["layout"]
-            layout = Layout(**(settings | {"pairs": tuple((a, b) for a, b in settings["pairs"])}))
+            layout = CorrelatorLayout(**(settings | {"pairs": tuple((a, b) for a, b in settings["pairs"])}))
             correlator = cls.__new__(cls)
             correlator._begin(layout, described["start"])
             correlator._stream.restore(_named(arrays, "stream_"))

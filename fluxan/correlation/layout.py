@@ -37,7 +37,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CorrelatorLayout:
     """Settings that two correlators must share to be combined.
 
     Parameters
@@ -137,7 +137,7 @@ class Layout:
             square[..., b, a] = values.conj()
         return square
 
-    def difference(self, other: Layout) -> str | None:
+    def difference(self, other: CorrelatorLayout) -> str | None:
         """Say which setting differs first; None if they are all the same."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
@@ -156,7 +156,7 @@ def make_layout(
     time_step: float,
     points_per_level: int,
     segment: int | None,
-) -> Layout:
+) -> CorrelatorLayout:
     """Check a user's settings and round those that the kernels want rounded.
 
     Raises
@@ -173,7 +173,7 @@ def make_layout(
         raise InputError(f"time_step is {time_step!r}, expected a positive time in ps")
     if segment is not None:
         _require_whole("segment", segment, max(2, max_lag))
-    return Layout(
+    return CorrelatorLayout(
         scheme=scheme,
         n_channels=int(n_channels),
         max_lag=int(max_lag),

@@ -17,7 +17,7 @@ from .moments import Blocks, Ends, level_moments
 from .summary import Segments, Summary
 
 if TYPE_CHECKING:
-    from .layout import Layout
+    from .layout import CorrelatorLayout
 
 #: Arrays of the state, in the order of the file.
 STATE = (
@@ -37,7 +37,7 @@ class LinearStream:
     start : index of the first sample in the series that this one is a shard of
     """
 
-    def __init__(self, layout: Layout, start: int = 0) -> None:
+    def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
         n, channels, n_pairs = layout.segment, layout.n_channels, len(layout.pairs)
         self.layout = layout
         self.start = start
@@ -187,7 +187,7 @@ class LinearStream:
 class _Work:
     """Spectra of one batch, real and imaginary parts apart; no part of the state."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: CorrelatorLayout) -> None:
         shape = (2, max(len(family.channels) for family in layout.families), layout.batch)
         self.joined = np.empty((*shape, layout.segment + 1))
         self.own = np.empty((*shape, layout.segment + 1))

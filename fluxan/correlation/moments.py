@@ -15,7 +15,7 @@ import numpy as np
 from .layout import N_BLOCKS
 
 if TYPE_CHECKING:
-    from .layout import Layout
+    from .layout import CorrelatorLayout
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Blocks:
     sums: np.ndarray  # (n_blocks, n_channels)
     products: np.ndarray  # (n_blocks, n_lags, n_pairs)
 
-    def shifted(self, d: np.ndarray, layout: Layout) -> Blocks:
+    def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Blocks:
         """About another reference; edges of blocks, n_lags of many samples, are treated as if they belonged inside."""
         a, b = layout.first, layout.second
         change = self.sums[:, a] * d[b] + d[a] * self.sums[:, b] + self.counts[:, None] * (d[a] * d[b])
@@ -53,7 +53,7 @@ class Moments:
     right: np.ndarray  # (n_lags, n_channels) Σ over the later samples
     blocks: Blocks
 
-    def shifted(self, d: np.ndarray, layout: Layout) -> Moments:
+    def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Moments:
         """Move to the sums of x + d."""
         n, a, b = self.counts[:, None], layout.first, layout.second
         products = self.products + self.left[:, a] * d[b] + d[a] * self.right[:, b] + n * (d[a] * d[b])
@@ -73,13 +73,13 @@ class Moments:
         """Mean of each channel, (n_channels,)."""
         return self.left[0] / max(self.counts[0], 1)
 
-    def covariances(self, d: np.ndarray, layout: Layout) -> np.ndarray:
+    def covariances(self, d: np.ndarray, layout: CorrelatorLayout) -> np.ndarray:
         """⟨(a(0) + d_a)(b(k) + d_b)⟩, (lags with data, n_pairs)."""
         moved = self.shifted(d, layout)
         some = moved.counts > 0
         return moved.products[some] / moved.counts[some, None]
 
-    def errors(self, d: np.ndarray, layout: Layout) -> np.ndarray:
+    def errors(self, d: np.ndarray, layout: CorrelatorLayout) -> np.ndarray:
         """Estimate the standard error of `covariances` by the scatter of blocks; infinite with fewer than four."""
         blocks = self.blocks.shifted(d, layout)
         some = self.counts > 0
@@ -126,7 +126,7 @@ def _first_sums(samples: np.ndarray, n_lags: int) -> np.ndarray:
     return sums
 
 
-def seam_moments(before: np.ndarray, after: np.ndarray, layout: Layout) -> Moments:
+def seam_moments(before: np.ndarray, after: np.ndarray, layout: CorrelatorLayout) -> Moments:
     """Moments of the pairs that straddle a seam.
 
     Parameters
@@ -159,7 +159,7 @@ def seam_moments(before: np.ndarray, after: np.ndarray, layout: Layout) -> Momen
     return Moments(counts, products[:n_lags], left, right, none)
 
 
-def single_moments(sample: np.ndarray, layout: Layout) -> Moments:
+def single_moments(sample: np.ndarray, layout: CorrelatorLayout) -> Moments:
     """Moments of a series of one sample, (n_channels,)."""
     products = np.zeros((layout.n_lags, len(layout.pairs)))
     products[0] = sample[layout.first] * sample[layout.second]

@@ -10,7 +10,7 @@ import numpy as np
 from .moments import Blocks, Ends, Moments, seam_moments, single_moments
 
 if TYPE_CHECKING:
-    from .layout import Layout
+    from .layout import CorrelatorLayout
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Segments:
     n: int
     length: int
 
-    def shifted(self, d: np.ndarray, layout: Layout) -> Segments:
+    def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Segments:
         """Move to x + d: a constant is seen at zero frequency alone."""
         a, b = layout.spectral_channels
         power = self.power.copy()
@@ -38,7 +38,7 @@ class Segments:
 class Summary:
     """Closed series: sums about `reference` at every level; `ends` only where the series is one, without gaps."""
 
-    layout: Layout
+    layout: CorrelatorLayout
     reference: np.ndarray  # (n_channels,)
     levels: tuple[Moments, ...]
     ends: tuple[Ends, ...]
@@ -128,7 +128,7 @@ def _join(before: Summary, after: Summary, level: int) -> tuple[Moments, Ends]:
     return moments, Ends(head, tail, mine.lead, theirs.trail)
 
 
-def _first(samples: np.ndarray, more: np.ndarray, layout: Layout) -> np.ndarray:
+def _first(samples: np.ndarray, more: np.ndarray, layout: CorrelatorLayout) -> np.ndarray:
     return np.concatenate([samples, more])[: layout.n_lags - 1]
 
 
@@ -147,7 +147,9 @@ def summary_arrays(summary: Summary) -> dict[str, np.ndarray]:
     return arrays
 
 
-def summary_from_arrays(layout: Layout, arrays: dict[str, np.ndarray], extent: tuple[int, int, int]) -> Summary:
+def summary_from_arrays(
+    layout: CorrelatorLayout, arrays: dict[str, np.ndarray], extent: tuple[int, int, int]
+) -> Summary:
     """Put together what `summary_arrays` took apart; `extent` is start, stop and n_samples."""
 
     def part(kind: type, level: int) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _place(node: Any, kind: str) -> tuple[torch.Tensor, int] | None:
 
 def _repeated(index: torch.Tensor, dim: int) -> tuple[torch.Tensor, int] | None:
     """Reduce an index that was expanded to the shape of the data to (n_rows,); None where it is not constant."""
-    along = index.movedim(dim, 0).reshape(index.shape[dim], -1)
+    along = index.movedim(dim, 0).flatten(start_dim=1)
     if along.shape[1] == 0 or not bool((along == along[:, :1]).all()):
         return None
     return along[:, 0], dim

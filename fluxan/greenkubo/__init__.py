@@ -5,7 +5,7 @@ from __future__ import annotations
 from fluxan.lazy import submodule
 
 from .conductivity import green_kubo
-from .estimate import Estimate
+from .estimators import Estimate
 from .result import Conductivity
 
 __all__ = ["Conductivity", "Estimate", "green_kubo"]

@@ -1,4 +1,4 @@
-"""Conductivity from what a correlator keeps of a flux."""
+"""Analysis of a flux of which a correlator keeps correlations alone: by blocking levels."""
 
 from __future__ import annotations
 
@@ -8,89 +8,86 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.analysis import Analysis
-from fluxan.greenkubo.covariances import SPAN, divided, levels, resolved, summed
-from fluxan.greenkubo.estimate import Spectrum
-from fluxan.greenkubo.limit import Limit, Ordinates
-from fluxan.greenkubo.shares import Share, Shares, shares
+from fluxan.greenkubo import multicomponent
+from fluxan.greenkubo.analysis import CorrelatorReach, FluxAnalysis, require_fluctuations
+from fluxan.greenkubo.blocking import blocking_levels, level_for_partition, resolving_level, summed
+from fluxan.greenkubo.estimators.ordinates import Ordinates
+from fluxan.greenkubo.estimators.periodogram import Spectrum
+from fluxan.greenkubo.partition import Fraction, Partition, partition
+from fluxan.greenkubo.zero_frequency import ZeroFrequencyEstimates
 
 if TYPE_CHECKING:
     from fluxan.correlation import Correlator
-    from fluxan.greenkubo.result import Conductivity
-    from fluxan.greenkubo.state import State
+    from fluxan.greenkubo.analysis import Choices
+    from fluxan.greenkubo.blocking import BlockingLevel
     from fluxan.series.heat_flux_series import HeatFluxSeries
 
 #: Lags of the correlation that are shown, and integrated by the running integral.
-_MOST_LAGS: Final = 2**20
+_MAX_LAGS: Final = 2**20
 
 
-class Accumulated(Analysis):
-    """A flux whose samples are gone."""
+def analyse_correlator(correlator: Correlator, series: HeatFluxSeries, choices: Choices) -> FluxAnalysis:
+    """Estimate what a correlator's state allows.
 
-    def __init__(
-        self, correlator: Correlator, series: HeatFluxSeries, state: State, *, method: str, compare: tuple[str, ...]
-    ) -> None:
-        super().__init__(series, state, method=method, compare=compare)
-        self.correlator = correlator
-        self.levels = levels(correlator, series.time_step)
-        self._require_motion(self.levels[0].total[:1])
-        self.level, self.slowest = resolved(self.levels)
-        self.unlike = not np.isnan(self.levels[0].values).any()
+    Raises
+    ------
+    InputError
+        The flux does not fluctuate, or several components are asked for, whose velocities a correlator does not keep.
+    """
+    levels = blocking_levels(correlator, series.time_step)
+    require_fluctuations(levels[0].total[:1])
+    level, slowest = resolving_level(levels)
+    ordinates = _ordinates(correlator, series, level.spectrum(levels[0]))
+    estimates = ZeroFrequencyEstimates.of(ordinates, choices.method, choices.compare)
+    if choices.components == "multi":
+        raise InputError(multicomponent.MISSING_VELOCITIES)
+    reach = CorrelatorReach(
+        longest_lag=max(level.span for level in levels),
+        max_lag=correlator.layout.max_lag,
+        slowest=slowest,
+        cross_products=not np.isnan(levels[0].values).any(),
+    )
+    fractions = _fractions(levels, estimates.band, cross_products=reach.cross_products)
+    return FluxAnalysis(ordinates, estimates, estimates, fractions, reach=reach)
 
-    def _ordinates(self) -> Ordinates:
-        correlation, n = self.correlator.correlation(), self.series.n_channels
-        total = summed(correlation.values.reshape(-1, n, 3, n, 3))
-        lags = np.arange(min(int(correlation.lags[-1]) + 1, _MOST_LAGS))
-        return Ordinates(
-            self.level.spectrum(self.levels[0]),
-            self._segments(),
-            np.interp(lags, correlation.lags, total),
-            self.series.time_step,
-            self.series.n_samples,
-        )
 
-    def _segments(self) -> Spectrum | None:
-        """Periodogram of the linear scheme's segments, for those who want one; none where no segment is full."""
-        if self.correlator.layout.scheme != "linear":
-            return None
-        try:
-            found = self.correlator.spectrum()
-        except InputError:
-            return None
-        n, dt = self.series.n_channels, self.series.time_step
-        kept = slice(1, (found.length - 1) // 2 + 1)
-        power = summed(found.density[kept].reshape(-1, n, 3, n, 3)).real
-        ratio = dt / found.time_step
-        dof = 6.0 * found.n_segments
-        return Spectrum.of(found.frequencies[kept] / ratio, power * ratio, dof=dof, time_step=dt)
+def _ordinates(correlator: Correlator, series: HeatFluxSeries, spectrum: Spectrum) -> Ordinates:
+    """The spectrum of a blocking level, and the correlation interpolated to every lag."""
+    correlation, n = correlator.correlation(), series.n_channels
+    total = summed(correlation.values.reshape(-1, n, 3, n, 3))
+    lags = np.arange(min(int(correlation.lags[-1]) + 1, _MAX_LAGS))
+    return Ordinates(
+        spectrum,
+        _segments(correlator, series),
+        np.interp(lags, correlation.lags, total),
+        series.time_step,
+        series.n_samples,
+    )
 
-    def _divided(self, limit: Limit) -> Shares:
-        frequencies, flux = divided(self.levels, limit.band).amplitudes()
-        found = shares(frequencies, flux, band=limit.band, by_owner=False)
-        if self.unlike:
-            return found
-        known = np.where(np.eye(3, dtype=bool), 1.0, np.nan)
-        return replace(found, tensor=Share(found.tensor.value * known, found.tensor.error * known))
 
-    def _result(
-        self, limit: Limit, single: Limit, ordinates: Ordinates, parts: Shares, *, components: str
-    ) -> Conductivity:
-        result = super()._result(limit, single, ordinates, parts, components=components)
-        notes, warnings = [*result.notes], [*result.warnings]
-        if self.series.n_channels > 1:
-            notes.append(
-                "a correlator keeps no fluxes of species: where they diffuse, κ at zero flux of mass needs the flux"
-            )
-        if not self.unlike:
-            notes.append(
-                "the correlator holds no products of unlike components: the tensor is known along its diagonal alone; "
-                "pairs='all' gives the rest"
-            )
-        longest = max(level.span for level in self.levels)
-        if longest < SPAN * self.slowest:
-            needed = int(np.ceil(self.correlator.layout.max_lag * SPAN * self.slowest / longest))
-            warnings.append(
-                f"the correlator's lags span {longest / self.slowest:.2g} times its slowest motion "
-                f"({self.slowest:.3g} ps), slower ones are not seen: take a max_lag of {needed} or more"
-            )
-        return replace(result, notes=tuple(notes), warnings=tuple(warnings))
+def _segments(correlator: Correlator, series: HeatFluxSeries) -> Spectrum | None:
+    """Averaged periodogram of the linear scheme's segments; None for the other scheme or where no segment is full."""
+    if correlator.layout.scheme != "linear":
+        return None
+    try:
+        periodogram = correlator.spectrum()
+    except InputError:
+        return None
+    n, dt = series.n_channels, series.time_step
+    kept = slice(1, (periodogram.length - 1) // 2 + 1)
+    power = summed(periodogram.density[kept].reshape(-1, n, 3, n, 3)).real
+    # The user's time step may not be the correlator's.
+    ratio = dt / periodogram.time_step
+    dof = 6.0 * periodogram.n_segments
+    return Spectrum.of(periodogram.frequencies[kept] / ratio, power * ratio, dof=dof, time_step=dt)
+
+
+def _fractions(levels: list[BlockingLevel], band: float, *, cross_products: bool) -> Partition:
+    """Divide the total; without cross products the tensor is known along its diagonal alone."""
+    frequencies, flux = level_for_partition(levels, band).amplitudes()
+    fractions = partition(frequencies, flux, band=band, by_owner=False)
+    if cross_products:
+        return fractions
+    known = np.where(np.eye(3, dtype=bool), 1.0, np.nan)
+    tensor = fractions.tensor
+    return replace(fractions, tensor=Fraction(tensor.value * known, tensor.error * known))

@@ -2,7 +2,7 @@
 
     κ = 1/(V k_B T²) ∫₀^∞ ⟨J_x(0) J_x(t)⟩ dt = S(0)/(2 V k_B T²),
 
-J the volume-extensive flux and S(0) the zero-frequency limit of its two-sided spectral density, averaged over x, y, z.
+J the volume-extensive flux and S(0) its two-sided spectral density at zero frequency, averaged over x, y, z.
 """
 
 from __future__ import annotations
@@ -15,27 +15,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.correlation import Correlator
-from fluxan.correlation.state import is_state_file
+from fluxan.correlation.state_file import is_state_file
 from fluxan.errors import InputError, ShortRunError
-from fluxan.greenkubo.accumulated import Accumulated
-from fluxan.greenkubo.analysis import Analysis, Sampled
-from fluxan.greenkubo.judgement import ENOUGH
-from fluxan.greenkubo.limit import METHODS
-from fluxan.greenkubo.state import State, require_positive
-from fluxan.series.conversion import (
-    scaled,
-    series_of_array,
-    series_of_correlator,
-    series_of_dataset,
-    time_step_of,
-)
+from fluxan.greenkubo import diagnostics
+from fluxan.greenkubo.accumulated import analyse_correlator
+from fluxan.greenkubo.analysis import Choices
+from fluxan.greenkubo.assembly import conductivity_of
+from fluxan.greenkubo.estimators.methods import METHODS
+from fluxan.greenkubo.sampled import analyse_samples
+from fluxan.greenkubo.thermodynamic_state import ThermodynamicState, require_positive
+from fluxan.series.conversion import scaled, series_of_array, series_of_correlator, series_of_dataset
 from fluxan.series.flux_dataset import is_flux_file, open_flux
 from fluxan.series.heat_flux_series import HeatFluxSeries
 from fluxan.series.readers.flux_reading import read_flux
-from fluxan.series.readers.soundness import questions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import xarray
     from numpy.typing import NDArray
@@ -43,10 +38,8 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.result import Conductivity
 
 COMPONENTS: Final = ("auto", "single", "multi")
-#: Samples below which no estimator works: 12 frequencies for the default one.
-_FEWEST_SAMPLES: Final = 64
-#: Share by which a time step that is given may differ from that of a Dataset.
-_UNEVEN: Final = 1e-3
+#: Samples below which no estimator works: the default one needs 12 bins.
+_MIN_SAMPLES: Final = 64
 
 
 def green_kubo(
@@ -62,25 +55,35 @@ def green_kubo(
     components: str = "auto",
     velocity: NDArray[np.float64] | None = None,
 ) -> Conductivity:
-    """Thermal conductivity with its error, its parts and what speaks against it.
+    """Thermal conductivity with its error, its parts, and warnings of what speaks against it.
 
     Parameters
     ----------
-    flux : Dataset of `fluxan.decompose`, path of a file, what `fluxan.fluxfiles.read_flux` read, Correlator, or array
-        An array is (n, 3), or (n, n_channels, 3) where channels add up to the total, and needs `dt`, `volume` and
-        `temperature`. Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path of one that
-        was saved, has x, y, z of each such channel, at least pairs="same-xyz", and needs `volume` and `temperature`;
-        its lags (`max_lag`) should span the slowest motion three times.
-    temperature : K; the mean of the Dataset's by default
-    method : "default", "cepstral", "stacie" or "running"
-    compare : further methods, for `.estimates`; "stacie" needs its package and some seconds
-    dt : time between samples, ps; a Dataset's or a Correlator's own by default
-    volume : Å³; the mean of the Dataset's by default
-    units : "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
+    flux : xarray.Dataset, path, HeatFluxSeries, Correlator, or (n, 3) or (n, n_channels, 3) array
+        A Dataset of `fluxan.decompose`, the path of a file of fluxan or another code, what `fluxan.fluxfiles.read_flux`
+        returns, or an array, whose channels add up to the total; an array needs `dt`, `volume` and `temperature`.
+        Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path of a saved one, holds x, y,
+        z of each such channel with at least pairs="same-xyz", and needs `volume` and `temperature`; its lags
+        (`max_lag`) should span the slowest motion three times.
+    temperature : float, optional
+        K; by default the mean of the Dataset's.
+    method : str
+        "default", "cepstral", "stacie" or "running".
+    compare : sequence of str
+        Further methods, for `Conductivity.estimates`; "stacie" needs its package and some seconds.
+    dt : float, optional
+        Time between samples, ps; by default a Dataset's or a Correlator's own.
+    volume : float, optional
+        Å³; by default the mean of the Dataset's.
+    units : str, optional
+        "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
         κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
-    remove : "mean-virial" removes Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.with_mean_virial`
-    components : "multi" gives κ at zero flux of mass, for mixtures that diffuse; "auto" does so where they do
-    velocity : (n, n_species, 3) sums of velocities by species, Å/ps, with an array; Datasets hold theirs
+    remove : str, optional
+        "mean-virial" subtracts Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.greenkubo.with_mean_virial`.
+    components : str
+        "multi" gives κ at zero mass flux, for mixtures that diffuse; "auto" does so where they do; "single" never.
+    velocity : (n, n_species, 3) array, optional
+        Sums of velocities by species, Å/ps, with an array; Datasets hold theirs.
 
     Returns
     -------
@@ -95,53 +98,41 @@ def green_kubo(
 
     Notes
     -----
-    Parts are shares of κ: Re S_ab(f)/S(f) at f → 0 over one band of frequencies for all of them, so that they add up to
-    κ to round-off (`fluxan.greenkubo.shares`). Their errors join that of the share with that of κ.
+    Parts are fractions of κ: Re S_ab(f)/S(f) at f → 0 over one band of frequencies for all of them, so that they add up
+    to κ to round-off (`fluxan.greenkubo.partition`). Their errors combine that of the fraction with that of κ.
     """
     _check_choices(method=method, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
     with ExitStack() as stack:
+        # 1. Open the source, and take it as a series.
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
-        if series.n_samples < _FEWEST_SAMPLES:
+        if series.n_samples < _MIN_SAMPLES:
             raise ShortRunError(
                 f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs "
-                f"{_FEWEST_SAMPLES} ({_FEWEST_SAMPLES * series.time_step:g} ps) at the very least, and {ENOUGH} times "
+                f"{_MIN_SAMPLES} ({_MIN_SAMPLES * series.time_step:g} ps) at the very least, and "
+                f"{diagnostics.MIN_RUN_DECAY_TIMES} times "
                 "its slowest correlation"
             )
+        # 2. Volume, temperature and units.
         if temperature is None and series.temperature is None:
             temperature = series.given_temperature
         unit = series.units if isinstance(source, HeatFluxSeries) else units or "metal"
-        state = State.of(series, temperature=temperature, volume=volume, units=unit)
+        state = ThermodynamicState.of(series, temperature=temperature, volume=volume, units=unit)
+        # 3. Estimate, and assemble the result.
+        choices = Choices(method, tuple(compare), components)
         if isinstance(source, Correlator):
-            found: Analysis = Accumulated(source, series, state, method=method, compare=tuple(compare))
+            analysis = analyse_correlator(source, series, choices)
         else:
-            found = Sampled(series, state, method=method, compare=tuple(compare))
-        result = found.conductivity(components)
+            analysis = analyse_samples(series, state, choices)
+        result = conductivity_of(analysis, series, state, method)
+        # 4. Add the notes and warnings of the source.
         if isinstance(source, HeatFluxSeries):
-            return _with_words_of(source, result)
-        told = None if series.temperature is None else float(np.mean(series.temperature))
-        doubts = (*questions(unit, state.temperature, told), *_another_step(source, dt))
+            more = diagnostics.record_warnings(source, result)
+            warnings = (*source.warnings, *result.warnings, *more)
+            return replace(result, notes=(*source.notes, *result.notes), warnings=warnings)
+        doubts = diagnostics.setting_warnings(source, series, units=unit, temperature=state.temperature, dt=dt)
         return replace(result, warnings=(*doubts, *result.warnings))
-
-
-def _another_step(source: object, dt: float | None) -> Iterator[str]:
-    """Say it where a time step that is given is not that of a Dataset."""
-    if dt is None or not hasattr(source, "attrs") or source.attrs.get("time_unit") == "frame":
-        return
-    told = time_step_of(source, None)  # type: ignore[arg-type]
-    if abs(dt / told - 1) > _UNEVEN:
-        yield f"dt={dt:.4g} was given, but frames of the Dataset are {told:.4g} ps apart"
-
-
-def _with_words_of(record: HeatFluxSeries, result: Conductivity) -> Conductivity:
-    """Add what is to be said of the file."""
-    warnings = [*record.warnings, *result.warnings]
-    if record.species and result.components == "single" and result.diagnostics.diffusion is None:
-        warnings.append(
-            "the run is too short to tell whether species diffuse: components='multi' takes κ at zero flux of mass"
-        )
-    return replace(result, notes=(*record.notes, *result.notes), warnings=tuple(warnings))
 
 
 def _check_choices(*, method: str, remove: str | None, components: str, compare: Sequence[str]) -> None:
@@ -157,7 +148,7 @@ def _check_choices(*, method: str, remove: str | None, components: str, compare:
 
 
 def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | None) -> object:
-    """What is behind a path, to be closed with `stack`."""
+    """Content of a file, which `stack` closes; anything but a path is returned as it is."""
     if not isinstance(flux, (str, Path)):
         return flux
     if Path(flux).is_file() and is_state_file(flux):
@@ -170,6 +161,7 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | No
 def _series(
     flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None
 ) -> HeatFluxSeries:
+    """The flux as a series, whatever it comes as."""
     sampled = isinstance(flux, (np.ndarray, list, tuple, HeatFluxSeries))
     if velocity is not None and not sampled:
         raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")

@@ -1,4 +1,4 @@
-"""Conductivity along x, y and z: whether the three are one, and what is to be said where they are not."""
+"""Conductivity along x, y and z: whether the three may be one and the same."""
 
 from __future__ import annotations
 
@@ -9,39 +9,59 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-#: Standard deviations by which directions differ for sure, where errors are well known; else Student's quantile there.
-SURELY: Final = 4.0
-_BY_CHANCE: Final = 1e-4
-#: And those where the spectra along the directions differ for sure.
-LIKELY: Final = 3.0
-#: Share of the larger by which they differ enough to matter.
-_MATTERS: Final = 0.2
-#: Ratio at which they differ where errors are not known, and where they are but do not tell.
-_RATIO: Final = 3.0
-_LARGE_RATIO: Final = 10.0
-#: Share of the largest below which a direction carries nothing.
-NOTHING: Final = 0.01
+
+@dataclass(frozen=True)
+class IsotropyCriteria:
+    """Differences between two directions that count. Sigmas are standard deviations of the difference.
+
+    Attributes
+    ----------
+    sigmas : float
+        Difference beyond doubt where errors are well known.
+    likely_sigmas : float
+        And where the spectra along the two directions differ beyond doubt already.
+    chance : float
+        Probability by chance of a difference where errors have few degrees of freedom: Student's quantile at it takes
+        the place of `sigmas`.
+    min_difference : float
+        Difference that matters, as a fraction of the larger value.
+    min_ratio : float
+        Ratio of two values whose errors are not known at which they differ.
+    large_ratio : float
+        Ratio of two values at which `likely_sigmas` are enough.
+    zero : float
+        Fraction of the largest value below which next to nothing flows along a direction.
+    """
+
+    sigmas: float = 4.0
+    likely_sigmas: float = 3.0
+    chance: float = 1e-4
+    min_difference: float = 0.2
+    min_ratio: float = 3.0
+    large_ratio: float = 10.0
+    zero: float = 0.01
+
+
+ISOTROPY: Final = IsotropyCriteria()
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Conductivities along x, y, z.
+    """Conductivities along x, y and z.
 
     Attributes
     ----------
-    value
-        (3,)
-    error
-        (3,) one standard deviation; NaN where it is not known.
-    covariance
-        (3, 3) of the three where it is known; else they count as independent.
-    dof
-        Degrees of freedom of the errors; None where these are well known.
-    sigmas
+    value : (3,) float64
+        Conductivities.
+    error : (3,) float64
+        One standard deviation; NaN where it is not known.
+    covariance : (3, 3) float64 or None
+        Of the three where it is known; else they count as independent.
+    dof : int or None
+        Degrees of freedom of the errors; None where the errors are well known.
+    sigmas : float
         Standard deviations by which directions must differ where errors are well known.
     """
 
@@ -49,7 +69,7 @@ class Directions:
     error: NDArray[np.float64]
     covariance: NDArray[np.float64] | None = None
     dof: int | None = None
-    sigmas: float = SURELY
+    sigmas: float = ISOTROPY.sigmas
 
     @property
     def isotropic(self) -> bool:
@@ -59,7 +79,7 @@ class Directions:
     def mean(self, *axes: int) -> tuple[float, float]:
         """Mean over axes (all by default), and its error, NaN where it is not known.
 
-        Directions that are copies of each other tell no more than one: their covariance counts where it is larger.
+        Directions that are copies of each other are worth no more than one: their covariance counts where it is larger.
         """
         chosen = np.array(axes or (0, 1, 2))
         variance = float((self.error[chosen] ** 2).sum())
@@ -70,11 +90,11 @@ class Directions:
     @property
     def nothing(self) -> list[int]:
         """Axes along which next to nothing flows."""
-        return np.flatnonzero(np.abs(self.value) <= NOTHING * np.abs(self.value).max()).tolist()
+        return np.flatnonzero(np.abs(self.value) <= ISOTROPY.zero * np.abs(self.value).max()).tolist()
 
     @property
     def plane(self) -> tuple[int, int] | None:
-        """Two axes that may be one and the same, which the third is not."""
+        """Two axes that may be one and the same, from which the third differs."""
         alike = [pair for pair in combinations(range(3), 2) if not self._differ(*pair)]
         return alike[0] if len(alike) == 1 and alike[0][0] not in self.nothing else None
 
@@ -83,9 +103,10 @@ class Directions:
         apart = abs(self.value[a] - self.value[b])
         errors = self.error[[a, b]]
         error = float(np.linalg.norm(np.nan_to_num(errors)))
-        matters = high > _RATIO * low if np.isnan(errors).any() else apart > _MATTERS * high
+        known = not np.isnan(errors).any()
+        matters = apart > ISOTROPY.min_difference * high if known else high > ISOTROPY.min_ratio * low
         surely = apart > self._sigmas * error and matters
-        return bool(surely or (high > _LARGE_RATIO * low and apart > LIKELY * error))
+        return bool(surely or (high > ISOTROPY.large_ratio * low and apart > ISOTROPY.likely_sigmas * error))
 
     @property
     def _sigmas(self) -> float:
@@ -93,34 +114,18 @@ class Directions:
             return self.sigmas
         from scipy.stats import t
 
-        return float(t.isf(_BY_CHANCE / 2, self.dof))
-
-    def warnings(self, unit: str) -> Iterator[str]:
-        """What is to be said where the three are not one."""
-        if self.isotropic:
-            return
-        unit = "" if unit == "reduced" else f" {unit}"
-        nothing = [f"{'xyz'[axis]} ({self.value[axis]:.2g}{unit})" for axis in self.nothing]
-        if nothing:
-            yield (
-                f"next to nothing flows along {' and '.join(nothing)}: a sheet or a wire, whose volume should be its "
-                "own (volume=), not that of a cell with vacuum"
-            )
-        yield (
-            f"the conductivity depends on the direction; the mean over x, y and z, {self.mean()[0]:.4g}{unit}, is that "
-            "of no direction: take the values by direction"
-        )
+        return float(t.isf(ISOTROPY.chance / 2, self.dof))
 
 
-def unlike(densities: NDArray[np.float64], dof: NDArray[np.float64]) -> float:
-    """How unlikely spectra along three directions are by chance, were they one: the probability.
+def isotropy_probability(densities: NDArray[np.float64], dof: NDArray[np.float64]) -> float:
+    """Probability of spectra along x, y and z as different as these, were they one.
 
     Parameters
     ----------
-    densities
-        (3, n) spectral densities, averages over ordinates.
-    dof
-        (n,) degrees of freedom of each; of 16 and more, so that their logarithms scatter by √(2/dof).
+    densities : (3, n) float64
+        Spectral densities, averages over ordinates.
+    dof : (n,) float64
+        Degrees of freedom of each; 16 or more, so that their logarithms scatter by √(2/dof).
     """
     from scipy.stats import chi2
 

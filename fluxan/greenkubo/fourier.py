@@ -12,33 +12,34 @@ if TYPE_CHECKING:
 
     from fluxan.series.heat_flux_series import HeatFluxSeries
 
-#: Numbers that are held of a flux at once, 64 MiB; a longer one is filtered and thinned out to this.
-_HELD: Final = 2**23
-#: Frequencies kept of a thinned flux, over its new sampling rate; what is aliased there is 100 dB down.
-_PASS: Final = 0.35
+#: Numbers of a flux that are held in memory at once, 64 MiB; a longer flux is filtered and thinned to this size.
+_MAX_HELD: Final = 2**23
+#: Pass band of a thinned flux, over its new sampling rate: aliases into it are 100 dB down with this filter.
+_PASS_BAND: Final = 0.35
+#: Corner of the low-pass filter over the new sampling rate, its taps per thinned sample, and its Kaiser window's β.
 _CORNER: Final = 0.48
-_TAPS: Final = 20
-_KAISER: Final = 10.0
+_TAPS_PER_SAMPLE: Final = 20
+_KAISER_BETA: Final = 10.0
 
 
 @dataclass(frozen=True)
 class Amplitudes:
-    """Amplitudes at the Fourier frequencies of the whole run, above zero.
+    """Fourier amplitudes of a run at the frequencies above zero.
 
     Attributes
     ----------
-    frequencies
-        (n,) THz, multiples of the first.
-    flux
-        (n, n_channels, 3), complex; squares are two-sided spectral densities.
-    species
-        (n, n_species, 3), likewise, of the sums of velocities.
-    time_step
-        Sampling interval of the flux as it came, ps: that of the spectrum, since thinning does not alias.
-    samples
-        (m, n_channels + n_species, 3) the series behind it.
-    thinning
-        Samples of the flux per sample held.
+    frequencies : (n,) float64
+        THz, multiples of the first.
+    flux : (n, n_channels, 3) complex128
+        Of the channels; their squares are two-sided spectral densities.
+    species : (n, n_species, 3) complex128
+        Of the species' sums of velocities, likewise.
+    time_step : float
+        Sampling interval of the original flux, ps: also that of the spectrum, since thinning does not alias.
+    samples : (m, n_channels + n_species, 3) float64
+        The series that was transformed.
+    thinning : int
+        Samples of the original flux per sample of `samples`.
     """
 
     frequencies: NDArray[np.float64]
@@ -50,27 +51,27 @@ class Amplitudes:
 
     @property
     def total(self) -> NDArray[np.complex128]:
-        """Of the sum of all channels, (n, 3)."""
+        """Amplitudes (n, 3) of the sum of all channels."""
         return self.flux.sum(axis=1)
 
     def along(self, axis: int) -> Amplitudes:
-        """Those along one axis alone: its arrays end in a dimension of 1."""
+        """Amplitudes along one axis alone: the last dimension of the arrays is then 1."""
         part = np.s_[..., axis : axis + 1]
         return replace(self, flux=self.flux[part], species=self.species[part], samples=self.samples[part])
 
 
-def amplitudes(series: HeatFluxSeries, *, held: int = _HELD) -> Amplitudes:
-    """Transform a flux; one longer than `held` numbers keeps its low frequencies alone.
+def amplitudes(series: HeatFluxSeries, *, held: int = _MAX_HELD) -> Amplitudes:
+    """Transform a flux; of one longer than `held` numbers only low frequencies are kept.
 
-    Thinning by a low-pass filter leaves the band below 0.35 of the new sampling rate as it was: what it took is put
-    back, and the zero-frequency limit needs no more.
+    Thinning by a low-pass filter leaves the band below 0.35 of the new sampling rate as it was, since the filter's gain
+    is divided out; zero-frequency estimates need no more.
     """
     n_channels = series.n_channels + series.n_species
     thinning = -(-series.n_samples * 3 * n_channels // held)
     samples = np.concatenate([*_thinned(series, thinning)]) if thinning > 1 else np.concatenate([*series.blocks()])
     n = len(samples)
     step = thinning * series.time_step
-    last = min((n - 1) // 2, int(_PASS * n)) if thinning > 1 else (n - 1) // 2
+    last = min((n - 1) // 2, int(_PASS_BAND * n)) if thinning > 1 else (n - 1) // 2
     frequencies = np.arange(1, last + 1) / (n * step)
     transformed = np.empty((last, n_channels, 3), dtype=np.complex128)
     for channel in range(n_channels):
@@ -85,19 +86,19 @@ def amplitudes(series: HeatFluxSeries, *, held: int = _HELD) -> Amplitudes:
 def _filter(thinning: int) -> NDArray[np.float64]:
     from scipy.signal import firwin
 
-    return firwin(_TAPS * thinning + 1, 2 * _CORNER / thinning, window=("kaiser", _KAISER))
+    return firwin(_TAPS_PER_SAMPLE * thinning + 1, 2 * _CORNER / thinning, window=("kaiser", _KAISER_BETA))
 
 
 def _response(thinning: int, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gain of the filter at frequencies per sample; it is symmetric about its centre, so it delays nothing else."""
+    """Gain of the filter at frequencies per sample; real, since its taps are symmetric about the centre."""
     taps = _filter(thinning)
-    grid = np.linspace(0, _PASS / thinning, 2048)
+    grid = np.linspace(0, _PASS_BAND / thinning, 2048)
     gain = np.cos(2 * np.pi * np.outer(grid, np.arange(taps.size) - taps.size // 2)) @ taps
     return np.interp(frequencies, grid, gain)
 
 
 def _thinned(series: HeatFluxSeries, thinning: int) -> list[NDArray[np.float64]]:
-    """Every `thinning`-th sample of the filtered series, where the filter lies wholly inside."""
+    """Every `thinning`-th sample of the filtered series, where the filter lies inside the series."""
     from scipy.signal import upfirdn
 
     taps = _filter(thinning)
@@ -107,6 +108,6 @@ def _thinned(series: HeatFluxSeries, thinning: int) -> list[NDArray[np.float64]]
         waiting = np.concatenate([waiting, block])
         n_whole = (len(waiting) - taps.size) // thinning + 1
         if n_whole > 0:
-            kept.append(upfirdn(taps, waiting, down=thinning, axis=0)[_TAPS : _TAPS + n_whole])
+            kept.append(upfirdn(taps, waiting, down=thinning, axis=0)[_TAPS_PER_SAMPLE : _TAPS_PER_SAMPLE + n_whole])
             waiting = waiting[n_whole * thinning :]
     return kept

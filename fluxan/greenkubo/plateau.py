@@ -1,48 +1,46 @@
-"""Conductivity from a correlation function alone: its integral where the correlation has decayed, by direction."""
+"""Conductivity from a correlation function alone: its running integral at its plateau, by direction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.directions import Directions
-from fluxan.greenkubo.running import BEHIND, decayed
-from fluxan.greenkubo.state import UNITS
+from fluxan.greenkubo.diagnostics import MAX_UNDECAYED, direction_warnings, plateau_warnings, undecayed_fraction
+from fluxan.greenkubo.directions import ISOTROPY, Directions
+from fluxan.greenkubo.estimators.running import PLATEAU_START, decayed
+from fluxan.greenkubo.thermodynamic_state import UNITS
 
 if TYPE_CHECKING:
     from fluxan.series.readers.flux_correlation import FluxCorrelation
 
-#: Lags at the end of a correlation that stand for its noise, as a share of all.
+#: The last quarter of the lags stands for the noise of the correlation.
 _TAIL: Final = 4
-#: Root mean square of the last lags over C(0) at which a correlation has not decayed.
-_LEFT: Final = 0.05
-#: Change of the integral over its plateau, in parts of it, at which it is none.
-_CHANGES: Final = 0.1
-#: Parts of one run that tell an error; runs may be as few as two.
-_FEWEST_PARTS: Final = 4
-#: Scatter over value that is that of printed digits.
+#: Parts of one run whose scatter gives an error; of independent runs two are enough.
+_MIN_PARTS: Final = 4
+#: Scatter over value that is due to the number of printed digits.
 _ROUND_OFF: Final = 1e-5
 
 
 @dataclass(frozen=True)
 class PlateauConductivity:
-    """Mean of a running integral over the lags behind which the correlation has decayed.
+    """Mean of a running integral over its plateau.
 
     Attributes
     ----------
-    directions
+    directions : Directions
         κ along x, y, z with errors, NaN where they are not known.
-    unit
+    unit : str
         "W/(m K)", or "reduced".
-    windows
-        (3, 2) first and last lag of the mean for each direction, ps.
-    n_parts
-        Runs, or parts of one, that errors come from.
-    notes, warnings
-        In words.
+    windows : (3, 2) float64
+        First and last lag of the plateau for each direction, ps.
+    n_parts : int
+        Runs, or parts of one, whose scatter gives the errors.
+    notes, warnings : tuple of str
+        What was decided, and what speaks against the result.
     """
 
     directions: Directions
@@ -56,9 +54,14 @@ class PlateauConductivity:
 def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
     """Average the running integral, direction by direction, over its plateau.
 
-    The correlation has decayed at the first t from which on, up to 2t, its root mean square is that of its last
-    quarter, or what the scatter of parts gives. The plateau lasts from twice that lag to four times, or is the second
-    half.
+    The correlation has decayed at the first lag t such that its root mean square from t to 2t is that of its last
+    quarter, or that of the scatter of parts. The plateau lasts from 2t to 4t, or is the second half of the lags
+    where the correlation has not decayed.
+
+    Parameters
+    ----------
+    correlation : FluxCorrelation
+        From a file of another code.
 
     Raises
     ------
@@ -70,32 +73,36 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
         raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
     weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
     mean, scatter = correlation.mean, _scatter(correlation.values, weights)
-    if (mean[0] < 0).any() or not mean[0].any():
+    # Along an axis that carries nothing, as the normal of a sheet, C(0) is noise of either sign.
+    if mean[0].min() < -ISOTROPY.zero * mean[0].max() or mean[0].max() <= 0:
         raise InputError(
             f"the correlation begins with {', '.join(f'{c:.4g}' for c in mean[0])} along x, y, z: that of a flux that "
             "fluctuates begins above zero; are these the squares of its components?"
         )
+    # The plateau of each direction, and the mean of the running integral over it: of all parts, and of each.
     windows = [_window(mean[:, axis], scatter[axis]) for axis in range(3)]
     whole, unit = _integral(correlation, mean[None])
     whole = whole.mean(axis=0)
     each = _integral(correlation, correlation.values)[0]
     value, *parts = (_over(curves, windows) for curves in (whole, *each))
+    # Errors from the scatter of the parts, where they are not copies of one another.
     covariance = _covariance(np.array(parts), weights, correlation.parts)
     known = np.diag(covariance) > (_ROUND_OFF * np.abs(parts).max(axis=0)) ** 2
     error = np.where(known, np.sqrt(np.diag(covariance)), np.nan)
     directions = Directions(value, error, covariance, max(2 * len(parts) - 2, 1))
     times = np.array([[correlation.times[first], correlation.times[stop - 1]] for first, stop in windows])
-    doubts = [_doubts(mean[:, axis], whole[:, axis], slice(*windows[axis]), "xyz"[axis]) for axis in range(3)]
-    scale = np.abs(directions.value).max()
-    # A direction in which nothing flows has nothing to converge.
-    heard = [doubt for doubt, value in zip(doubts, directions.value, strict=True) if abs(value) > 0.01 * scale]
+    # An axis without flux has nothing to converge.
+    flowing = np.flatnonzero(np.abs(directions.value) > ISOTROPY.zero * np.abs(directions.value).max())
+    warnings = [
+        plateau_warnings(mean[:, k], whole[:, k], slice(*windows[k]), tail=_TAIL, axis="xyz"[k]) for k in flowing
+    ]
     return PlateauConductivity(
         directions,
         unit,
         times,
         len(parts),
         notes=correlation.notes,
-        warnings=(*correlation.warnings, *(w for group in heard for w in group), *directions.warnings(unit)),
+        warnings=(*correlation.warnings, *chain(*warnings), *direction_warnings(directions, unit)),
     )
 
 
@@ -105,7 +112,7 @@ def _over(curves: np.ndarray, windows: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _integral(correlation: FluxCorrelation, values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Running conductivity (k, n, 3) of values (k, n, 3), or the file's own where it holds one, and its unit."""
+    """Running integrals (k, n, 3) of correlations (k, n, 3), or those that the file holds, and their unit."""
     factor, unit = UNITS[correlation.units]
     if correlation.conductivity is not None:
         return correlation.conductivity, unit
@@ -122,43 +129,27 @@ def _integral(correlation: FluxCorrelation, values: np.ndarray) -> tuple[np.ndar
 
 
 def _scatter(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Noise (3,) of the mean correlation by the scatter of parts (n_parts, n, 3); not finite for too few."""
+    """Noise (3,) of the mean correlation from the scatter of parts (n_parts, n, 3); infinite for too few."""
     n = len(values)
-    if n < _FEWEST_PARTS:
+    if n < _MIN_PARTS:
         return np.full(3, np.inf)
     apart = values - np.tensordot(weights, values, axes=1)
     return np.sqrt(np.tensordot(weights**2, apart**2, axes=1).mean(axis=0) * n / (n - 1))
 
 
 def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
-    """Indices of the plateau, half-open; at the latest the second half."""
-    n = len(correlation)
-    noise = min(float(np.sqrt((correlation[-n // _TAIL :] ** 2).mean())), scatter)
-    first = min(BEHIND * (decayed(correlation, np.full(n, noise)) or n), n // 2)
+    """First index of the plateau and that after its last; at the latest the second half."""
+    n, undecayed = len(correlation), undecayed_fraction(correlation, _TAIL)
+    noise = min(undecayed * abs(correlation[0]), scatter)
+    lag = decayed(correlation, np.full(n, noise)) if undecayed <= MAX_UNDECAYED else None
+    first = min(PLATEAU_START * (lag or n), n // 2)
     return first, min(2 * first + 1, n)
 
 
 def _covariance(parts: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray:
-    """Covariance (3, 3) of the mean over parts (n, 3), from their scatter; zero for too few to tell."""
+    """Covariance (3, 3) of the mean over parts (n, 3), from their scatter; zero for too few parts."""
     n = len(parts)
-    if n < (2 if kind == "runs" else _FEWEST_PARTS):
+    if n < (2 if kind == "runs" else _MIN_PARTS):
         return np.zeros((3, 3))
     scatter = weights[:, None] * (parts - weights @ parts)
     return scatter.T @ scatter * n / (n - 1)
-
-
-def _doubts(correlation: np.ndarray, integral: np.ndarray, window: slice, axis: str) -> list[str]:
-    if not correlation[0]:
-        return []
-    left = np.sqrt((correlation[-len(correlation) // _TAIL :] ** 2).mean()) / abs(correlation[0])
-    if left > _LEFT:
-        return [
-            f"the correlation along {axis} has not decayed: {left:.0%} of C(0) is left at its end; take longer lags"
-        ]
-    values = integral[window]
-    half = max(1, len(values) // 2)
-    before, after = values[:half].mean(), values[half:].mean() if len(values) > 1 else values.mean()
-    change = abs(after - before) / max(abs(values.mean()), 1e-300)
-    if change > _CHANGES:
-        return [f"the integral along {axis} still changes by {change:.0%} where its plateau should be"]
-    return []

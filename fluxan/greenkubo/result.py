@@ -1,4 +1,4 @@
-"""What `fluxan.green_kubo` gives: the conductivity, its parts, and what one should know of them."""
+"""The result of `fluxan.green_kubo`: a conductivity with its parts, curves, notes and warnings."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.display import Displayed, names
-from fluxan.greenkubo.directions import LIKELY, SURELY, Directions
+from fluxan.greenkubo.directions import ISOTROPY, Directions
 from fluxan.rounding import value_and_error
 
 if TYPE_CHECKING:
     import matplotlib.figure
     from numpy.typing import NDArray
 
-    from fluxan.greenkubo.estimate import Estimate
-    from fluxan.greenkubo.shares import Shares
+    from fluxan.greenkubo.estimators.estimate import Estimate
+    from fluxan.greenkubo.partition import Partition
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over time (ps) or frequency (THz), with one standard error; `lj` units where those were asked for."""
+    """Values over time or frequency.
+
+    Attributes
+    ----------
+    x : (n,) float64
+        Time in ps or frequency in THz, in reduced units with units="lj".
+    value, error : (n,) float64
+        Values and one standard error.
+    """
 
     x: NDArray[np.float64]
     value: NDArray[np.float64]
@@ -34,16 +42,16 @@ class Diagnostics:
 
     Attributes
     ----------
-    length
-        Of the run, ps.
-    slowest
+    length : float
+        Length of the run, ps.
+    slowest : float
         Decay time of the slowest motion seen in the flux, ps; at least the correlation time.
-    diffusion
+    diffusion : float or None
         Power of the species' velocities at the lowest frequencies over that a decade above; near 1 where species
         diffuse, below 0.06 where they are bound. None where it is not known.
-    diffusing
+    diffusing : bool
         Whether species diffuse.
-    temperature_drift, energy_drift
+    temperature_drift, energy_drift : float or None
         Change of temperature (K) and potential energy (eV) over the run; None where they are not known.
     """
 
@@ -66,46 +74,46 @@ class Conductivity(Displayed):
 
     Attributes
     ----------
-    kappa, error
-        Conductivity, a third of the tensor's trace, and one standard deviation of it (the temperature's included).
-    parts
+    kappa, error : float
+        Conductivity, a third of the tensor's trace, and its standard deviation (with that of the temperature).
+    parts : Partition
         Its divisions, with errors; also by the names below.
-    labels
-        (n,) names of the carriers.
-    unit
+    labels : tuple of str, (n,)
+        Names of the carriers.
+    unit : str
         "W/(m K)", or "reduced".
-    method
-        That `kappa` was estimated with.
-    components
-        "single", or "multi": at zero flux of mass.
-    kappa_single, error_single
-        Without regard to the flux of mass; the same as `kappa` where components are "single".
-    estimates
+    method : str
+        Estimator of `kappa`.
+    components : str
+        "single", or "multi": at zero mass flux.
+    kappa_single, error_single : float
+        Without regard to mass flux; the same as `kappa` where components are "single".
+    estimates : dict of str to Estimate
         Every method's conductivity, by name.
-    temperature, temperature_error
+    temperature, temperature_error : float
         K; the error is zero where the temperature was given.
-    volume
+    volume : float
         Å³.
-    spectrum
+    spectrum : Curve
         κ(f) = S(f)/(2 V k_B T²), pooled; tends to `kappa` at f = 0.
-    correlation
+    correlation : Curve
         ⟨J(0)·J(t)⟩/3, in (eV Å/ps)².
-    cumulative
+    cumulative : Curve
         κ(τ), the integral of the correlation up to τ.
-    diagnostics
+    diagnostics : Diagnostics
         Length of the run, drifts, diffusion.
-    isotropic
+    isotropic : bool
         Whether κ along x, y and z, the diagonal of `tensor`, may be one and the same. Where it is not, each was
         estimated from the flux along its own axis, and `kappa` is their mean: the conductivity along none of them.
-    notes
-        What was decided on the way, in words.
-    warnings
-        What speaks against the result, in words.
+    notes : tuple of str
+        What was decided.
+    warnings : tuple of str
+        What speaks against the result.
     """
 
     kappa: float
     error: float
-    parts: Shares
+    parts: Partition
     labels: tuple[str, ...]
     unit: str
     method: str
@@ -126,38 +134,38 @@ class Conductivity(Displayed):
 
     @property
     def tensor(self) -> NDArray[np.float64]:
-        """(3, 3), symmetric."""
+        """Conductivity tensor (3, 3), symmetric."""
         return self.parts.tensor.value
 
     @property
     def directions(self) -> Directions:
         """κ along x, y and z with errors."""
-        sigmas = SURELY if self.isotropic else LIKELY
+        sigmas = ISOTROPY.sigmas if self.isotropic else ISOTROPY.likely_sigmas
         return Directions(np.diag(self.tensor), np.diag(self.tensor_error), sigmas=sigmas)
 
     @property
     def by_carrier(self) -> NDArray[np.float64]:
-        """(n,) what each carrier carries: its flux correlated with the total. Adds up to `kappa`; may be negative."""
+        """Contributions (n,) of the carriers, each correlated with the total; may be negative, add up to `kappa`."""
         return self.parts.carriers.value
 
     @property
     def tensor_error(self) -> NDArray[np.float64]:
-        """(3, 3), one standard deviation."""
+        """One standard deviation of `tensor`, (3, 3)."""
         return self.parts.tensor.error
 
     @property
     def by_carrier_error(self) -> NDArray[np.float64]:
-        """(n,), one standard deviation."""
+        """One standard deviation of `by_carrier`, (n,)."""
         return self.parts.carriers.error
 
     @property
     def matrix_error(self) -> NDArray[np.float64]:
-        """(n, n), one standard deviation."""
+        """One standard deviation of `matrix`, (n, n)."""
         return self.parts.matrix.error
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(n, n) owner of the energy × carrier, each correlated with the total.
+        """Contributions (n, n), owner of the energy × carrier, each correlated with the total.
 
         Adds up to `kappa`, over owners to `by_carrier`. Where owners are not known (arrays, gauge-fixed fluxes) it is
         `cross`.
@@ -166,7 +174,7 @@ class Conductivity(Displayed):
 
     @property
     def cross(self) -> NDArray[np.float64]:
-        """(n, n), symmetric: correlations between what carriers carry. Rows add up to `by_carrier`."""
+        """Correlations (n, n) between the carriers' fluxes, symmetric; rows add up to `by_carrier`."""
         return self.parts.cross.value
 
     def _facts(self) -> dict[str, str]:
@@ -191,6 +199,6 @@ class Conductivity(Displayed):
 
     def plot(self) -> matplotlib.figure.Figure:
         """Draw C(t), κ(τ), the spectrum and the parts."""
-        from fluxan.report.conductivity import draw_conductivity
+        import fluxan
 
-        return draw_conductivity(self)
+        return fluxan.plot(self)

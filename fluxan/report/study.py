@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FileError, InputError
 from fluxan.greenkubo import green_kubo
-from fluxan.greenkubo.state import UNITS
+from fluxan.greenkubo.diagnostics import blow_up_warning
+from fluxan.greenkubo.thermodynamic_state import UNITS
 from fluxan.series.conversion import carriers_of_dataset
 from fluxan.series.flux_dataset import open_flux
 from fluxan.series.flux_spectrum import power_spectrum
@@ -120,8 +121,8 @@ def study_dataset(
     result = green_kubo(dataset, **settings)
     found = blow_up(record.samples, record.observables)
     if found is not None:
-        told = f"{found[2]} gets {found[1]:.2g} times its median from frame {found[0]} on: the run blew up"
-        result = replace(result, warnings=(told, *result.warnings))
+        frame, ratio, quantity = found
+        result = replace(result, warnings=(blow_up_warning(quantity, ratio, frame), *result.warnings))
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
         gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))

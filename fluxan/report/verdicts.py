@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fluxan.greenkubo.judgement import ENOUGH
+from fluxan.greenkubo.diagnostics import MIN_RUN_DECAY_TIMES
 from fluxan.rounding import value_and_error as value
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def verdicts(study: Study) -> list[Verdict]:
 def _good(study: Study) -> Iterator[str]:
     result, run = study.result, study.result.diagnostics
     time = "" if result.unit == "reduced" else " ps"
-    if run.length_over_slowest >= ENOUGH:
+    if run.length_over_slowest >= MIN_RUN_DECAY_TIMES:
         yield (
             f"The run is long enough: {run.length:.4g}{time}, {run.length_over_slowest:.3g} times the slowest motion "
-            f"seen in the flux ({run.slowest:.3g}{time}); {ENOUGH} times are needed."
+            f"seen in the flux ({run.slowest:.3g}{time}); {MIN_RUN_DECAY_TIMES} times are needed."
         )
     others = [name for name in result.estimates if name not in {result.method, "running"}]
     if others and not any("disagree" in warning for warning in result.warnings):

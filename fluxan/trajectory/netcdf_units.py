@@ -98,7 +98,13 @@ def factor(name: str, unit: str) -> float | None:
 def example_units(name: str) -> str:
     """Examples of known units of a variable, for messages."""
     lengths, times = "angstrom, nanometer, bohr", "picosecond, femtosecond, nanosecond"
-    return {"time": times, "velocities": f"{lengths} / {times}", "cell_angles": "degree, radian"}.get(name, lengths)
+    named = {
+        "time": times,
+        "velocities": f"{lengths} / {times}",
+        "forces": f"eV, hartree, kilocalorie/mole, kilojoule/mole / {lengths}",
+        "cell_angles": "degree, radian",
+    }
+    return named.get(name, lengths)
 
 
 def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.units import VELOCITY
+from fluxan.units import LENGTH, VELOCITY
 
 if TYPE_CHECKING:
     from fluxan.system import Frame
@@ -31,6 +31,10 @@ _USUAL_TEMPERATURES = (30.0, 5000.0)
 _ROOM_TEMPERATURE = 300.0
 #: Atoms per Å³; diamond has 0.18. A liquid in LAMMPS' reduced units has 0.8 per σ³.
 _MAX_DENSITY = 0.6
+#: Atoms per Å³ that is no gas, and atoms per σ³ of a solid under pressure.
+_MIN_DENSITY, _MAX_REDUCED_DENSITY = 1e-3, 5.0
+#: Å³ per cube of the units that lengths may be in instead.
+_CUBES = {unit: LENGTH[unit] ** 3 for unit in ("nm", "m")}
 #: Limits of the ratio of the displacement between two frames to velocity × time: factors between units are 10 or more.
 _DISPLACEMENT_RATIO = (0.3, 3.0)
 
@@ -87,10 +91,10 @@ class Plausibility:
     def _check_density(self, frame: Frame) -> None:
         density = frame.n_atoms / frame.volume if frame.volume else 0.0
         if density > _MAX_DENSITY:
-            self._trajectory.warn(
-                f"there are {density:.3g} atoms per Å³: are its lengths in nm, or in LAMMPS' reduced units "
-                "(units='lj')?"
-            )
+            usual = [unit for unit, cubed in _CUBES.items() if _MIN_DENSITY <= density / cubed <= _MAX_DENSITY]
+            asked = f"in {usual[0]}" if usual else "in another unit"
+            reduced = ", or in LAMMPS' reduced units (units='lj')" if density < _MAX_REDUCED_DENSITY else ""
+            self._trajectory.warn(f"there are {density:.3g} atoms per Å³: are its lengths {asked}{reduced}?")
 
     def _displaced_as_expected(self, first: Frame | None, frame: Frame) -> bool:
         """Whether atoms move between the two frames about as far as their velocities imply."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 N_FIRST = 3
 #: Stored times are used one by one where their spacing is at least this multiple of their rounding.
 MIN_SPACING_PER_ROUNDING = 1e3
+#: ps; NetCDF's libraries fill in 10³⁷ where nothing was written.
+_MAX_TIME = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def decide_clock(trajectory: Reader, first: Sequence[FrameRecord], indices: rang
 
 def _no_growth(times: Sequence[float], resolution: float) -> str:
     """Message about stored times that do not grow."""
+    if not all(abs(time) < _MAX_TIME for time in times):
+        return "its times are no numbers, as where they were never set"
     if len(set(times)) == 1 and resolution < 1 / MIN_SPACING_PER_ROUNDING:
         return f"its times are all equal ({times[0]:g} ps), as where they were never set"
     listed = ", ".join(f"{time:.9g}" for time in times)

@@ -168,7 +168,7 @@ def test_watch_looks_once(run, md, tmp_path):
 
 
 def test_watch_waits_for_a_file_and_survives_its_replacement(tmp_path):
-    from fluxan.report.watch import Watcher
+    from fluxan.report.monitor import Watcher
     from tests.regression.killing import expected
 
     path = tmp_path / "flux.nc"

@@ -25,7 +25,7 @@ def reverse_of(graph):
     forth = torch.cat([graph.receivers[:, None], graph.senders[:, None], graph.shifts], dim=1).tolist()
     back = torch.cat([graph.senders[:, None], graph.receivers[:, None], -graph.shifts], dim=1).tolist()
     number = {tuple(edge): e for e, edge in enumerate(forth)}
-    return torch.tensor([number[tuple(edge)] for edge in back])
+    return torch.tensor([number[tuple(edge)] for edge in back], dtype=torch.int64)
 
 
 def pairs_sharing(rule, graph):
@@ -298,7 +298,7 @@ def test_owners_and_carriers(name):
     np.testing.assert_allclose(flux.potential, exact, atol=1e-10 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("name", ["bonds and angles", "triples around receivers", "gated"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_line_graph_that_is_empty_at_first(name):
     near, model = made(5, 3.6, n_elements=2), MODELS[name]()
     shortest = float(build_graph(near, model.cutoff).r_ij.norm(dim=1).min())

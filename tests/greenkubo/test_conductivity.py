@@ -8,10 +8,13 @@ from scipy import constants
 
 import fluxan
 from fluxan.errors import FluxanError, InputError
-from fluxan.greenkubo.estimate import Estimate, Spectrum
+from fluxan.greenkubo.diagnostics import disagreements
+from fluxan.greenkubo.estimators.estimate import Estimate
+from fluxan.greenkubo.estimators.ordinates import autocovariance
+from fluxan.greenkubo.estimators.periodogram import Spectrum
 from fluxan.greenkubo.fourier import amplitudes
-from fluxan.greenkubo.limit import Limit, autocovariance
-from fluxan.greenkubo.temperature import Level
+from fluxan.greenkubo.stationarity import StationaryMean
+from fluxan.greenkubo.zero_frequency import ZeroFrequencyEstimates
 from fluxan.series.conversion import series_of_array
 from fluxan.series.heat_flux_series import HeatFluxSeries
 from tests.exact_series import SERIES, Series
@@ -280,11 +283,11 @@ def test_a_dataset_without_a_variable_says_which(dataset, name):
 
 def test_disagreement_is_said():
     estimates = {"default": Estimate(1.0, 0.05, "modes"), "cepstral": Estimate(1.4, 0.1, "cepstral")}
-    found = Limit(estimates, {}, 1.0).disagreements("default")
+    found = list(disagreements(ZeroFrequencyEstimates(estimates, {}, 1.0), "default"))
     assert len(found) == 1
     assert "cepstral gives 1.40 times" in found[0]
     near = estimates | {"cepstral": Estimate(1.2, 0.1, "cepstral"), "running": Estimate(0.2, 0.01, "running")}
-    assert Limit(near, {}, 1.0).disagreements("default") == []
+    assert list(disagreements(ZeroFrequencyEstimates(near, {}, 1.0), "default")) == []
 
 
 def test_a_method_that_fails_is_not_missed():
@@ -314,7 +317,7 @@ def test_drifts_are_said(dataset):
 def test_level_error_covers():
     off = []
     for seed in range(200):
-        level = Level.of(Series(((1.0, 5),)).sample(4000, components=1, rng=np.random.default_rng(seed))[:, 0])
+        level = StationaryMean.of(Series(((1.0, 5),)).sample(4000, components=1, rng=np.random.default_rng(seed))[:, 0])
         off.append(level.mean / level.error)
     assert 0.58 < (np.abs(off) < 1).mean() < 0.78
     assert np.std(off) == pytest.approx(1, abs=0.2)
@@ -408,10 +411,10 @@ def test_a_cluster_is_given_its_volume(dataset):
 
 
 def test_flat_band_ends_at_the_corner():
-    from fluxan.greenkubo.limit import _flat_band
+    from fluxan.greenkubo.zero_frequency import flat_band
 
     series = SERIES["one mode"]
     f = np.arange(1, 20_000) / 40_000
     spectrum = Spectrum.of(f, series.spectrum(f), dof=6.0)
-    assert _flat_band(spectrum, 2 * series.integral) == pytest.approx(1 / (2 * np.pi * 20), rel=0.5)
-    assert _flat_band(Spectrum.of(f, np.ones_like(f), dof=6.0), 1.0) == f[-1]
+    assert flat_band(spectrum, 2 * series.integral) == pytest.approx(1 / (2 * np.pi * 20), rel=0.5)
+    assert flat_band(Spectrum.of(f, np.ones_like(f), dof=6.0), 1.0) == f[-1]

@@ -8,7 +8,7 @@ import pytest
 import fluxan
 from fluxan import Correlator
 from fluxan.errors import FileError, InputError, ShortRunError
-from fluxan.greenkubo.covariances import levels
+from fluxan.greenkubo.blocking import blocking_levels
 from tests.exact_series import SERIES
 
 STATE = {"volume": 1.0, "temperature": 1.0, "units": "lj"}
@@ -190,7 +190,7 @@ def test_levels_of_the_linear_scheme():
     """Means over neighbours have the covariances that sums over a triangle give."""
     samples = sample("B", 5000)
     correlator = seen(samples, "linear", max_lag=200, pairs="all")
-    found = levels(correlator, 1.0)
+    found = blocking_levels(correlator, 1.0)
     assert [level.width for level in found] == [1, 2, 4]
     correlation = correlator.correlation()
     values = correlation.values * (correlation.counts / correlation.counts[0])[:, None, None]
@@ -207,7 +207,7 @@ def test_levels_of_the_linear_scheme():
 def test_spectrum_of_a_level():
     """Against the exact spectrum, at frequencies of block means that averaging changes by a fifth."""
     series = SERIES["one mode"]
-    found = levels(seen(sample("one mode", 400_000)), 0.5)
+    found = blocking_levels(seen(sample("one mode", 400_000)), 0.5)
     level = found[3]
     assert (level.width, level.time_step) == (8, 4.0)
     spectrum = level.spectrum(found[0])
@@ -220,7 +220,7 @@ def test_spectrum_of_a_level():
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_spectrum_of_means_of_white_noise_is_flat(k):
     """Averaging changes nothing of it: what is put back is what aliases have too much."""
-    found = levels(seen(sample("white", 400_000)), 1.0)
+    found = blocking_levels(seen(sample("white", 400_000)), 1.0)
     spectrum = found[k].spectrum(found[0])
     lower, upper = np.array_split(np.log(spectrum.density), 2)
     assert abs(upper.mean() - lower.mean()) < 0.03

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fluxan
-from fluxan.greenkubo.directions import Directions, unlike
+from fluxan.greenkubo.diagnostics import direction_warnings
+from fluxan.greenkubo.directions import Directions, isotropy_probability
 from tests.exact_series import SERIES
 
 LJ = {"dt": 1.0, "volume": 1.0, "temperature": 1.0, "units": "lj"}
@@ -116,7 +117,7 @@ def test_a_correlator_tells_directions_too():
 def test_what_counts_as_different(value, error, dof, isotropic):
     directions = Directions(np.array(value), np.array(error), dof=dof)
     assert directions.isotropic == isotropic
-    assert bool(list(directions.warnings("W/(m K)"))) == (not isotropic)
+    assert bool(list(direction_warnings(directions, "W/(m K)"))) == (not isotropic)
 
 
 def test_copies_do_not_make_a_mean_better():
@@ -130,6 +131,6 @@ def test_copies_do_not_make_a_mean_better():
 def test_unlike_is_uniform_for_one_spectrum():
     rng = np.random.default_rng(3)
     dof = np.full(20, 32.0)
-    chances = [unlike(rng.chisquare(dof, (3, 20)) / dof, dof) for _ in range(400)]
+    chances = [isotropy_probability(rng.chisquare(dof, (3, 20)) / dof, dof) for _ in range(400)]
     assert np.mean(chances) == pytest.approx(0.5, abs=0.1)
-    assert unlike(np.array([[1.0], [1.0], [0.0]]), np.array([32.0])) == 0
+    assert isotropy_probability(np.array([[1.0], [1.0], [0.0]]), np.array([32.0])) == 0

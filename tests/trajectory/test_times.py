@@ -54,6 +54,13 @@ def test_equal_times_are_no_times(tmp_path, constant, kind):
     assert times_of(open_trajectory(path, timestep=0.1), start=3) == pytest.approx([0.3, 0.4])
 
 
+@pytest.mark.parametrize("unset", [9.969209968386869e36, np.nan])
+def test_times_that_were_never_written(tmp_path, unset):
+    trajectory = open_trajectory(netcdf(tmp_path, [unset] * 5, "f4"))
+    with pytest.warns(TrajectoryWarning, match=r"its times are no numbers, as where they were never set: .*timestep="):
+        assert times_of(trajectory) == [0, 1, 2, 3, 4]
+
+
 def test_equal_steps_are_no_steps(tmp_path):
     """Dumps of scripts that never set their step: frames are counted; two equal ones alone may be a joint of runs."""
     frame = "ITEM: TIMESTEP\n7\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"

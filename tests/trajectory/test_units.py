@@ -239,6 +239,15 @@ def test_reduced_units_taken_as_metal(tmp_path):
     assert "units='lj'" in question
 
 
+@pytest.mark.parametrize(("length", "asked"), [(10.0, "in nm?"), (1e10, "in m?"), (1e8, "in another unit?")])
+def test_lengths_in_larger_units(tmp_path, length, asked):
+    rng = np.random.default_rng(0)
+    frame = fluxan.Frame(rng.uniform(0, 15, (100, 3)), rng.normal(size=(100, 3)), 15.0 * np.eye(3), [18] * 100)
+    small = frame.replace(positions=frame.positions / length, cell=frame.cell / length)
+    told = questions(as_trajectory([small]))
+    assert f"atoms per Å³: are its lengths {asked}" in told[0]
+
+
 def write_netcdf(path, frames, units, *, scale=(1.0, 1.0, 1.0, 1.0), program="LAMMPS", angles=90.0):
     """As LAMMPS' ``dump netcdf`` does: times are steps times ``scale_factor``; `units` by variable, or none."""
     import netCDF4
@@ -354,7 +363,9 @@ def test_forces_are_set_aside(tmp_path, unit):
     path = write_netcdf(tmp_path / "t.nc", make_frames(), {"forces": unit} if unit else {}, program="other")
     trajectory = open_trajectory(path, elements="Ar")
     assert len(list(trajectory)) == 5
-    assert bool(trajectory.info()["notes"]) == (unit != "(Kcal/mol)/angstrom)")
+    notes = trajectory.info()["notes"]
+    assert bool(notes) == (unit != "(Kcal/mol)/angstrom)")
+    assert "known units are eV, hartree, kilocalorie/mole" in str(notes) or not unit or not notes
 
 
 def test_forces_of_an_unknown_unit_move_no_velocities(tmp_path):

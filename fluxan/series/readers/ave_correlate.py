@@ -125,7 +125,8 @@ def _flux_columns(path: Path, names: Sequence[str], columns: Sequence[str] | str
         return [squares[word] for word in wanted]
     if not any("*" in name for name in names):
         raise InputError(f"{path} does not name the products in its columns; say which with columns=, e.g. 4,5,6")
-    found = flux_vectors(list(squares)) or vectors(list(squares))
+    # Velocities and pressures are correlated with the same fix: names that are no flux's are not taken for one.
+    found = flux_vectors(list(squares))
     if len(found) != 1:
         raise InputError(
             f"{path} correlates {', '.join(found) or ', '.join(names[3:9])}, expected the squares of one flux's x, y, "

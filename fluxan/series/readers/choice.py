@@ -130,6 +130,11 @@ def is_mass_flux(stem: str) -> bool:
     return _MASS_FLUX.search(stem) is not None
 
 
+def may_be_flux(stem: str) -> bool:
+    """Whether a name may be that of a flux of energy: not where it is one of a mass flux, momentum or velocity."""
+    return is_fluxlike(stem) or not (is_mass_flux(stem) or _MAYBE_MASS_FLUX.search(stem))
+
+
 def single(path: Path, names: Sequence[str], candidates: Mapping[str, Triple]) -> Triple:
     """The one candidate.
 

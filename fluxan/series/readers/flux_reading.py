@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.correlation.state import is_state_file
+from fluxan.correlation.state_file import is_state_file
 from fluxan.errors import FileError, InputError, TrajectoryError
 from fluxan.series.conversion import carriers_of_dataset
 from fluxan.series.flux_dataset import open_flux
@@ -20,7 +20,7 @@ from fluxan.series.readers.lammps_output import average_layout, log_layout
 from fluxan.series.readers.plain import read_array, text_layout
 from fluxan.series.readers.read_options import FluxFileOptions, ReadOptions
 from fluxan.series.readers.row_times import equidistant, time_step
-from fluxan.series.readers.soundness import BLOWN_UP, another_volume, blow_up, questions
+from fluxan.series.readers.soundness import BLOWN_UP, another_volume, blow_up, outliers, questions
 from fluxan.series.readers.table import TableBlock, open_lines, read_table
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _SPECIAL = {"quantities": "gpumd", "run": "lammps-log", "per_atom": "lammps-log"
 
 #: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
 _LOG = re.compile(
-    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12} Step )", re.MULTILINE
+    rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12,} Step )", re.MULTILINE
 )
 
 #: Momenta and velocities, in a file's own unit, that are zero.
@@ -198,6 +198,7 @@ def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOpt
             *layout.warnings,
             *(f"{name} is not finite in {rows} rows: it was left out" for name, rows in incomplete.items()),
             *warnings,
+            *outliers(block.samples),
             *doubts,
             *questions(layout.units, temperature, told, volume),
         ),

@@ -30,7 +30,7 @@ _WIDTHS = {"temperature": 1, "potential": 1, "force": 3, "virial": 3, "jp": 3, "
 
 
 def compute_layout(path: Path, options: ReadOptions) -> TableLayout:
-    """TableLayout of compute.out.
+    """Layout of compute.out.
 
     Raises
     ------

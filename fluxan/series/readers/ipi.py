@@ -23,7 +23,7 @@ _COLUMN = re.compile(r"#\s*(?:column|cols\.)\s+(\d+)\s*(?:-\s*(\d+))?\s*-->\s*([
 
 
 def ipi_layout(path: Path, options: ReadOptions) -> TableLayout:
-    """TableLayout of a file of properties.
+    """Layout of a file of properties.
 
     Raises
     ------

@@ -32,12 +32,12 @@ _PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
 #: Share by which a time step that is given may differ from the log's.
 _APART = 1e-3
 #: Columns that count steps, and those that hold the time.
-_STEPS = ("Step", "Elapsed", "Elaplong")
-_TIMES = ("Time", "v_time", "v_t")
+_STEPS = ("Step", "Elapsed", "Elaplong", "step", "elapsed", "elaplong")
+_TIMES = ("Time", "time", "v_time", "v_t")
 
 
 def log_layout(path: Path, options: ReadOptions) -> TableLayout:
-    """TableLayout of the thermo output of one run in a log.
+    """Layout of the thermo output of one run in a log.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def log_layout(path: Path, options: ReadOptions) -> TableLayout:
     chosen = [run.keywords[k] for triple in triples.values() for k in triple]
     mass = mass_flux(path, run.keywords, options, triples)
     n_atoms = _atoms_divided_by(path, run, chosen, options, lj=units == "lj")
-    step, time = find(run.names, *_STEPS), find(run.names, *_TIMES)
+    step, time = find(run.keywords, *_STEPS), find(run.keywords, *_TIMES)
     return TableLayout(
         format="LAMMPS log",
         flux=tuple((triple,) for triple in triples.values()),
@@ -70,7 +70,7 @@ def log_layout(path: Path, options: ReadOptions) -> TableLayout:
         clock_unit=style.time if step is None else _timestep(run.script, style, options),
         velocity=tuple(mass.triples.values()),
         species=tuple(mass.triples),
-        others=_others(run.names, style, _energies_divided_by(run, options, lj=units == "lj"), time, step),
+        others=_others(run.keywords, style, _energies_divided_by(run, options, lj=units == "lj"), time, step),
         first=run.first,
         last=run.last,
         grows=True,
@@ -85,7 +85,7 @@ def log_layout(path: Path, options: ReadOptions) -> TableLayout:
 
 
 def average_layout(path: Path, options: ReadOptions) -> TableLayout:
-    """TableLayout of a file of fix ave/time.
+    """Layout of a file of fix ave/time.
 
     Raises
     ------
@@ -269,9 +269,9 @@ def _others(
 ) -> Mapping[str, tuple[int, float]]:
     """Columns of temperature, volume and energy, and of the time where steps are counted too."""
     wanted = {
-        "temperature": (("Temp", "c_thermo_temp", "v_temp"), style.temperature),
+        "temperature": (("Temp", "temp", "c_thermo_temp", "v_temp"), style.temperature),
         "volume": (("Volume", "vol", "v_vol"), style.volume),
-        "energy": (("TotEng", "Econserve", "v_etotal"), style.energy * n_atoms),
+        "energy": (("TotEng", "etotal", "Econserve", "econserve", "v_etotal"), style.energy * n_atoms),
     }
     found = {name: (find(names, *columns), unit) for name, (columns, unit) in wanted.items()}
     found["time"] = (None if step is None else time, style.time)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluxan.errors import FileError, InputError, TrajectoryError
-from fluxan.series.readers.choice import chosen_triples, find, flux_vectors, is_mass_flux, mass_flux, single, vectors
+from fluxan.series.readers.choice import chosen_triples, find, flux_vectors, mass_flux, may_be_flux, single, vectors
 from fluxan.series.readers.column_names import TableHeader, numbered, read_header
 from fluxan.series.readers.table import TableBlock, TableLayout
 from fluxan.series.readers.unit_styles import unit_style
@@ -25,7 +25,7 @@ _MANY = 300
 
 
 def text_layout(path: Path, options: ReadOptions) -> TableLayout:
-    """TableLayout of a table in a text file.
+    """Layout of a table in a text file.
 
     Raises
     ------
@@ -95,6 +95,9 @@ def _layout(
     style = unit_style(options.units)
     triples = chosen_triples(path, names, options) or _guessed(path, header, options, n_channels)
     mass = mass_flux(path, names, options, triples)
+    taken = ",".join(names[column] for column in next(iter(triples.values())))
+    unnamed = header.named and options.columns is None and not flux_vectors(names)
+    guess = (f"no column of {path.name} has the name of a heat flux: {taken} were taken for it",) if unnamed else ()
     used = {column for triple in (*triples.values(), *mass.triples.values()) for column in triple}
     clock, clock_unit = _clock(path, header, options, style)
     columns = {
@@ -119,7 +122,7 @@ def _layout(
         others={n: (c, factor) for n, (c, factor) in others.items() if factor is not None},
         until_crash=options.until_crash,
         notes=mass.notes,
-        warnings=tuple(f"the unit of {n} in {path.name} is not known: give {n}=" for n in unknown),
+        warnings=(*guess, *(f"the unit of {n} in {path.name} is not known: give {n}=" for n in unknown)),
         first=header.first,
         delimiter=header.delimiter,
     )
@@ -140,7 +143,7 @@ def _guessed(path: Path, header: TableHeader, options: ReadOptions, n_channels: 
     """Tell the flux from other columns by name, or take all columns where they have no names."""
     names = header.names
     if header.named:
-        rest = {stem: triple for stem, triple in vectors(names).items() if not is_mass_flux(stem)}
+        rest = {stem: triple for stem, triple in vectors(names).items() if may_be_flux(stem)}
         return {"total": single(path, names, flux_vectors(names) or rest)}
     n_channels = n_channels or (1 if len(names) == 3 else len(options.labels or ()))
     if 3 * n_channels != len(names):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 #: Multiples of the median |J| (and of the median temperature) that no run in equilibrium reaches: |J| of a Gaussian
 #: flux passes six medians once in 10¹⁴ samples. Values of a blow-up grow by orders of magnitude a sample.
 BLOWN_UP: Final = 50.0
+#: Multiple beyond which a flux is questioned: more than chance gives, less than atoms that fly apart.
+_OUTLIER: Final = 10.0
 #: Multiples down to which samples before that are taken to belong to it.
 _BEGINS: Final = 5.0
 #: Temperatures, K and reduced, beyond which units are more likely wrong than right.
@@ -46,14 +48,24 @@ def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int,
     return min((one for one in found if one is not None), default=None)
 
 
-def _first(values: np.ndarray, name: str) -> tuple[int, float, str] | None:
+def outliers(samples: np.ndarray) -> Iterator[str]:
+    """Say it where a flux (n, n_channels, 3) gets larger than chance allows, though it did not blow up."""
+    found = _first(np.sqrt((samples.sum(axis=1) ** 2).sum(axis=1)), "the flux", _OUTLIER)
+    if found is not None and found[1] <= BLOWN_UP:
+        yield (
+            f"the flux gets {found[1]:.2g} times as large as its median from sample {found[0]} (of {len(samples)}) on, "
+            f"chance gives {_BEGINS:.0f} times: did the run change there?"
+        )
+
+
+def _first(values: np.ndarray, name: str, times: float = BLOWN_UP) -> tuple[int, float, str] | None:
     if not len(values):
         return None
     median = float(np.median(values))
-    outliers = np.flatnonzero(values > BLOWN_UP * median) if median > 0 else np.empty(0, dtype=np.int64)
-    if not len(outliers):
+    beyond = np.flatnonzero(values > times * median) if median > 0 else np.empty(0, dtype=np.int64)
+    if not len(beyond):
         return None
-    calm = np.flatnonzero(values[: outliers[0]] < _BEGINS * median)
+    calm = np.flatnonzero(values[: beyond[0]] < _BEGINS * median)
     return int(calm[-1]) + 1 if len(calm) else 0, float(values.max() / median), name
 
 

@@ -31,10 +31,9 @@ _TITLE: Final = 10
 _COMPARED: Final = 200
 _PARTED: Final = "another run with other columns begins there; separate the two"
 
-#: How a step of LAMMPS' multi-line thermo output begins, and a value in it.
-MULTI_HEAD: Final = b"------------ Step "
+#: How a step of LAMMPS' multi-line thermo output begins (with 16 dashes before 2021), and a value in it.
+MULTI_HEAD: Final = re.compile(rb"-{12,} Step\s+(\d+)")
 MULTI_VALUE: Final = re.compile(rb"(\S+)\s+=\s+(\S+)")
-_MULTI_STEP: Final = re.compile(rb"-+ Step\s+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _steps(lines: Iterator[tuple[int, bytes]], layout: TableLayout) -> Iterator[
     values: list[bytes] | None = None
     first, step = 0, b""
     for number, line in lines:
-        head = _MULTI_STEP.match(line)
+        head = MULTI_HEAD.match(line)
         if head:
             first, step, values = number, head[1], []
         elif values is not None and b" = " in line and line.endswith(b"\n"):

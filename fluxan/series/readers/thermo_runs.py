@@ -98,7 +98,7 @@ class _Scanner:
         style = self._style_that_begins(line)
         if style:
             self._begin(style, number, line)
-        elif self._names_follow and self._run is not None and b" = " in line:
+        elif self._names_follow and self._run is not None and b" = " in line and not MULTI_HEAD.match(line):
             self._run.names[-1:-1] = [name.decode("utf-8", "replace") for name, _ in MULTI_VALUE.findall(line)]
         else:
             self._names_follow = False
@@ -110,7 +110,7 @@ class _Scanner:
         """Style of the thermo output whose first line this is, if it is one."""
         if line.startswith(b"keywords:"):
             return "yaml"
-        if line.startswith(MULTI_HEAD):
+        if MULTI_HEAD.match(line):
             return None if self._run is not None and self._run.style == "multi" else "multi"
         header = line.split(None, 1)[:1] == [b"Step"] or (self._header_follows and not line.startswith(b"-"))
         return "columns" if header and b" = " not in line else None

@@ -46,6 +46,22 @@ def test_units_in_names(tmp_path, flux, header, dt):
     check(read_flux(path, units="metal"), flux, dt)
 
 
+@pytest.mark.parametrize("names", ["Fx Fy Fz", "pxx pxy pxz", "mux muy muz"])
+def test_a_vector_without_the_name_of_a_flux_is_taken_with_a_warning(tmp_path, flux, names):
+    path = table(tmp_path / "flux.dat", flux, f"# time {names}")
+    record = read_flux(path, units="metal")
+    check(record, flux, 0.5)
+    assert "no column of flux.dat has the name of a heat flux" in record.warnings[0]
+    assert not read_flux(path, units="metal", columns=names).warnings
+
+
+@pytest.mark.parametrize("names", ["vx vy vz", "vcm[1] vcm[2] vcm[3]", "Px Py Pz"])
+def test_velocities_and_momenta_are_not_taken_for_a_flux(tmp_path, flux, names):
+    path = table(tmp_path / "flux.dat", flux, f"# time {names}")
+    with pytest.raises(InputError, match=r"has no heat flux among its columns .*name its three columns: columns="):
+        read_flux(path, units="metal")
+
+
 def test_units_of_time_that_nobody_knows(tmp_path, flux):
     path = table(tmp_path / "flux.dat", flux, "# time(moons) Jx Jy Jz")
     with pytest.raises(InputError, match=r"'moons' of its times is not known; give dt="):

@@ -162,6 +162,19 @@ def test_a_variable_may_be_a_flux_per_volume(tmp_path):
     assert per_volume.mean == pytest.approx(25 * whole.mean)
 
 
+@pytest.mark.parametrize("stem", ["c_vacf", "c_thermo_press", "c_dip"])
+def test_what_is_not_called_a_flux_is_not_taken_for_one(tmp_path, stem):
+    samples = SERIES["one mode"].sample(4000, rng=np.random.default_rng(2))
+    path = tmp_path / "J0Jt.dat"
+    blocks(path, samples, 300, 1000)
+    whole = read_flux_correlation(path, units="lj", dt=1.0)
+    path.write_text(path.read_text().replace("c_flux", stem))
+    with pytest.raises(InputError, match="expected the squares of one flux's x, y, z; say which with columns="):
+        read_flux_correlation(path, units="lj", dt=1.0)
+    named = read_flux_correlation(path, units="lj", dt=1.0, columns=f"{stem}[*]")
+    assert np.array_equal(named.values, whole.values)
+
+
 def test_layers_in_a_correlation(tmp_path):
     samples = SERIES["one mode"].sample(40_000, rng=np.random.default_rng(2)) * np.sqrt([1, 1, 0.02])
     blocks(tmp_path / "J0Jt.dat", samples, 300, 4000)
@@ -277,6 +290,19 @@ def test_noise_of_runs_is_their_error(tmp_path):
     assert any("is that of no direction" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize(("runs", "across"), [(3, -2e-3), (1, -5e-4), (2, 0.0), (1, 4e-3)])
+def test_noise_across_a_sheet_is_of_either_sign(tmp_path, runs, across):
+    c, kappa = decays(((1.0, 80.0, 0.0),), 800, 1.0)
+    noise = across * np.random.default_rng(4).standard_normal(800)
+    noise[0] = across
+    cs, ks = np.column_stack([c, c, noise]), np.column_stack([kappa, kappa, np.cumsum(noise)])
+    path = hac(tmp_path / "hac.out", [cs] * runs, [ks] * runs, 1.0)
+    found = plateau_conductivity(read_flux_correlation(path))
+    assert found.directions.plane == (0, 1)
+    assert found.directions.mean(0, 1)[0] == pytest.approx(80, rel=0.03)
+    assert any("next to nothing flows along z" in warning for warning in found.warnings)
+
+
 def test_copies_tell_no_error(tmp_path):
     c, kappa = decays(((1.0, 30.0, 0.0),), 400, 1.0)
     same = np.stack([c] * 3, axis=1), np.stack([kappa] * 3, axis=1)
@@ -290,6 +316,9 @@ def test_lags_that_are_too_short_are_warned_of(tmp_path, modes):
     path = hac(tmp_path / "hac.out", [np.stack([c] * 3, axis=1)], [np.stack([kappa] * 3, axis=1)], 0.5)
     found = plateau_conductivity(read_flux_correlation(path))
     assert any("has not decayed" in warning for warning in found.warnings)
+    # What there is at the end is shown, not what there is behind an early lag that is as small as the end.
+    assert found.directions.value == pytest.approx(kappa[200:].mean(), rel=0.01)
+    assert found.windows[:, 0] == pytest.approx(100, abs=1)
 
 
 def test_a_last_run_that_is_cut_and_options_that_do_not_apply(tmp_path):

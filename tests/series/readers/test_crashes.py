@@ -47,6 +47,15 @@ def test_a_blow_up_is_refused_and_cut_on_request(tmp_path, end, after):
     assert np.array_equal(record.samples, whole.samples)
 
 
+@pytest.mark.parametrize("times", [12.0, 25.0])
+def test_a_flux_that_changes_by_less_than_a_blow_up_is_questioned(tmp_path, times):
+    record = read_flux(log(tmp_path, rows(n=90, after=[1.0] * 10 + [times] * 20), END))
+    assert any(
+        "median from sample 1" in warning and "did the run change there?" in warning for warning in record.warnings
+    )
+    assert not read_flux(log(tmp_path, rows(n=3000), END)).warnings
+
+
 @pytest.mark.parametrize("word", ["nan", "-nan", "inf", "1e400"])
 def test_rows_that_are_not_finite_are_cut_on_request(tmp_path, word):
     body = rows() + f"600 {word} 5000 {word} {word} {word}\n605 nan 5000 nan nan nan\n"

@@ -170,3 +170,38 @@ def test_a_style_of_units_that_contradicts_the_log(log):
     given = "real" if units == "metal" else "metal"
     warnings = read_flux(path, run=0, units=given, density=False, per_atom=units == "lj").warnings
     assert any(f"says units {units}, but was read as units={given}" in warning for warning in warnings)
+
+
+def rows_of_one_line(n=30):
+    return np.random.default_rng(6).standard_normal((n, 3)).round(6)
+
+
+@pytest.mark.parametrize("dashes", [12, 16])
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_multi_line_output_of_older_versions(tmp_path, dashes, blank):
+    """Of 16 dashes before 2021, steps with or without a line between them, the step in the head alone."""
+    flux, path = rows_of_one_line(), tmp_path / "log.lammps"
+    text = "LAMMPS (29 Oct 2020)\nunits metal\ntimestep 0.002\ncompute flux all heat/flux KE PE ST\nrun 300\n"
+    for k, (x, y, z) in enumerate(flux):
+        text += f"{'-' * dashes} Step {10 * k:8d} ----- CPU = {0.1 * k:11.4f} (sec) {'-' * dashes}\n"
+        text += f"Temp     =       300.0000 Volume   =      9000.0000 c_flux[1] = {x:14.6f}\n"
+        text += f"c_flux[2] = {y:14.6f} c_flux[3] = {z:14.6f}\n{blank}"
+    path.write_text(text + "Loop time of 1 on 1 procs for 300 steps with 64 atoms\n")
+    record = read_flux(path)
+    assert record.samples[:, 0] == pytest.approx(flux)
+    assert (record.time_step, record.mean_temperature, record.mean_volume) == (pytest.approx(0.02), 300, 9000)
+
+
+def test_other_columns_are_known_by_their_keywords_too(tmp_path):
+    flux, path = rows_of_one_line(), tmp_path / "log.lammps"
+    rows = "".join(f"{10 * k} 300 9000 {x} {y} {z}\n" for k, (x, y, z) in enumerate(flux))
+    path.write_text(
+        "LAMMPS (2 Aug 2023)\nunits metal\ntimestep 0.002\ncompute flux all heat/flux KE PE ST\n"
+        "thermo_style custom step temp vol c_flux[1] c_flux[2] c_flux[3]\n"
+        "thermo_modify colname step n colname temp T[K] colname vol V colname -1 Qz colname -2 Qy colname -3 Qx\n"
+        f"run 300\nPer MPI rank memory allocation\nn T[K] V Qx Qy Qz\n{rows}"
+        "Loop time of 1 on 1 procs for 300 steps with 64 atoms\n"
+    )
+    record = read_flux(path)
+    assert record.samples[:, 0] == pytest.approx(flux)
+    assert (record.time_step, record.mean_temperature, record.mean_volume) == (pytest.approx(0.02), 300, 9000)

@@ -1,0 +1,199 @@
+"""A spectrum made of modes as the sampler of its posterior holds it: state, prior and likelihood.
+
+Parameters are logarithms, see `fluxan.greenkubo.estimators.modes`; a mode has three (height, sharpness, centre), of
+which its kind may leave some unused. The floor and the oscillations stand in the first slots, relaxations in the slots
+after them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from .correlation import reordered
+from .jit import serial
+from .statistics_mode_fit import FLOOR, OSCILLATION, RELAXATION
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LOG_4 = math.log(4.0)
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class ModePrior(NamedTuple):
+    """Prior of the parameters: logarithms, but for widths.
+
+    Attributes
+    ----------
+    level, level_width
+        Height of the floor, normal.
+    variance, variance_width
+        Variance of a mode, normal.
+    lowest, highest, wall
+        Corner frequency of a relaxation, uniform between two walls of this softness.
+    resolved, slow_odds
+        Below this corner a relaxation has these odds against it.
+    middle, middle_width
+        Corner and centre of an oscillation, normal.
+    slowest, least_quality
+        Walls for the centre of an oscillation, and for its centre over its corner.
+    """
+
+    level: float
+    level_width: float
+    variance: float
+    variance_width: float
+    lowest: float
+    highest: float
+    wall: float
+    resolved: float
+    slow_odds: float
+    middle: float
+    middle_width: float
+    slowest: float
+    least_quality: float
+
+
+class ChainState(NamedTuple):
+    """State of a chain and its data; few arrays, since every array that a function takes costs time to compile.
+
+    Attributes
+    ----------
+    kinds
+        (slots,) kinds.
+    modes
+        (slots + 2, 3) parameters; proposals stand in the last two rows.
+    spectra
+        (slots + 4, n) densities of the modes, of two proposals, and the sums in rows TOTAL and TRIAL.
+    data
+        (5, n) sine and cosine of half the angle, log of the angle, the pooled periodogram and its gamma shapes.
+    reach
+        (slots,) length of a step of an oscillation's centre.
+    odds
+        (relaxations + 1,) log odds of each number of them.
+    likelihood
+        (1,) log likelihood of the total.
+    shortest
+        (3,) log of the shortest step of each kind: steps are e^u long, u uniform from there to 0, since no one length
+        suits modes known well and badly.
+    prior
+        Prior of the parameters.
+    """
+
+    kinds: NDArray[np.int64]
+    modes: NDArray[np.float64]
+    spectra: NDArray[np.float64]
+    data: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    odds: NDArray[np.float64]
+    likelihood: NDArray[np.float64]
+    shortest: NDArray[np.float64]
+    prior: ModePrior
+
+
+# Rows of spectra (FIRST that of the first of two proposals) and of data.
+FIRST, TOTAL, TRIAL = -4, -2, -1
+SINE, COSINE, LOG_ANGLE, DENSITY, SHAPE = 0, 1, 2, 3, 4
+
+
+@serial
+def copy_into(source, out):
+    """Copy (n,) values; a loop, since array expressions take Numba seconds each to compile."""
+    for k in range(out.size):
+        out[k] = source[k]
+
+
+@serial
+def add_into(sign, source, out):
+    """Add (n,) values times a sign."""
+    for k in range(out.size):
+        out[k] += sign * source[k]
+
+
+@serial
+def log_normal(offset, width):
+    """Log density of a normal distribution, but for its norm."""
+    return -0.5 * (offset / width) ** 2
+
+
+@serial
+def log_prior(kind, mode, prior):
+    """Log prior density of a mode; that of a relaxation is normalised, but for its walls and odds."""
+    if kind == FLOOR:
+        return log_normal(mode[0] - prior.level, prior.level_width)
+    corner = 0.5 * (LOG_4 - mode[1])
+    value = log_normal(mode[0] - 0.5 * mode[1] - prior.variance, prior.variance_width)
+    if kind == RELAXATION:
+        value += log_normal(min(corner - prior.lowest, 0.0) + max(corner - prior.highest, 0.0), prior.wall)
+        value += prior.slow_odds if corner < prior.resolved else 0.0
+        # Half the corner's density: sharpness moves twice as far.
+        return value - math.log(2.0 * (prior.highest - prior.lowest) * prior.variance_width) - HALF_LOG_2PI
+    value += log_normal(corner - prior.middle, prior.middle_width) + log_normal(
+        mode[2] - prior.middle, prior.middle_width
+    )
+    value += log_normal(min(mode[2] - corner - prior.least_quality, 0.0), prior.wall)
+    return value + log_normal(min(mode[2] - prior.slowest, 0.0), prior.wall)
+
+
+@serial
+def mode_density(kind, mode, data, out):
+    """Spectral density (n,) of a mode."""
+    height, sharpness = math.exp(mode[0]), math.exp(mode[1])
+    sine, cosine = data[SINE], data[COSINE]
+    if kind == FLOOR:
+        for k in range(out.size):
+            out[k] = height
+    elif kind == RELAXATION:
+        for k in range(out.size):
+            out[k] = height / (1.0 + sharpness * sine[k] * sine[k])
+    else:
+        c, s = math.cos(0.5 * math.exp(mode[2])), math.sin(0.5 * math.exp(mode[2]))
+        for k in range(out.size):
+            a, b = sine[k] * c - cosine[k] * s, sine[k] * c + cosine[k] * s
+            out[k] = 0.5 * height * (1.0 / (1.0 + sharpness * a * a) + 1.0 / (1.0 + sharpness * b * b))
+
+
+@serial
+def log_zero_frequency(state, n_modes):
+    """Log of the spectral density at zero frequency."""
+    total = 0.0
+    for slot in range(n_modes):
+        mode = state.modes[slot]
+        sine = math.sin(0.5 * math.exp(mode[2])) if state.kinds[slot] == OSCILLATION else 0.0
+        total += math.exp(mode[0]) / (1.0 + math.exp(mode[1]) * sine * sine)
+    return math.log(total)
+
+
+@reordered
+def log_likelihood(total, density, shape):
+    """Log likelihood of gamma-distributed ordinates about a model (n,), but for its norm."""
+    value = 0.0
+    for k in range(total.size):
+        value -= shape[k] * (math.log(total[k]) + density[k] / total[k])
+    return value
+
+
+@serial
+def bin_above(log_angle, corner):
+    """Index of the first bin above a corner, or the last one."""
+    low, high = 0, log_angle.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if log_angle[middle] < corner:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@serial
+def recompute_total(state, n_modes):
+    """Add the total up anew, without the rounding that many changes leave."""
+    for k in range(state.spectra.shape[1]):
+        state.spectra[TOTAL, k] = 0.0
+    for slot in range(n_modes):
+        mode_density(state.kinds[slot], state.modes[slot], state.data, state.spectra[slot])
+        add_into(1.0, state.spectra[slot], state.spectra[TOTAL])
+    state.likelihood[0] = log_likelihood(state.spectra[TOTAL], state.data[DENSITY], state.data[SHAPE])

@@ -1,0 +1,284 @@
+"""Reversible-jump Markov chain Monte Carlo (RJMCMC): the posterior of a spectrum whose number of relaxations is free.
+
+Proposals are births, deaths, splits and merges of relaxations beside changes of their parameters (P. J. Green,
+Biometrika 82, 711 (1995)). Two relaxations of similar decay are nearly one: the chain merges and splits them, where a
+search for the maximum settles on either.
+
+A proposal is a tuple: a log ratio of priors and proposal densities; two slots whose modes leave (−1 for none, the first
+one first); and the number of new modes, which stand in the last rows of `ChainState.modes`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .jit import serial
+from .statistics_mode_fit import FLOOR, OSCILLATION, RELAXATION
+from .statistics_mode_state import (
+    DENSITY,
+    FIRST,
+    HALF_LOG_2PI,
+    LOG_4,
+    LOG_ANGLE,
+    SHAPE,
+    TOTAL,
+    TRIAL,
+    add_into,
+    bin_above,
+    copy_into,
+    log_likelihood,
+    log_normal,
+    log_prior,
+    log_zero_frequency,
+    mode_density,
+    recompute_total,
+)
+
+#: Standard deviation of a newborn relaxation's log height about the spectrum at its corner.
+BIRTH_HEIGHT_WIDTH = 1.5
+#: Standard deviation of the distance in log sharpness between the halves of a split.
+SPLIT_DISTANCE_WIDTH = 2.0
+#: Steps of an oscillation over those of a relaxation: resonances are measured better.
+OSCILLATION_STEP = 0.3
+#: Proposals per sweep that change the number of relaxations.
+NUMBER_PROPOSALS_PER_SWEEP = 3
+#: Sweeps after which the total is summed anew, so that rounding does not add up.
+SWEEPS_PER_RECOMPUTATION = 100
+#: Gain of log likelihood that no proposal can have, since the chain begins at the maximum: a proposal that needs more
+#: is rejected before its likelihood is computed.
+MAX_LOG_LIKELIHOOD_GAIN = 30.0
+_LOG_PI = math.log(math.pi)
+_NO_PROPOSAL = (-math.inf, -1, -1, 0)
+
+
+@serial
+def _accept_or_reject(state, end, proposal, rng):
+    """Accept or reject a proposal; returns the number of slots that are in use afterwards."""
+    log_ratio, first, second, n_new = proposal
+    if log_ratio == -math.inf:
+        return end
+    threshold = math.log(rng.random()) - log_ratio
+    if threshold > MAX_LOG_LIKELIHOOD_GAIN:
+        return end
+    trial = state.spectra[TRIAL]
+    copy_into(state.spectra[TOTAL], trial)
+    if first >= 0:
+        add_into(-1.0, state.spectra[first], trial)
+    if second >= 0:
+        add_into(-1.0, state.spectra[second], trial)
+    for k in range(n_new):
+        kind = RELAXATION if first < 0 else state.kinds[first]
+        mode_density(kind, state.modes[k - 2], state.data, state.spectra[FIRST + k])
+        add_into(1.0, state.spectra[FIRST + k], trial)
+    likelihood = log_likelihood(trial, state.data[DENSITY], state.data[SHAPE])
+    # Written so that NaN, of a total that rounding made negative, is refused.
+    if not likelihood - state.likelihood[0] > threshold:
+        return end
+    copy_into(trial, state.spectra[TOTAL])
+    state.likelihood[0] = likelihood
+    return _replace_modes(state, end, first, second, n_new)
+
+
+@serial
+def _replace_modes(state, end, first, second, n_new):
+    """Put new modes where others leave, then at the end; the last mode fills what stays empty."""
+    for k, slot in enumerate((first, second)):
+        if k < n_new:
+            place = slot if slot >= 0 else end
+            copy_into(state.modes[k - 2], state.modes[place])
+            copy_into(state.spectra[FIRST + k], state.spectra[place])
+            end += slot < 0
+        elif slot >= 0:
+            end -= 1
+            copy_into(state.modes[end], state.modes[slot])
+            copy_into(state.spectra[end], state.spectra[slot])
+    return end
+
+
+@serial
+def _step_length(state, kind, rng):
+    return rng.standard_normal() * math.exp(state.shortest[kind] * rng.random())
+
+
+@serial
+def _draw_pair(first, count, rng):
+    i = int(count * rng.random())
+    j = (i + 1 + int((count - 1) * rng.random())) % count
+    return first + i, first + j
+
+
+@serial
+def _propose_change(state, slot, rng):
+    """Change the height, the corner, or both so that the variance or the tail stays."""
+    kind, mode = state.kinds[slot], state.modes[-2]
+    copy_into(state.modes[slot], mode)
+    step = _step_length(state, kind, rng)
+    if kind == FLOOR:
+        mode[0] += step
+    else:
+        if kind == OSCILLATION:
+            step *= OSCILLATION_STEP
+        direction = int(4 * rng.random())
+        if kind == OSCILLATION and direction == 3:
+            mode[2] += step * state.reach[slot]
+            if mode[2] > _LOG_PI:
+                return _NO_PROPOSAL
+        else:
+            mode[0] += 0.0 if direction == 1 else step
+            mode[1] += 0.0 if direction == 0 else step if direction == 3 else 2.0 * step
+    log_ratio = log_prior(kind, mode, state.prior) - log_prior(kind, state.modes[slot], state.prior)
+    return log_ratio, slot, -1, 1
+
+
+@serial
+def _propose_exchange(state, first, count, rng):
+    """Let one relaxation give to another so that the sum of their heights, variances or tails stays."""
+    i, j = _draw_pair(first, count, rng)
+    one, other = state.modes[-2], state.modes[-1]
+    copy_into(state.modes[i], one)
+    copy_into(state.modes[j], other)
+    power = 0.5 * int(3 * rng.random())
+    mine, theirs = math.exp(one[0] - power * one[1]), math.exp(other[0] - power * other[1])
+    step = _step_length(state, RELAXATION, rng)
+    rest = theirs - mine * (math.exp(step) - 1.0)
+    if rest <= 0.0:
+        return _NO_PROPOSAL
+    one[0] += step
+    other[0] += math.log(rest / theirs)
+    # The other's logarithm moves theirs/rest times as far as its amount.
+    log_ratio = math.log(theirs / rest)
+    for mode, slot in ((one, i), (other, j)):
+        log_ratio += log_prior(RELAXATION, mode, state.prior) - log_prior(RELAXATION, state.modes[slot], state.prior)
+    return log_ratio, i, j, 2
+
+
+@serial
+def _log_birth_density(state, mode, total):
+    """Log density of a birth: corner uniform over a little more than the prior's range, height about the total's."""
+    prior = state.prior
+    corner = 0.5 * (LOG_4 - mode[1])
+    span = prior.highest - prior.lowest + 2.0 * prior.wall
+    if not prior.lowest - prior.wall <= corner <= prior.highest + prior.wall:
+        return -math.inf
+    level = math.log(total[bin_above(state.data[LOG_ANGLE], corner)])
+    return (
+        log_normal(mode[0] - level, BIRTH_HEIGHT_WIDTH)
+        - math.log(BIRTH_HEIGHT_WIDTH)
+        - HALF_LOG_2PI
+        - math.log(2.0 * span)
+    )
+
+
+@serial
+def _propose_birth(state, count, rng):
+    prior, mode = state.prior, state.modes[-2]
+    span = prior.highest - prior.lowest + 2.0 * prior.wall
+    corner = prior.lowest - prior.wall + span * rng.random()
+    mode[0] = (
+        math.log(state.spectra[TOTAL][bin_above(state.data[LOG_ANGLE], corner)])
+        + BIRTH_HEIGHT_WIDTH * rng.standard_normal()
+    )
+    mode[1], mode[2] = LOG_4 - 2.0 * corner, 0.0
+    log_ratio = log_prior(RELAXATION, mode, prior) - _log_birth_density(state, mode, state.spectra[TOTAL])
+    return log_ratio + state.odds[count + 1] - state.odds[count], -1, -1, 1
+
+
+@serial
+def _propose_death(state, first, count, rng):
+    slot = first + int(count * rng.random())
+    without = state.spectra[TRIAL]
+    copy_into(state.spectra[TOTAL], without)
+    add_into(-1.0, state.spectra[slot], without)
+    log_ratio = _log_birth_density(state, state.modes[slot], without)
+    log_ratio += state.odds[count - 1] - state.odds[count] - log_prior(RELAXATION, state.modes[slot], state.prior)
+    return log_ratio, slot, -1, 0
+
+
+@serial
+def _log_split_ratio(state, whole, sharp, blunt):
+    """Log ratio of a split's prior and proposal, but for the odds of the number.
+
+    The whole has their heights' sum and their mean sharpness, weighed with the heights; the part of the height is
+    proposed uniform, the distance half normal, whose factor of 2 cancels that of two halves being one pair.
+    """
+    prior = state.prior
+    part = 1.0 / (1.0 + math.exp(blunt[0] - sharp[0]))
+    distance = sharp[1] - blunt[1]
+    value = log_prior(RELAXATION, sharp, prior) + log_prior(RELAXATION, blunt, prior)
+    value -= log_prior(RELAXATION, whole, prior) + log_normal(distance, SPLIT_DISTANCE_WIDTH)
+    return value + math.log(SPLIT_DISTANCE_WIDTH) + HALF_LOG_2PI - math.log(part * (1.0 - part))
+
+
+@serial
+def _propose_split(state, first, count, rng):
+    slot = first + int(count * rng.random())
+    whole, sharp, blunt = state.modes[slot], state.modes[-2], state.modes[-1]
+    part, distance = rng.random(), abs(rng.standard_normal()) * SPLIT_DISTANCE_WIDTH
+    if part == 0.0:
+        return _NO_PROPOSAL
+    sharp[0], sharp[1], sharp[2] = whole[0] + math.log(part), whole[1] + (1.0 - part) * distance, 0.0
+    blunt[0], blunt[1], blunt[2] = whole[0] + math.log(1.0 - part), whole[1] - part * distance, 0.0
+    log_ratio = _log_split_ratio(state, whole, sharp, blunt) + state.odds[count + 1] - state.odds[count]
+    return log_ratio, slot, -1, 2
+
+
+@serial
+def _propose_merge(state, first, count, rng):
+    i, j = _draw_pair(first, count, rng)
+    if state.modes[i, 1] < state.modes[j, 1]:
+        i, j = j, i
+    sharp, blunt, whole = state.modes[i], state.modes[j], state.modes[-2]
+    part = 1.0 / (1.0 + math.exp(blunt[0] - sharp[0]))
+    whole[0] = sharp[0] - math.log(part)
+    whole[1], whole[2] = part * sharp[1] + (1.0 - part) * blunt[1], 0.0
+    log_ratio = state.odds[count - 1] - state.odds[count] - _log_split_ratio(state, whole, sharp, blunt)
+    return log_ratio, i, j, 1
+
+
+@serial
+def _propose_number(state, first, count, rng):
+    most = state.kinds.size - first
+    proposal = int(4 * rng.random())
+    if proposal == 0 and count < most:
+        return _propose_birth(state, count, rng)
+    if proposal == 1 and count > 0:
+        return _propose_death(state, first, count, rng)
+    if proposal == 2 and 0 < count < most:
+        return _propose_split(state, first, count, rng)
+    if proposal == 3 and count > 1:
+        return _propose_merge(state, first, count, rng)
+    return _NO_PROPOSAL
+
+
+@serial
+def sample_posterior(state, first, count, rng, log_zero, numbers):
+    """ChainState, and note log S(0) after every sweep.
+
+    Parameters
+    ----------
+    state : ChainState
+        Modes at the beginning; overwritten.
+    first, count
+        Slot of the first relaxation, and their number at the beginning.
+    rng : numpy.random.Generator
+    log_zero : (sweeps,) float64, output
+    numbers : (sweeps,) int64, output
+        Number of relaxations.
+    """
+    end = first + count
+    for sweep in range(log_zero.size):
+        if sweep % SWEEPS_PER_RECOMPUTATION == 0:
+            recompute_total(state, end)
+        # Each mode, as many exchanges as there are neighbours, and changes of number; first those that keep it.
+        n_varied = end
+        n_kept = n_varied + max(end - first - 1, 0)
+        for turn in range(n_kept + NUMBER_PROPOSALS_PER_SWEEP):
+            if turn < n_varied:
+                proposal = _propose_change(state, turn, rng)
+            elif turn < n_kept:
+                proposal = _propose_exchange(state, first, end - first, rng)
+            else:
+                proposal = _propose_number(state, first, end - first, rng)
+            end = _accept_or_reject(state, end, proposal, rng)
+        log_zero[sweep] = log_zero_frequency(state, end)
+        numbers[sweep] = end - first

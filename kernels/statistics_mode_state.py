@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .correlation import reordered
+from .correlation_cpu import reordered
 from .jit import serial
 from .statistics_mode_fit import FLOOR, OSCILLATION, RELAXATION
 

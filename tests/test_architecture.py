@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,41 @@ def test_imports_make_no_circles(imported):
 
 def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {frozenset("bc")}
+
+
+def test_no_two_modules_have_one_stem():
+    named = [module.rpartition(".")[2] for module, path in modules() if path.stem not in {"__init__", "__main__"}]
+    stems = Counter(named)
+    assert [stem for stem, count in stems.items() if count > 1] == []
+
+
+def definitions(kind):
+    """All classes or functions of the package, with their files."""
+    for path in (*files_of("fluxan"), *files_of("kernels")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, kind):
+                yield path.relative_to(ROOT), node
+
+
+def test_no_two_classes_have_one_name():
+    names = Counter(node.name for _, node in definitions(ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_functions_have_ten_parameters_at_most():
+    """But for the command line, where they are options."""
+    for path, node in definitions(ast.FunctionDef):
+        arguments = node.args
+        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+        names += [a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None]
+        if path.parts[:2] != ("fluxan", "cli") and path.parts[0] != "kernels":
+            assert len([name for name in names if name not in {"self", "cls"}]) <= 10, (path, node.name)
+
+
+def test_modules_have_350_lines_at_most():
+    for path in (*files_of("fluxan"), *files_of("kernels")):
+        if path != ROOT / "kernels" / "__init__.py":
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
 
 
 def test_kernels_import_numerics_only():

@@ -15,7 +15,7 @@ from .moments import Blocks, Ends, level_moments
 from .summary import Summary, inside_one_block
 
 if TYPE_CHECKING:
-    from fluxan.kernels.correlation import Levels
+    from fluxan.kernels.correlation_cpu import Levels
 
     from .layout import CorrelatorLayout
 
@@ -30,7 +30,7 @@ class MultitauStream:
     """
 
     def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
-        from fluxan.kernels.correlation import Levels
+        from fluxan.kernels.correlation_cpu import Levels
 
         levels, lags, channels, n_pairs = layout.n_levels, layout.n_lags, layout.n_channels, len(layout.pairs)
         self.layout = layout
@@ -58,7 +58,7 @@ class MultitauStream:
 
     def extend(self, samples: np.ndarray) -> None:
         """Take samples, (n, n_channels) float64."""
-        from fluxan.kernels.correlation import multitau_extend
+        from fluxan.kernels.correlation_cpu import multitau_extend
 
         multitau_extend(samples, self.layout.plan, self._levels)
 
@@ -73,7 +73,7 @@ class MultitauStream:
 
     def summary(self) -> Summary:
         """Close a copy of the state."""
-        from fluxan.kernels.correlation import multitau_finish
+        from fluxan.kernels.correlation_cpu import multitau_finish
 
         closed = type(self._levels)(*(array.copy() for array in self._levels))
         multitau_finish(self.layout.plan, closed)

@@ -79,7 +79,7 @@ def green_kubo(
         "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
         κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
     remove : str, optional
-        "mean-virial" subtracts Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.greenkubo.with_mean_virial`.
+        "mean-virial" subtracts Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.with_mean_virial`.
     components : str
         "multi" gives κ at zero mass flux, for mixtures that diffuse; "auto" does so where they do; "single" never.
     velocity : (n, n_species, 3) array, optional

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.correlation.spectrum import PowerSpectrum, spectrum_of_samples
+from fluxan.correlation.spectral_density import PowerSpectrum, spectrum_of_samples
 from fluxan.errors import InputError
 from fluxan.series.conversion import (
     SPLITS,

@@ -189,7 +189,7 @@ def _fitted(
 def _scales(
     pairs: tuple[tuple[float, float], ...], settings: GaussianProcessSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Prior standard deviations of the cosines, (n_sets, n_terms), and their numbers, for pairs of length and amplitude.
+    """Prior standard deviations of cosines, (n_sets, n_terms), and their numbers, for pairs of length and amplitude.
 
     The variance of a cosine is twice the spectral density of Matérn's covariance at its wave number, since the process
     is even; that of the constant also has the variance of the mean.

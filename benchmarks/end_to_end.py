@@ -15,7 +15,7 @@ import torch
 import fluxan
 from benchmarks.measure import interleaved
 from benchmarks.systems import LATTICE, argon_frames, far_apart
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 from fluxan.neighbors import NeighborList
 
 if TYPE_CHECKING:

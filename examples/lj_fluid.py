@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fluxan
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 
 if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 from fluxan.potentials.load import load_model
 from fluxan.trajectory import AmberContents, AmberWriter
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

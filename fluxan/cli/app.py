@@ -8,8 +8,17 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from fluxan.cli import batch, convert, decompose, demo, info, kappa, md, report, spectrum, watch
-from fluxan.cli.stderr import begin, print_warning
+from fluxan.cli.batch_command import batch
+from fluxan.cli.convert_command import convert
+from fluxan.cli.decompose_command import decompose
+from fluxan.cli.demo_command import demo
+from fluxan.cli.info_command import info
+from fluxan.cli.kappa_command import kappa
+from fluxan.cli.md_command import md
+from fluxan.cli.report_command import report
+from fluxan.cli.spectrum_command import spectrum
+from fluxan.cli.standard_error import begin, print_warning
+from fluxan.cli.watch_command import watch
 from fluxan.cli.wording import for_command_line, speak_for
 from fluxan.errors import FluxanError
 
@@ -22,16 +31,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    decompose.decompose,
-    kappa.kappa,
-    spectrum.spectrum,
-    report.report,
-    md.md,
-    watch.watch,
-    batch.batch,
-    info.info,
-    convert.convert,
-    demo.demo,
+    decompose,
+    kappa,
+    spectrum,
+    report,
+    md,
+    watch,
+    batch,
+    info,
+    convert,
+    demo,
 ):
     app.command()(command)
 

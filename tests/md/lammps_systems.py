@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fluxan.md.lammps_atoms import LammpsAtoms
+from fluxan.md.lammps.lammps_atoms import LammpsAtoms
 from fluxan.potentials.load import load_model
 from fluxan.units import KCAL_PER_MOL
 

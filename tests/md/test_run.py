@@ -11,10 +11,10 @@ from ase.build import bulk
 import fluxan
 from fluxan.errors import InputError
 from fluxan.md.drift import energy_drift
-from fluxan.md.examples import find_example, repeated
+from fluxan.md.example_systems import find_example, repeated
+from fluxan.md.md_run import MdRun
+from fluxan.md.md_settings import MdSettings, milestones
 from fluxan.md.restart import Restart
-from fluxan.md.run import Run
-from fluxan.md.settings import Settings, milestones
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.system import Frame
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
@@ -27,7 +27,7 @@ def crystal(n_cells=2):
 
 
 def finished(frame, model, settings, output):
-    with closing(Run(frame, model, settings, output=output)) as run:
+    with closing(MdRun(frame, model, settings, output=output)) as run:
         for _ in run.blocks():
             pass
     return fluxan.open_flux(output)
@@ -36,7 +36,7 @@ def finished(frame, model, settings, output):
 @pytest.mark.parametrize("ensemble", ["langevin", "nvt"])
 def test_thermostats_hold_the_temperature_and_its_fluctuations(tmp_path, ensemble):
     """Kinetic energy is gamma distributed: its relative variance is 2 over the degrees of freedom."""
-    settings = Settings(
+    settings = MdSettings(
         temperature=40.0,
         time=15.0,
         timestep=5.0,
@@ -61,7 +61,7 @@ def test_message_passing_conserves_energy_for_10_ps(tmp_path):
     frame = frame.replace(numbers=np.resize([18, 36], 32), masses=None)
     # Soft atoms with hard cores, and crossings that matter.
     model = scaled_up(EquivariantNetwork([18, 36], cutoff=4.5, n_features=4, seed=2, zbl=True), 1.2)
-    settings = Settings(temperature=30.0, time=10.0, timestep=4.0, flux_every=25, thermalise=0.2)
+    settings = MdSettings(temperature=30.0, time=10.0, timestep=4.0, flux_every=25, thermalise=0.2)
     with finished(frame, model, settings, tmp_path / "flux.nc") as dataset:
         assert dataset.sizes["time"] == 100
         assert dataset.attrs["route"] == "adjoint"
@@ -72,13 +72,15 @@ def test_message_passing_conserves_energy_for_10_ps(tmp_path):
 def test_velocities_of_the_file_are_kept_without_a_thermostat(tmp_path):
     rng = np.random.default_rng(3)
     moving = crystal().replace(velocities=rng.normal(size=(32, 3)))
-    run = Run(moving, find_example("ar-liquid").model(), Settings(50.0, 1.0, thermalise=0.0), output=tmp_path / "x.nc")
+    run = MdRun(
+        moving, find_example("ar-liquid").model(), MdSettings(50.0, 1.0, thermalise=0.0), output=tmp_path / "x.nc"
+    )
     np.testing.assert_allclose(run.atoms.get_velocities() / MASS_VELOCITY2**0.5, moving.velocities, rtol=1e-12)
     run.close()
 
 
 def test_velocities_are_drawn_at_the_temperature_and_at_rest(tmp_path):
-    run = Run(crystal(6), find_example("ar-liquid").model(), Settings(50.0, 1.0, seed=1), output=tmp_path / "x.nc")
+    run = MdRun(crystal(6), find_example("ar-liquid").model(), MdSettings(50.0, 1.0, seed=1), output=tmp_path / "x.nc")
     known = Restart.load(tmp_path / "x.restart.npz")
     run.close()
     np.testing.assert_array_equal(known.momenta, run.atoms.get_momenta())
@@ -89,12 +91,12 @@ def test_velocities_are_drawn_at_the_temperature_and_at_rest(tmp_path):
 
 
 def test_milestones_are_whole_blocks_ever_farther_apart():
-    found = milestones(Settings(300.0, 1000.0, timestep=2.0, flux_every=5))
+    found = milestones(MdSettings(300.0, 1000.0, timestep=2.0, flux_every=5))
     assert found[:3] == [100, 150, 200]
     assert found[-1] == 100_000
     assert len(found) < 40
     assert not any(n % 50 for n in found[:-1])
-    assert milestones(Settings(300.0, 0.1)) == [20]
+    assert milestones(MdSettings(300.0, 0.1)) == [20]
 
 
 def test_a_repeated_cell_is_the_same_crystal():
@@ -117,7 +119,7 @@ def run_atoms(frame):
 
 
 def test_production_begins_at_the_temperature(tmp_path):
-    settings = Settings(60.0, 0.02, timestep=1.0, flux_every=1, thermalise=0.3)
+    settings = MdSettings(60.0, 0.02, timestep=1.0, flux_every=1, thermalise=0.3)
     with finished(crystal(), find_example("ar-liquid").model(), settings, tmp_path / "flux.nc") as dataset:
         assert float(dataset["temperature"][0]) == pytest.approx(60, rel=0.02)
         assert np.abs(dataset["velocity"].values).max() < 1e-9

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 import fluxan
-from fluxan.md.examples import find_example
-from fluxan.md.run import Run
-from fluxan.md.settings import Settings
+from fluxan.md.example_systems import find_example
+from fluxan.md.md_run import MdRun
+from fluxan.md.md_settings import MdSettings
 from fluxan.series import flux_writer
 from fluxan.series.flux_dataset import open_flux
 from fluxan.series.flux_file import FluxFile
@@ -98,10 +98,10 @@ def run_md(ensemble, output, time=1.6):
     """200 fluxes of 32 atoms, after some blocks under a thermostat; continued where it can be."""
     example = find_example("ar-liquid")
     frame = Frame(*crystal(2), np.full(32, 18))
-    settings = Settings(
+    settings = MdSettings(
         temperature=90.0, time=time, timestep=4.0, flux_every=2, ensemble=ensemble, thermalise=0.2, checkpoint_every=6
     )
-    with closing(Run(frame, example.model(), settings, output=output, resume=True)) as run:
+    with closing(MdRun(frame, example.model(), settings, output=output, resume=True)) as run:
         for _ in run.blocks():
             pass
         run.save_correlation()

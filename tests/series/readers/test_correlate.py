@@ -8,7 +8,7 @@ import pytest
 from fluxan.errors import FileError, FluxanError, InputError, TrajectoryError
 from fluxan.fluxfiles import read_flux
 from fluxan.greenkubo.plateau import plateau_conductivity
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 from fluxan.series.readers.correlation_reading import read_flux_correlation
 from fluxan.series.readers.flux_correlation import correlation_format
 from fluxan.units import BOLTZMANN, CONDUCTIVITY

@@ -8,7 +8,7 @@ import pytest
 import fluxan
 from fluxan.errors import FluxanError, TrajectoryError
 from fluxan.fluxfiles import read_flux
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 
 HEAD = "LAMMPS (2 Aug 2023)\nunits {units}\ntimestep 0.001\ncompute flux all heat/flux KE PE ST\nrun 30000\n"
 NAMES = "Per MPI rank memory allocation (min/avg/max) = 3.1 | 3.1 | 3.1 Mbytes\n"

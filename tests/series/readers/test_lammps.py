@@ -9,7 +9,7 @@ import pytest
 
 from fluxan.errors import FluxanError, InputError, TrajectoryError
 from fluxan.fluxfiles import read_flux
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 
 KCAL_PER_MOL = 0.04336410390059322  # eV, 4184 J over Avogadro's number
 SETTINGS = {

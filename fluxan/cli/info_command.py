@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Json, with_reader_options
+from fluxan.cli.command_options import Json, with_reader_options
 from fluxan.cli.wording import for_command_line
 
 if TYPE_CHECKING:

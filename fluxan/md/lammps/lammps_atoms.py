@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LammpsUnits:
+class UnitFactors:
     """A style of units of LAMMPS, as factors to Å/ps, ps and eV; lengths and masses are Å and u in all of them."""
 
     velocity: float
@@ -26,8 +26,8 @@ class LammpsUnits:
 
 
 UNITS = {
-    "metal": LammpsUnits(VELOCITY["A/ps"], TIME["ps"], 1.0),
-    "real": LammpsUnits(VELOCITY["A/fs"], TIME["fs"], KCAL_PER_MOL),
+    "metal": UnitFactors(VELOCITY["A/ps"], TIME["ps"], 1.0),
+    "real": UnitFactors(VELOCITY["A/fs"], TIME["fs"], KCAL_PER_MOL),
 }
 
 
@@ -43,7 +43,7 @@ class LammpsAtoms:
 
     Attributes
     ----------
-    units : LammpsUnits
+    units : UnitFactors
     order : (n_atoms,) int, places in LAMMPS' arrays of the atoms of the last frame
 
     Raises
@@ -156,7 +156,7 @@ def _require_usable(lmp: Any) -> None:
         raise InputError("LAMMPS runs in two dimensions; a heat flux is found in three: leave out dimension 2")
 
 
-def _units(lmp: Any) -> LammpsUnits:
+def _units(lmp: Any) -> UnitFactors:
     style = lmp.extract_global("units")
     if style not in UNITS:
         raise InputError(f"LAMMPS' units are {style!r}; fluxan needs units {' or '.join(UNITS)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Components, FluxFile, Method, named_model, with_flux_options, with_model_options
+from fluxan.cli.command_options import Components, FluxFile, Method, named_model, with_flux_options, with_model_options
 
 if TYPE_CHECKING:
     from fluxan.report.study import Study

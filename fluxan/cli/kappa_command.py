@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.correlation import along_axes, headline, print_correlation, refuse_for_correlation
-from fluxan.cli.options import Components, FluxFile, Json, Method, with_flux_options
+from fluxan.cli.command_options import Components, FluxFile, Json, Method, with_flux_options
+from fluxan.cli.plateau_output import along_axes, headline, print_correlation, refuse_for_correlation
 from fluxan.cli.wording import for_command_line
 
 if TYPE_CHECKING:

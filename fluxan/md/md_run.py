@@ -20,7 +20,7 @@ from ase.md.verlet import VelocityVerlet
 
 from fluxan.correlation import Correlator
 from fluxan.errors import InputError, ModelError, OutputError
-from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.recording import Recording
 from fluxan.md.restart import Restart
 from fluxan.series.flux_file import check_output
@@ -29,7 +29,7 @@ from fluxan.units import MASS_VELOCITY2
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fluxan.md.settings import Settings
+    from fluxan.md.md_settings import MdSettings
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LONGEST_LAG: Final = 4096
 
 
-class Run:
+class MdRun:
     """One run, begun or continued.
 
     Parameters
@@ -45,7 +45,7 @@ class Run:
     frame : Frame
         Where to start; velocities, if there are any, are taken where nothing is thermalised.
     model : Potential
-    settings : Settings
+    settings : MdSettings
     output : path of the flux file; `restart_path` and `correlation_path` lie beside it
     groups : "element" or one label per atom
     route : see `fluxan.heat_flux`
@@ -69,7 +69,7 @@ class Run:
         self,
         frame: Frame,
         model: Potential,
-        settings: Settings,
+        settings: MdSettings,
         *,
         output: str | Path,
         groups: str | list[str] = "element",

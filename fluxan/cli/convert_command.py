@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Overwrite, Source, with_reader_options
+from fluxan.cli.command_options import Overwrite, Source, with_reader_options
 
 
 @with_reader_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fluxan.cli.options import Dask, Json
+from fluxan.cli.command_options import Dask, Json
 
 if TYPE_CHECKING:
     from fluxan.jobs.batch import Outcome, Replicas

@@ -15,7 +15,7 @@ MOST_FRAMES: Final = 1e12
 
 
 @dataclass(frozen=True)
-class Settings:
+class MdSettings:
     """How to run.
 
     Attributes
@@ -81,7 +81,7 @@ class Settings:
         return {name: value for name, value in asdict(self).items() if name != "time"}
 
 
-def milestones(settings: Settings) -> list[int]:
+def milestones(settings: MdSettings) -> list[int]:
     """Numbers of frames at which a running conductivity is worth its cost: whole blocks, each a quarter more."""
     every, total = settings.checkpoint_every, settings.n_frames
     found, goal = [], max(every, 100)

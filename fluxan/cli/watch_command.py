@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fluxan.cli.options import Json
+from fluxan.cli.command_options import Json
 
 if TYPE_CHECKING:
     from fluxan.report.monitor import Watcher

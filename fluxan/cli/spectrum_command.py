@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.options import FluxFile, Json, with_flux_options
+from fluxan.cli.command_options import FluxFile, Json, with_flux_options
 
 if TYPE_CHECKING:
     from fluxan.correlation import PowerSpectrum
@@ -48,7 +48,7 @@ def spectrum(
     if output is not None:
         _write_table(found, output)
     if plot is not None:
-        from fluxan.cli.kappa import save_figure
+        from fluxan.cli.kappa_command import save_figure
 
         save_figure(found.plot(unit=unit), plot)
 

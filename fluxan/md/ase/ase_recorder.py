@@ -1,4 +1,4 @@
-"""fluxan in ASE: the calculator of its models, and a recorder of heat fluxes for any dynamics."""
+"""A recorder of heat fluxes for any ASE dynamics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase import units
 from ase.md.md import MolecularDynamics
 
 from fluxan.errors import InputError, ModelError
-from fluxan.md.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.recording import Recording
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from fluxan.correlation import Correlator
     from fluxan.system import Flux, Frame
 
-__all__ = ["FluxRecorder", "FluxanCalculator", "frame_of_atoms"]
 
-
-class FluxRecorder:
+class AseFluxRecorder:
     """Records the heat flux of atoms that any ASE dynamics moves: ``dyn.attach(recorder, interval=10)``.
 
     Where the atoms' calculator is a `FluxanCalculator` of the same model, the flux comes from the evaluation that gave
@@ -79,7 +77,7 @@ class FluxRecorder:
             calculator = FluxanCalculator(atoms.calc if model is None else model, route=route)
         self._calculator = calculator
         self._evaluator = calculator.evaluator(atoms.numbers, groups=groups)
-        self._clock = Clock(dynamics, time_step)
+        self._clock = DynamicsClock(dynamics, time_step)
         self._recording = Recording(
             self._evaluator,
             name="ASE dynamics",
@@ -146,7 +144,7 @@ class FluxRecorder:
         self._evaluations = now
 
 
-class Clock:
+class DynamicsClock:
     """Time of a run in ps, from the dynamics that moves the atoms; it goes on where one dynamics follows another.
 
     Parameters

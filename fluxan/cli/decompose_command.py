@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Dask, Json, Overwrite, Source, named_model, with_model_options, with_reader_options
+from fluxan.cli.command_options import (
+    Dask,
+    Json,
+    Overwrite,
+    Source,
+    named_model,
+    with_model_options,
+    with_reader_options,
+)
 
 
 @with_reader_options

@@ -29,7 +29,7 @@ def demo(
     Example: fluxan demo
     """
     import fluxan
-    from fluxan.cli.kappa import print_result
+    from fluxan.cli.kappa_command import print_result
     from fluxan.cli.tables import print_contributions
     from fluxan.report.flux_figure import plot_flux
     from fluxan.report.page import write_report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import signal
 import sys
@@ -13,13 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.options import Json, Overwrite, named_model, with_model_options
-from fluxan.cli.stderr import print_warning
+from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options
 
 if TYPE_CHECKING:
-    from fluxan.greenkubo import Conductivity
-    from fluxan.md.run import Run
-    from fluxan.md.settings import Settings
+    from fluxan.md.md_run import MdRun
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
 
@@ -70,7 +66,7 @@ def md(
     Example: fluxan md crystal.xyz --model mace:FILE --temperature 300 --time 200 --timestep 1 --until-error 5%
     """
     from fluxan.errors import InputError
-    from fluxan.md.settings import Settings
+    from fluxan.md.md_settings import MdSettings
 
     goal = _share(until_error)
     frame, potential, suited = _start(structure, named_model(model, adapter), elements=elements, repeat=repeat)
@@ -79,7 +75,7 @@ def md(
     if "temperature" not in suited | given:
         raise InputError(f"{structure} does not say at which temperature to run: give --temperature, in K")
     lengths = {"time": SHORT} | suited if goal is None else suited | {"time": LONG}
-    settings = Settings(
+    settings = MdSettings(
         **(lengths | given),
         flux_every=flux_every,
         ensemble=ensemble,
@@ -88,119 +84,23 @@ def md(
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
-    from fluxan.md.run import Run
+    from fluxan.cli.md_output import follow, print_end
+    from fluxan.md.md_run import MdRun
+    from fluxan.md.stopping import RunningConductivity
 
     _set_threads(potential)
-    run = Run(frame, potential, settings, output=output, route=route, resume=resume, overwrite=overwrite)
-    told = _Told(settings, goal, quiet=json)
+    run = MdRun(frame, potential, settings, output=output, route=route, resume=resume, overwrite=overwrite)
+    kappa = RunningConductivity(settings, goal)
     with closing(run), _stopping(run):
-        _follow(run, told, quiet=quiet)
+        follow(run, kappa, bar=not quiet, lines=not json)
     if run.stop:
         _say_how_to_resume(run)
     run.save_correlation()
-    told.finish(run, json=json)
-
-
-class _Told:
-    """What is told of κ on the way, and whether it is good enough."""
-
-    def __init__(self, settings: Settings, goal: float | None, *, quiet: bool) -> None:
-        from fluxan.md.settings import milestones
-
-        self._settings, self._goal, self.quiet = settings, goal, quiet
-        self._milestones = set(milestones(settings))
-        self._result: Conductivity | None = None
-        self.reached = False
-
-    def look(self, run: Run) -> None:
-        """Find and print κ where the run has come to a milestone."""
-        if run.n_frames not in self._milestones:
-            return
-        self._result, reason = running_kappa(run.output)
-        length = run.n_frames * self._settings.frame_step
-        if not self.quiet:
-            typer.echo(f"{length:>10.4g} ps   " + (reason or _line(self._result)))
-        if self._goal is not None and self._result is not None:
-            self.reached = self._result.error < self._goal * abs(self._result.kappa)
-
-    def finish(self, run: Run, *, json: bool) -> None:
-        """Print the result of the run."""
-        from fluxan.md.drift import energy_drift
-        from fluxan.series.flux_dataset import open_flux
-
-        with open_flux(run.output) as dataset:
-            drift, mean = energy_drift(dataset), float(dataset["temperature"].mean())
-        length = run.n_frames * self._settings.frame_step
-        result = self._result
-        for warning in result.warnings if result is not None else ():
-            print_warning(warning)
-        if json:
-            facts = {"output": str(run.output), "n_frames": run.n_frames, "length": length, "temperature": mean}
-            facts |= {"energy_drift": drift, "correlation": str(run.correlation_path)}
-            facts |= {"kappa": result and result.kappa, "error": result and result.error}
-            typer.echo(json_module.dumps(facts | {"reached": self.reached}))
-            return
-        typer.echo("")
-        if drift is not None:
-            typer.echo(f"total energy changed by {drift:+.1e} eV per atom over {length:.4g} ps; T = {mean:.4g} K")
-        if self._goal is not None and not self.reached:
-            typer.echo(f"the error is still above {self._goal:.3g} of κ: continue with --resume and a longer --time")
-        if result is not None:
-            typer.echo(f"κ = {_line(result)}")
-        typer.echo(f"wrote {run.output} and {run.correlation_path}; next: fluxan report {run.output}")
-
-
-def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
-    """Conductivity of a flux file that is being written; without one, why not."""
-    import fluxan
-    from fluxan.errors import FluxanError, ShortRunError
-
-    try:
-        return fluxan.green_kubo(path, compare=()), ""
-    except ShortRunError:
-        return None, "too short yet for κ"
-    except FluxanError as error:
-        return None, str(error)
-
-
-def _line(result: Conductivity | None) -> str:
-    from fluxan.report.verdicts import unit, value
-
-    if result is None:
-        return "no κ"
-    return f"{value(result.kappa, result.error)}{unit(result)}  (T = {result.temperature:.4g} K)"
-
-
-def _follow(run: Run, told: _Told, *, quiet: bool) -> None:
-    from fluxan.progress import progress_bar
-
-    settings = run.settings
-    total = settings.thermal_steps + settings.n_frames * settings.flux_every
-    done = run.step + (settings.thermal_steps if run.phase == "produce" else 0)
-    if not told.quiet:
-        print(_opening(run), file=sys.stderr)
-    told.look(run)
-    if told.reached:
-        return
-    with progress_bar(settings.ensemble, total=total, done=done, show=not quiet, unit="steps") as bar:
-        for steps in run.blocks():
-            bar.advance(steps)
-            told.look(run)
-            if told.reached:
-                return
-
-
-def _opening(run: Run) -> str:
-    settings = run.settings
-    begun = f"continued at {run.n_frames * settings.frame_step:.4g} ps, " if run.n_frames or run.step else ""
-    return (
-        f"{begun}{len(run.atoms)} atoms, {settings.thermalise:g} ps at {settings.temperature:g} K, then "
-        f"{settings.time:g} ps {settings.ensemble}, a flux every {1e3 * settings.frame_step:g} fs"
-    )
+    print_end(run, kappa, json=json)
 
 
 @contextmanager
-def _stopping(run: Run) -> Iterator[None]:
+def _stopping(run: MdRun) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the run after the present step."""
 
     def stop(*_: Any) -> None:
@@ -214,7 +114,7 @@ def _stopping(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_how_to_resume(run: Run) -> None:
+def _say_how_to_resume(run: MdRun) -> None:
     print(
         f"fluxan: interrupted; {run.restart_path} holds the state: continue with the same command and --resume",
         file=sys.stderr,
@@ -227,7 +127,7 @@ def _start(
 ) -> tuple[Frame, Potential, dict[str, float]]:
     """Where to start, what moves the atoms, and settings that suit them."""
     from fluxan.errors import InputError
-    from fluxan.md.examples import find_example, repeated
+    from fluxan.md.example_systems import find_example, repeated
 
     prefix, _, name = structure.partition(":")
     suited: dict[str, float] = {}
@@ -238,7 +138,7 @@ def _start(
         frame, potential = example.build(), example.model() if model is None else load_model(model)
         suited = {key: getattr(example, key) for key in ("temperature", "timestep", "time", "thermalise")}
     else:
-        from fluxan.jobs.decomposition import find_model
+        from fluxan.jobs.job import find_model
         from fluxan.trajectory.structure import open_structure
 
         trajectory = open_structure(structure, **({} if elements is None else {"elements": elements}))

@@ -1,0 +1,62 @@
+"""When a run may stop: the error of its conductivity is small enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fluxan.errors import FluxanError, ShortRunError
+from fluxan.greenkubo import green_kubo
+from fluxan.md.md_settings import milestones
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fluxan.greenkubo import Conductivity
+    from fluxan.md.md_run import MdRun
+    from fluxan.md.md_settings import MdSettings
+
+
+class RunningConductivity:
+    """The conductivity of a run so far, at its milestones.
+
+    Parameters
+    ----------
+    settings : MdSettings
+    goal : float or None
+        Standard error over κ at which the run may stop; None lets it run to its end.
+
+    Attributes
+    ----------
+    result : Conductivity or None
+        At the last milestone; None where there is none yet.
+    reason : str
+        Why there is none.
+    reached : bool
+        Whether the error is below the goal.
+    """
+
+    def __init__(self, settings: MdSettings, goal: float | None) -> None:
+        self.goal = goal
+        self.result: Conductivity | None = None
+        self.reason = ""
+        self.reached = False
+        self._milestones = set(milestones(settings))
+
+    def update(self, run: MdRun) -> bool:
+        """Estimate κ if the run has come to a milestone, and return whether it has."""
+        if run.n_frames not in self._milestones:
+            return False
+        self.result, self.reason = running_kappa(run.output)
+        if self.goal is not None and self.result is not None:
+            self.reached = self.result.error < self.goal * abs(self.result.kappa)
+        return True
+
+
+def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
+    """Conductivity of a flux file that is being written; without one, why not."""
+    try:
+        return green_kubo(path, compare=()), ""
+    except ShortRunError:
+        return None, "too short yet for κ"
+    except FluxanError as error:
+        return None, str(error)

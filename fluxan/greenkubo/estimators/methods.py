@@ -11,10 +11,50 @@ from fluxan.greenkubo.estimators.running import running_integral
 from fluxan.greenkubo.estimators.stacie import stacie
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fluxan.greenkubo.estimators.estimate import Estimate
     from fluxan.greenkubo.estimators.ordinates import Ordinates
+    from fluxan.greenkubo.estimators.periodogram import Spectrum
 
-METHODS: Final = ("default", "cepstral", "stacie", "running")
+
+def _mixture(ordinates: Ordinates) -> Estimate:
+    s = ordinates.spectrum
+    return mixture(s.frequencies, s.density, dof=s.dof, time_step=s.time_step)
+
+
+def _running(ordinates: Ordinates) -> Estimate:
+    return running_integral(ordinates.correlation, length=ordinates.length, time_step=ordinates.lag)
+
+
+def _cepstral(ordinates: Ordinates) -> Estimate:
+    even = _periodogram(ordinates, "cepstral")
+    return cepstral(even.frequencies, even.density, dof=float(even.dof[0]), time_step=even.time_step)
+
+
+def _stacie(ordinates: Ordinates) -> Estimate:
+    even = _periodogram(ordinates, "stacie")
+    return stacie(even.frequencies, even.density, dof=float(even.dof[0]), time_step=even.time_step)
+
+
+def _periodogram(ordinates: Ordinates, method: str) -> Spectrum:
+    """Ordinates at equal distances, which a correlator may not have."""
+    if ordinates.even is None:
+        raise InputError(
+            f"{method!r} needs a periodogram: that of the flux itself, or of a correlator of scheme='linear' with a "
+            "full segment"
+        )
+    return ordinates.even
+
+
+#: Estimators by the name that users give as `method`; each takes `Ordinates` and returns an `Estimate` of S(0).
+ESTIMATORS: Final[dict[str, Callable[[Ordinates], Estimate]]] = {
+    "default": _mixture,
+    "cepstral": _cepstral,
+    "stacie": _stacie,
+    "running": _running,
+}
+METHODS: Final = ESTIMATORS.keys()
 
 
 def estimate(ordinates: Ordinates, method: str) -> Estimate:
@@ -25,7 +65,7 @@ def estimate(ordinates: Ordinates, method: str) -> Estimate:
     ordinates : Ordinates
         Periodogram and autocovariance of the flux.
     method : str
-        One of `METHODS`; "default" is `fluxan.greenkubo.estimators.mixture.mixture`.
+        A key of `ESTIMATORS`; "default" is `fluxan.greenkubo.estimators.mixture.mixture`.
 
     Raises
     ------
@@ -34,16 +74,4 @@ def estimate(ordinates: Ordinates, method: str) -> Estimate:
     DependencyError
         "stacie" without its package.
     """
-    if method == "default":
-        s = ordinates.spectrum
-        return mixture(s.frequencies, s.density, dof=s.dof, time_step=s.time_step)
-    if method == "running":
-        return running_integral(ordinates.correlation, length=ordinates.length, time_step=ordinates.lag)
-    even = ordinates.even
-    if even is None:
-        raise InputError(
-            f"{method!r} needs a periodogram: that of the flux itself, or of a correlator of scheme='linear' with a "
-            "full segment"
-        )
-    estimator = cepstral if method == "cepstral" else stacie
-    return estimator(even.frequencies, even.density, dof=float(even.dof[0]), time_step=even.time_step)
+    return ESTIMATORS[method](ordinates)

@@ -101,7 +101,7 @@ def module_of(frame):
 
 @pytest.fixture(scope="module")
 def stacks(tmp_path_factory):
-    """By module, function and whether in the main thread: the modules on the stack of its first call, outermost first."""
+    """By module, function and whether in the main thread: modules on the stack of its first call, outermost first."""
     output, found = tmp_path_factory.mktemp("flux") / "flux.nc", {}
 
     def note(frame, event, _):

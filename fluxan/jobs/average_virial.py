@@ -39,7 +39,7 @@ def mean_virial(
     ----------
     traj : what `fluxan.decompose` takes, with the same atoms in the same order in every frame
     model : Potential or what `fluxan.load_model` takes
-    every : use every so-manieth frame; by default what gives 50 frames, or all where the length is not known
+    every : use every n-th frame; by default such that 50 are used, or all where the length is not known
     reader : options of `fluxan.open_trajectory`
 
     Returns

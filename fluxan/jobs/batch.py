@@ -28,7 +28,7 @@ TABLE = "batch.csv"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run.
+    """Result of one run.
 
     Attributes
     ----------

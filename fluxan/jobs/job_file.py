@@ -207,13 +207,13 @@ class _JobFileReader:
         model = self._absolute(name)
         taken = adapter_options(model)
         lenient = {key: value for key, value in defaults.items() if key in MODEL_KEYS and key in taken}
-        said = {key: job[key] for key in MODEL_KEYS if key in job and (key != "trust_pickle" or key in taken)}
-        said |= {key: value for key, value in own.items() if key != "file"}
-        unknown = [key for key in said if key not in taken]
+        own_options = {key: job[key] for key in MODEL_KEYS if key in job and (key != "trust_pickle" or key in taken)}
+        own_options |= {key: value for key, value in own.items() if key != "file"}
+        unknown = [key for key in own_options if key not in taken]
         if unknown:
             known = [key for key in MODEL_KEYS if key in taken]
             raise InputError(f"model {name} takes no {', '.join(unknown)}; it takes {', '.join(known) or 'no options'}")
-        options = {**lenient, **said}
+        options = {**lenient, **own_options}
         if "extensions" in options:
             options["extensions"] = str(self._folder / options["extensions"])
         return model, {key: value for key, value in options.items() if value is not False}

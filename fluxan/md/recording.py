@@ -47,7 +47,7 @@ class Recording:
         Of 3 channels (the total), 3 per group (carriers) or 3 per pair of groups (owner × carrier, convection on the
         diagonal). Without `output` nothing else is kept; without both, everything is kept in memory.
     overwrite : replace an existing output
-    resume : continue an existing output behind all its frames, or behind so many
+    resume : continue an existing output after all its frames, or after this many
     chunk : frames per chunk of the file, by the number of atoms by default
     attributes : further attributes of the Dataset; a continued output takes these over
 

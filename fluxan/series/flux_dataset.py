@@ -88,7 +88,7 @@ def _with_unit(array: xarray.DataArray, name: str) -> xarray.DataArray:
 
 
 def require_flux(dataset: object) -> xarray.Dataset:
-    """The Dataset behind a path or a Dataset.
+    """The Dataset itself, or that in a file.
 
     Raises
     ------

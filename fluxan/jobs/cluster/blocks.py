@@ -74,7 +74,7 @@ class FrameBlock:
     ----------
     first : its first selected frame
     frames, last_time : the frames, and the time of the one before them, where they are sent
-    fault : what came of reading them, in the place of a block
+    fault : the error of reading them, in place of a block
     """
 
     first: int
@@ -201,7 +201,7 @@ def _frames(spec: JobSpec, block: FrameBlock, trajectory: Trajectory | None) -> 
 
 
 def named_blocks(trajectory: Trajectory, chunk: int, done: int) -> Iterator[FrameBlock]:
-    """Blocks behind `done` frames that workers read themselves.
+    """Blocks after the first `done` frames, which workers read themselves.
 
     One may lie beyond the last frame: there a reader tells that its file is cut.
     """
@@ -213,7 +213,7 @@ def named_blocks(trajectory: Trajectory, chunk: int, done: int) -> Iterator[Fram
 
 
 def sent_blocks(frames: Iterable[Frame], chunk: int, done: int, last_time: float) -> Iterator[FrameBlock]:
-    """Blocks behind `done` frames that bring their frames; a fault in reading them comes in its turn."""
+    """Blocks after the first `done` frames, with their frames; an error of reading them comes in its turn."""
     kept: list[Frame] = []
     first, fault = done, None
     try:

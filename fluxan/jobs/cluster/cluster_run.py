@@ -100,7 +100,7 @@ class ClusterRun:
             return self._client.submit(function, self._handle, *arguments, pure=False)
 
     def _fetch(self, block: FrameBlock, future: Future) -> BlockResult:
-        """What came of a block; waits while there are workers, or may be again.
+        """Result of a block; waits while there are workers, or may be again.
 
         Raises
         ------

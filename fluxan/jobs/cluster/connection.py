@@ -82,8 +82,8 @@ def _connect(client: str | Path) -> Client:
     if isinstance(connected, Client):
         return connected
     reason = f" ({type(connected).__name__}: {connected})" if connected is not None else ""
-    # A client that could not connect is collected now. Its finalizer takes a lock of distributed's event loops, which the
-    # start of the next cluster holds too: were it collected there, the process would wait for itself for ever.
+    # A client that could not connect is collected now. Its finalizer takes a lock of distributed's event loops, which
+    # the start of the next cluster holds too: collected there, it would make the process wait for itself for ever.
     connected = None
     gc.collect()
     raise ClusterError(f"no Dask scheduler answers at {place}{reason}; is it running, and reached from here?")

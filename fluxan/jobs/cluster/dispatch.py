@@ -88,7 +88,7 @@ class Cluster:
         self._warn_of_threads(Counter(host for _, host, _ in answers.values()), answers.values())
 
     def chunks(self, job: Job, writer: FluxWriter, inputs: JobInputs) -> Generator[Chunk]:
-        """Chunks of a job in order, beginning behind what the writer holds; a fault comes after the rows before it."""
+        """Chunks of a job in order, from where the writer's file ends; an error comes after the frames before it."""
         spec = self._spec(job, inputs)
         with closing(job.frames(writer)) as frames:
             first = next(frames, None)  # resumes only what belongs together

@@ -226,9 +226,9 @@ class LammpsFluxRecorder:
         ids = self._atoms.ids
         if not np.array_equal(ids, self._ids):
             lost, added = np.setdiff1d(self._ids, ids), np.setdiff1d(ids, self._ids)
-            told = [f"{len(x)} {word} (id {x[0]})" for x, word in ((lost, "lost"), (added, "added")) if len(x)]
+            changes = [f"{len(x)} {word} (id {x[0]})" for x, word in ((lost, "lost"), (added, "added")) if len(x)]
             raise TrajectoryError(
-                f"LAMMPS, step {step}: atoms were {' and '.join(told)} since the recorder was made; "
+                f"LAMMPS, step {step}: atoms were {' and '.join(changes)} since the recorder was made; "
                 "a flux needs the same atoms throughout"
             )
 

@@ -49,7 +49,7 @@ _LOG = re.compile(
 #: Momenta and velocities, in a file's own unit, that are zero.
 _ROUND_OFF = 1e-12
 
-#: Bytes at the beginning of a file by which it is told apart.
+#: Bytes at the beginning of a file that identify its format.
 _HEAD = 1 << 14
 
 
@@ -57,7 +57,7 @@ def read_flux(path: str | Path, *, form: str | None = None, **options: Unpack[Fl
     """Read a heat flux.
 
     LAMMPS logs and files of fix ave/time, GPUMD's compute.out (with its run.in beside it), i-PI's properties, tables
-    in text files, ``.npy`` arrays, and fluxan's own files, told apart by content; plain, .gz or .zst.
+    in text files, ``.npy`` arrays, and fluxan's own files; the content identifies the format; plain, .gz or .zst.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read_flux(path: str | Path, *, form: str | None = None, **options: Unpack[Fl
     FileError
         Missing, not readable, or of a kind that is not known.
     InputError
-        What the columns, units or settings are cannot be told, or do not fit.
+        What the columns, units or settings are are unknown, or do not fit.
     TrajectoryError
         Broken rows, numbers that are not finite, gaps in time, a run that blew up.
     """
@@ -175,10 +175,10 @@ def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOpt
         samples = samples * (volumes[:, None, None] if volumes is not None and options.volume is None else volume)
     velocity, notes = _mass_flux(block, layout, notes)
     temperatures = block.others.get("temperature")
-    told = None if temperatures is None else float(temperatures.mean())
+    recorded = None if temperatures is None else float(temperatures.mean())
     # A temperature that is given stands against the file's, sample by sample too.
     given = {"volume", "time"} if options.temperature is None else {"volume", "time", "temperature"}
-    temperature = options.temperature or told
+    temperature = options.temperature or recorded
     for name, value in (("temperature", temperature), ("volume", volume)):
         if value is not None and not value > 0:
             raise InputError(f"{path}: its {name} is {value:.6g} on average, which is none; give {name}=")
@@ -200,7 +200,7 @@ def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOpt
             *warnings,
             *outliers(block.samples),
             *doubts,
-            *questions(layout.units, temperature, told, volume),
+            *questions(layout.units, temperature, recorded, volume),
         ),
     )
 
@@ -219,8 +219,8 @@ def _mass_flux(block: TableBlock, layout: TableLayout, notes: list[str]) -> tupl
         return None, [*layout.notes, *notes]
     if np.abs(block.velocity).max() > _ROUND_OFF:
         return block.velocity, [*layout.notes, *notes]
-    told = f"{', '.join(layout.species)} is zero up to round-off, as a total momentum is: it is no species' mass flux"
-    return None, [told, *notes]
+    note = f"{', '.join(layout.species)} is zero up to round-off, as a total momentum is: it is no species' mass flux"
+    return None, [note, *notes]
 
 
 def _sound(path: Path, layout: TableLayout, block: TableBlock, options: ReadOptions) -> tuple[TableBlock, list[str]]:
@@ -240,8 +240,8 @@ def _sound(path: Path, layout: TableLayout, block: TableBlock, options: ReadOpti
             *ended,
             f"the run blew up: the first {first} of its {n} samples were taken",
         ]
-    told = f"; {layout.ended}" if layout.ended else ""
+    ended_so = f"; {layout.ended}" if layout.ended else ""
     raise TrajectoryError(
         f"{path}: {what} gets {times:.2g} times as large as its median from sample {first} (of {n}) on, more than "
-        f"{BLOWN_UP:.0f} times is a run that blew up{told}; until_crash=True takes the samples before it"
+        f"{BLOWN_UP:.0f} times is a run that blew up{ended_so}; until_crash=True takes the samples before it"
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fluxan.series.readers.table import Triple
 
 #: Share by which a time between rows that is given may differ from that of run.in.
-_APART = 1e-3
+_MAX_DIFFERENCE = 1e-3
 #: Columns per group of each quantity, in the order in which GPUMD writes them.
 _WIDTHS = {"temperature": 1, "potential": 1, "force": 3, "virial": 3, "jp": 3, "jk": 3, "momentum": 3}
 
@@ -65,8 +65,8 @@ def compute_layout(path: Path, options: ReadOptions) -> TableLayout:
     flux = tuple(tuple(triple(first, group) for first in parts) for group in range(n_groups))
     momentum = range(n_groups) if "momentum" in starts and list(options.mass_flux or ()) != ["none"] else ()
     names = ["total"] if n_groups == 1 else [f"group {group}" for group in range(n_groups)]
-    told = interval is not None and options.dt is not None and abs(options.dt / interval - 1) > _APART
-    doubts = (f"dt={options.dt:.4g} was given, but by run.in rows are {interval:.4g} apart",) if told else ()
+    differs = interval is not None and options.dt is not None and abs(options.dt / interval - 1) > _MAX_DIFFERENCE
+    doubts = (f"dt={options.dt:.4g} was given, but by run.in rows are {interval:.4g} apart",) if differs else ()
     missing = {"jp": "potential", "jk": "convective"}
     notes = [f"{path.name} has no {missing[part]} part of the flux ({part})" for part in missing if part not in starts]
     return TableLayout(

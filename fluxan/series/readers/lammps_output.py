@@ -30,7 +30,7 @@ _STYLES = ("metal", "real", "lj", "si")
 _EXTENSIVE = re.compile(r"c_\w+(\[\d\])?")
 _PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
 #: Share by which a time step that is given may differ from the log's.
-_APART = 1e-3
+_MAX_DIFFERENCE = 1e-3
 #: Columns that count steps, and those that hold the time.
 _STEPS = ("Step", "Elapsed", "Elaplong", "step", "elapsed", "elaplong")
 _TIMES = ("Time", "time", "v_time", "v_t")
@@ -154,7 +154,7 @@ def _candidates(run: ThermoRun) -> dict[str, Triple]:
 
 def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOptions) -> bool:
     """Whether columns are J or J/V: the compute gives J, variables what their formula says."""
-    density = _told_density(chosen, script) if options.density is None else options.density
+    density = _logged_density(chosen, script) if options.density is None else options.density
     if density is None:
         raise InputError(
             f"{path} does not say whether {chosen[0]} is a flux or a flux per volume: density=True or density=False"
@@ -162,7 +162,7 @@ def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOpti
     return density
 
 
-def _told_density(chosen: Sequence[str], script: Script) -> bool | None:
+def _logged_density(chosen: Sequence[str], script: Script) -> bool | None:
     """What the log says of that; None where it does not."""
     if all(name.startswith("c_") for name in chosen):
         return False
@@ -181,16 +181,16 @@ def _with_volume(formula: str, script: Script) -> str:
     return formula
 
 
-def _units(path: Path, given: str | None, told: str | None) -> tuple[str, tuple[str, ...]]:
+def _units(path: Path, given: str | None, logged: str | None) -> tuple[str, tuple[str, ...]]:
     """Style of units, and a warning where the user's contradicts the log's."""
-    units = given or told
+    units = given or logged
     if units is None:
         raise InputError(f"{path} does not name its units; give units= one of {', '.join(_STYLES)}")
     if units not in _STYLES:
         named = f"units is {units!r}" if given else f"{path} is in LAMMPS units {units!r}"
         raise InputError(f"{named}, expected one of {', '.join(_STYLES)}")
-    if given and told and given != told:
-        return units, (f"{path.name} says units {told}, but was read as units={given}",)
+    if given and logged and given != logged:
+        return units, (f"{path.name} says units {logged}, but was read as units={given}",)
     return units, ()
 
 
@@ -209,18 +209,18 @@ def _contradictions(
     """Where what the user says is not what the log says."""
     script = run.script
     timestep = script.timestep and script.timestep * style.time
-    if options.timestep and timestep and abs(options.timestep / timestep - 1) > _APART:
+    if options.timestep and timestep and abs(options.timestep / timestep - 1) > _MAX_DIFFERENCE:
         yield f"timestep={options.timestep:.4g} was given, but {path.name} says {timestep:.4g}"
     if script.units is None:
         return
     normalized = _normalized(run, replace(options, per_atom=None), lj=script.units == "lj")
     divided = normalized and {script.is_extensive(keyword) for keyword in chosen} == {True}
     if options.per_atom is not None and options.per_atom != divided:
-        told = "divided" if divided else "not divided"
-        yield f"per_atom={options.per_atom} was given, but by {path.name} the flux is {told}"
-    told_density = _told_density(chosen, script)
-    if None not in (options.density, told_density) and options.density != told_density:
-        per_volume = "a flux per volume" if told_density else "no flux per volume"
+        state = "divided" if divided else "not divided"
+        yield f"per_atom={options.per_atom} was given, but by {path.name} the flux is {state}"
+    logged_density = _logged_density(chosen, script)
+    if None not in (options.density, logged_density) and options.density != logged_density:
+        per_volume = "a flux per volume" if logged_density else "no flux per volume"
         yield f"density={options.density} was given, but by {path.name} {chosen[0]} is {per_volume}"
 
 

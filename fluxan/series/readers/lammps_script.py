@@ -59,7 +59,7 @@ class Script:
         elif command == "timestep" and is_number(first):
             self.timestep = float(first)
         elif command == "thermo_style":
-            # A new style forgets what thermo_modify said before.
+            # A new style resets thermo_modify.
             self.normalized, self.renamed, self.keywords = None, {}, rest
         elif command == "thermo_modify":
             self._modify(words[1:])

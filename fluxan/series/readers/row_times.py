@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fluxan.series.readers.table import TableBlock, TableLayout
 
 #: Share by which times between rows may differ from each other, and from what steps say.
-_UNEVEN: Final = 1e-3
+_MAX_DIFFERENCE: Final = 1e-3
 #: Share of the largest time that six printed digits resolve, which is the fewest that codes print.
 _SIX_DIGITS: Final = 1.05e-5
 #: Smallest number of printed units that a coarse clock must advance by for its mean step to mean something.
@@ -33,15 +33,15 @@ def time_step(
     step : between rows, in units of the clock
     options : of which dt counts before the file
     """
-    told, doubts = _told(layout, block, step)
+    recorded, doubts = _recorded(layout, block, step)
     if layout.dt is None:
-        return told, doubts
-    if options.dt is not None and told is not None and abs(options.dt / told - 1) > _UNEVEN:
-        return layout.dt, [f"dt={options.dt:.4g} was given, but rows of the file are {told:.4g} apart"]
+        return recorded, doubts
+    if options.dt is not None and recorded is not None and abs(options.dt / recorded - 1) > _MAX_DIFFERENCE:
+        return layout.dt, [f"dt={options.dt:.4g} was given, but rows of the file are {recorded:.4g} apart"]
     return layout.dt, []
 
 
-def _told(layout: TableLayout, block: TableBlock, step: float | None) -> tuple[float | None, list[str]]:
+def _recorded(layout: TableLayout, block: TableBlock, step: float | None) -> tuple[float | None, list[str]]:
     """Time between rows as the file tells it, and what contradicts it there."""
     counted = None if step is None or layout.clock_unit is None else step * layout.clock_unit
     times = block.others.get("time")
@@ -50,9 +50,9 @@ def _told(layout: TableLayout, block: TableBlock, step: float | None) -> tuple[f
     measured = float(times[-1] - times[0]) / (len(times) - 1)
     if measured <= 0:
         return counted, []
-    if np.abs(np.diff(times) - measured).max() > _UNEVEN * measured + 4e-6 * np.abs(times).max():
+    if np.abs(np.diff(times) - measured).max() > _MAX_DIFFERENCE * measured + 4e-6 * np.abs(times).max():
         return measured, [f"the time between rows is not the same everywhere: its mean, {measured:.4g}, was taken"]
-    if counted is None or abs(counted / measured - 1) > _UNEVEN:
+    if counted is None or abs(counted / measured - 1) > _MAX_DIFFERENCE:
         doubt = f"the file's times are {measured:.4g} apart, its steps {counted:.4g}: the times were taken"
         return measured, [doubt] if counted is not None else []
     return counted, []
@@ -118,7 +118,7 @@ def _coarse(clock: np.ndarray, expected: float | None) -> float | None:
     if (steps < 0).any() or not (steps > 0).any():
         return None
     repeats = (steps == 0).sum() > len(clock) // 20
-    uneven = np.ptp(steps) > _UNEVEN * steps.max() + _SIX_DIGITS * np.abs(clock).max()
+    uneven = np.ptp(steps) > _MAX_DIFFERENCE * steps.max() + _SIX_DIGITS * np.abs(clock).max()
     if not repeats and (expected is None or not uneven):
         return None
     unit = float(np.median(steps[steps > 0]))

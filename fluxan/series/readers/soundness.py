@@ -23,7 +23,7 @@ _SMALLEST: Final = 11.0
 #: Share by which a volume that is given may differ from the file's without a word.
 _VOLUMES: Final = 0.01
 #: Ratio of a temperature that was given to the file's at which one of them is questioned.
-_APART: Final = 1.2
+_MAX_RATIO: Final = 1.2
 
 
 def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int, float, str] | None:
@@ -87,7 +87,7 @@ def questions(
         yield f"the temperature is {temperature:.3g}{word}: is units= right?"
     if temperature is not None and file_temperature is not None:
         ratio = temperature / file_temperature if file_temperature > 0 else np.inf
-        if not 1 / _APART < ratio < _APART:
+        if not 1 / _MAX_RATIO < ratio < _MAX_RATIO:
             yield f"temperature={temperature:.4g} was given, but the file says {file_temperature:.4g}{word}"
     if units == "metal" and volume is not None and volume < _SMALLEST:
         yield f"the volume is {volume:.3g} Å³, that of an atom or two: is it in another unit?"

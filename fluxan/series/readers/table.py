@@ -108,7 +108,7 @@ class TableLayout:
 class TableBlock:
     """Rows of a flux file: samples (n, n_channels, 3), velocity (n, n_species, 3), clock (n,) or None, others (n,).
 
-    `cut` says that rows which are not finite were left out behind them.
+    `cut` tells whether rows after them were left out, not being finite.
     """
 
     samples: np.ndarray
@@ -240,7 +240,7 @@ def _is_row(line: bytes, *, words: bool) -> bool:
 
 
 def _width(line: bytes, layout: TableLayout) -> int:
-    """Columns of a row, without a comment behind it."""
+    """Number of columns of a row, without a comment at its end."""
     row = line.partition(b"#")[0].rstrip()
     return len(row.split()) if layout.delimiter is None else row.count(layout.delimiter) + 1
 

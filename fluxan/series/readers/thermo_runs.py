@@ -48,7 +48,7 @@ class ThermoRun:
     script : commands before it
     n_atoms : where the log says it
     error : the line in which LAMMPS gave up; None where it did not
-    whole : whether LAMMPS said that the run is over
+    whole : whether LAMMPS reports the end of the run
     """
 
     names: list[str]

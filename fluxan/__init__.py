@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fluxan.system import Flux, Frame, Graph
     from fluxan.trajectory import convert, open_trajectory
 
-# Imported when first used: torch, numba and xarray take longer to import than a small job to run. No module here bears
-# the name of a public function: importing it would put the module in the function's place.
+# Imported at first use: torch, numba and xarray take longer to import than a small job takes to run. No module of the
+# package has the name of a public function, since importing the module would overwrite the function.
 _HOMES = {
     "Correlator": "correlation",
     "Flux": "system",
@@ -85,7 +85,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home, or a module by its own name (PEP 562)."""
+    """Import a public name from the module that defines it, or a module by its name (PEP 562)."""
     if name not in _HOMES:
         return submodule("fluxan", name)
     value = getattr(import_module(f"fluxan.{_HOMES[name]}"), name)

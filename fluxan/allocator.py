@@ -1,11 +1,12 @@
-"""Memory that glibc keeps from one evaluation of a model to the next, instead of taking it from the system anew.
+"""Settings of glibc's allocator: freed memory is kept for the next evaluation of a model.
 
-glibc maps every array above 32 MiB for itself and gives memory back at each chance, so the tensors of every frame are
-made of fresh pages: 200,000 page faults, over a third of the processor's time, for a frame of 216 atoms of MACE
-(benchmarks/README.md). Every job that evaluates a model raises the thresholds, once per process; ``FLUXAN_MALLOC=0`` in
-the environment leaves the allocator as it is. Other C libraries (musl, macOS) have no such thresholds.
+By default glibc maps each array above 32 MiB separately and returns memory to the system as soon as it is freed, so
+the tensors of every frame consist of new pages: 200,000 page faults, over a third of the processor's time, for a frame
+of 216 atoms with MACE (benchmarks/README.md). Every job that evaluates a model therefore raises the thresholds, once
+per process; ``FLUXAN_MALLOC=0`` in the environment leaves the allocator as it is. Other C libraries (musl, macOS) have
+no such thresholds.
 
-What is kept is bounded by what one frame needs, and by gaps: up to 7 % more at the peak for message-passing networks
+The kept memory is what one frame needs, plus fragmentation: the peak is up to 7 % higher for message-passing networks
 whose cell fluctuates. A model of a few tensors that are all large, and differ in size from frame to frame, may take
 twice the memory; it does not grow further.
 """
@@ -22,11 +23,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Variable of the environment that turns this off.
+#: Environment variable that turns this off.
 SWITCH = "FLUXAN_MALLOC"
 #: Parameters of mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-#: Larger arrays are mapped for themselves, B: they are given back at once, and leave no gaps among the others.
+#: Arrays larger than this, in bytes, are mapped separately: they are returned at once and do not fragment the heap.
 _LARGEST_KEPT = 1 << 28
 _NEVER = -1
 
@@ -35,9 +36,14 @@ _log = logging.getLogger(__name__)
 
 @cache
 def keep_memory() -> bool:
-    """Let the allocator keep what is freed; whether it does. Only the first call in a process does something.
+    """Let the allocator keep freed memory. Only the first call in a process has an effect.
 
-    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536; that is overruled too.
+    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536; that is overridden too.
+
+    Returns
+    -------
+    bool
+        Whether memory is kept: False where the environment turns it off, or the C library is not glibc.
     """
     if os.environ.get(SWITCH, "").strip().lower() in {"0", "no", "off", "false"}:
         _log.debug("the allocator is left as it is, %s=%s", SWITCH, os.environ[SWITCH])
@@ -46,7 +52,7 @@ def keep_memory() -> bool:
     if library is None:
         return False
     if not library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT):
-        library.mallopt(_M_MMAP_MAX, 0)  # older ones take no threshold above 32 MiB
+        library.mallopt(_M_MMAP_MAX, 0)  # older versions refuse thresholds above 32 MiB
     library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
     _log.debug("the allocator keeps freed memory for later frames; %s=0 turns that off", SWITCH)
     return True
@@ -54,7 +60,7 @@ def keep_memory() -> bool:
 
 @contextmanager
 def released_memory() -> Iterator[None]:
-    """Give the memory that was kept back to the system, however the job within ends."""
+    """Return kept memory to the system at the end of the context, after errors too."""
     try:
         yield
     finally:

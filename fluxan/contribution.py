@@ -1,4 +1,4 @@
-"""How much of the heat flux each part carries."""
+"""Contribution of each part of the heat flux to its mean square."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray
 
-#: Frames per block when a flux file is gone through.
+#: Frames that are read from a flux file at once.
 BLOCK = 100_000
 
 
@@ -20,10 +20,14 @@ class Contribution:
 
     Attributes
     ----------
-    part : "potential", "kinetic" or "convective"
-    owner, carrier : groups; owner is "" for the convective parts, which have none
-    mean_square : ⟨J_part²⟩, (eV Å/ps)²
-    share : ⟨J_part · J⟩ / ⟨J²⟩; the shares of all parts add up to 1
+    part : str
+        "potential", "kinetic" or "convective".
+    owner, carrier : str
+        Labels of groups; owner is "" for the kinetic and convective parts, which have none.
+    mean_square : float
+        ⟨J_part²⟩, (eV Å/ps)².
+    share : float
+        ⟨J_part · J⟩ / ⟨J²⟩; over all parts they add up to 1.
     """
 
     part: str
@@ -34,12 +38,17 @@ class Contribution:
 
 
 def contributions(dataset: xarray.Dataset) -> list[Contribution]:
-    """Mean square and share of the total of every part of a flux.
+    """Mean square of every part of a flux, and its contribution to that of the total.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         From `fluxan.decompose`; read in blocks.
+
+    Returns
+    -------
+    list of Contribution
+        Potential parts by owner and carrier, then kinetic and convective parts by carrier.
     """
     names = [str(label) for label in dataset["carrier"].values]
     keys = [("potential", a, b) for a in names for b in names]
@@ -61,7 +70,7 @@ def contributions(dataset: xarray.Dataset) -> list[Contribution]:
 
 
 def _parts(block: xarray.Dataset) -> np.ndarray:
-    """All parts of the flux, (time, parts, xyz)."""
+    """All parts of the flux, (n_frames, n_parts, 3)."""
     n_frames = block.sizes["time"]
     arrays = [block[name].values.reshape(n_frames, -1, 3) for name in ("potential", "kinetic", "convective")]
     return np.concatenate(arrays, axis=1)

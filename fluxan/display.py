@@ -1,4 +1,4 @@
-"""Objects as a line and as a small HTML table, for interactive use: facts, no arrays."""
+"""Display of objects in interactive sessions: a line of text, or an HTML table in notebooks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Names and characters that a list, and one entry, may take: what is longer is cut.
-_NAMES, _WIDTH = 6, 100
+#: Names shown of a list, and characters shown of an entry.
+_MAX_NAMES, _MAX_CHARACTERS = 6, 100
 
 
 class Displayed:
-    """Mix-in that shows an object by its `_facts`."""
+    """Mix-in that displays an object by its `_facts`."""
 
     __slots__ = ()
 
     def _facts(self) -> Mapping[str, str]:
-        """What to show, by name; entries that are empty are left out."""
+        """Text by name; empty texts are left out."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
         """The facts in one line."""
-        told = ", ".join(f"{name} {text}" for name, text in _shown(self))
-        return f"<{type(self).__name__}: {told}>"
+        line = ", ".join(f"{name} {text}" for name, text in _shown(self))
+        return f"<{type(self).__name__}: {line}>"
 
     def _repr_html_(self) -> str:
         """The facts as a table, for notebooks."""
@@ -35,19 +35,23 @@ class Displayed:
 
 
 def _shown(displayed: Displayed) -> list[tuple[str, str]]:
-    # Words of files and users may hold line breaks, and be long.
+    # Texts from files and users may contain line breaks, and be long.
     lines = ((name, " ".join(text.split())) for name, text in displayed._facts().items())
-    return [(name, text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…") for name, text in lines if text]
+    return [
+        (name, text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…")
+        for name, text in lines
+        if text
+    ]
 
 
 def names(labels: Sequence[object]) -> str:
-    """Names in a row, the first of many only."""
-    first = ", ".join(map(str, labels[:_NAMES]))
-    return first if len(labels) <= _NAMES else f"{first}, … ({len(labels)} in all)"
+    """Names separated by commas; of more than six the first ones and their number."""
+    first = ", ".join(map(str, labels[:_MAX_NAMES]))
+    return first if len(labels) <= _MAX_NAMES else f"{first}, … ({len(labels)} in all)"
 
 
 def composition(numbers: np.ndarray) -> dict[str, int]:
-    """Number of atoms of each element; X is an unknown one."""
+    """Number of atoms of each element by symbol; atomic number 0 is X."""
     from ase.data import chemical_symbols
 
     kinds, counts = np.unique(numbers, return_counts=True)
@@ -55,12 +59,12 @@ def composition(numbers: np.ndarray) -> dict[str, int]:
 
 
 def formula(numbers: np.ndarray) -> str:
-    """Composition by atomic number, as in Ag32I32."""
+    """Chemical formula in order of atomic number, such as Ag32I32."""
     return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in composition(numbers).items())
 
 
 def cell_lengths(cell: np.ndarray | None, pbc: Sequence[bool]) -> str:
-    """Lengths of the cell vectors, Å, and which directions are open."""
+    """Lengths of the cell vectors, Å, and the directions that are not periodic."""
     if cell is None:
         return "none"
     lengths = " × ".join(f"{length:.4g}" for length in np.linalg.norm(cell, axis=1))
@@ -68,7 +72,7 @@ def cell_lengths(cell: np.ndarray | None, pbc: Sequence[bool]) -> str:
 
 
 def cell_kind(cell: np.ndarray | None, pbc: Sequence[bool]) -> str:
-    """Shape of a cell, and which directions are open."""
+    """Shape of a cell, and the directions that are not periodic."""
     if cell is None:
         return "none"
     lengths = np.linalg.norm(cell, axis=1)

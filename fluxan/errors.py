@@ -1,10 +1,10 @@
-"""Errors a user can cause: each says what is wrong, where, and what to do."""
+"""Errors that a user can cause: each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
 
 class FluxanError(Exception):
-    """Base of every error that fluxan raises on purpose; the command line prints it in one line."""
+    """Base class of all errors that fluxan raises; the command line prints them in one line."""
 
 
 class InputError(FluxanError, ValueError):
@@ -12,7 +12,7 @@ class InputError(FluxanError, ValueError):
 
 
 class ShortRunError(InputError):
-    """A run is too short for what was asked; the message says how long it should be."""
+    """A run is too short for the analysis; the message says how long it should be."""
 
 
 class TrajectoryError(FluxanError, ValueError):
@@ -24,15 +24,15 @@ class FileError(FluxanError, OSError):
 
 
 class OutputError(FluxanError, OSError):
-    """An output cannot be written or continued: exists, not writable, disk full, begun with other input."""
+    """An output cannot be written or continued: it exists, is not writable, was begun with other input; disk full."""
 
 
 class ModelError(FluxanError, ValueError):
-    """A model or its parameter file is not usable, or it returned something it must not."""
+    """A model or its parameter file is not usable, or its output violates the contract of `fluxan.Potential`."""
 
 
 class ClusterError(FluxanError, OSError):
-    """A Dask cluster is not usable: nobody answers, no workers, another version of fluxan, workers that die."""
+    """A Dask cluster is not usable: no answer, no workers, another version of fluxan, workers that die."""
 
 
 class DependencyError(FluxanError, ImportError):
@@ -40,8 +40,8 @@ class DependencyError(FluxanError, ImportError):
 
 
 class HalfStepWarning(UserWarning):
-    """Velocities belong to half a step before the positions (leapfrog)."""
+    """Velocities are those of half a time step before the positions (leapfrog integrator)."""
 
 
 class TrajectoryWarning(UserWarning):
-    """Something in a trajectory is doubtful: the unit of its velocities, its times."""
+    """Part of a trajectory is doubtful: the unit of its velocities, its times."""

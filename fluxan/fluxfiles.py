@@ -1,4 +1,4 @@
-"""Heat fluxes that other codes wrote: LAMMPS, GPUMD, i-PI, and plain tables of numbers.
+"""Readers of heat fluxes written by other codes: LAMMPS, GPUMD, i-PI, and plain tables of numbers.
 
 The readers are in `fluxan.series.readers`.
 """

@@ -21,18 +21,20 @@ def assign_groups(
     ----------
     numbers : (n_atoms,) int
         Atomic numbers.
-    groups : "element" or sequence of n_atoms labels
-        Elements come in order of atomic number, labels in order of first appearance.
+    groups : "element" or sequence
+        One label per atom. Elements are ordered by atomic number, labels by first appearance.
 
     Returns
     -------
     indices : (n_atoms,) int64
+        Index of each atom's group.
     labels : tuple of str
+        Name of each group.
 
     Raises
     ------
     InputError
-        `groups` is another word, or does not hold one label per atom.
+        `groups` is another string, or does not hold one label per atom.
     """
     if isinstance(groups, str):
         if groups != "element":

@@ -1,4 +1,4 @@
-"""Modules of a package as its attributes, imported when they are asked for (PEP 562)."""
+"""Lazy import of a package's modules as its attributes (PEP 562)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
 
 def submodule(package: str, name: str) -> ModuleType:
-    """Import a module of a package; call it from the package's ``__getattr__``.
+    """Import a module of a package; to be called from the package's ``__getattr__``.
 
     Parameters
     ----------
-    package, name
-        Full name of the package, and the attribute that was asked for.
+    package : str
+        Full name of the package.
+    name : str
+        Attribute of the package.
+
+    Returns
+    -------
+    module
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Neighbour lists: from a `Frame` to the directed edges of a `Graph`, found by vesin."""
+"""Neighbour lists: from a `Frame` to the directed edges of a `Graph`, computed by vesin."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from fluxan.system import Graph
 if TYPE_CHECKING:
     from fluxan.system import Frame
 
+#: Fields of a `Graph` with one row per edge.
 EDGES = ("senders", "receivers", "shifts", "r_ij")
-#: Cutoffs that an open system may reach in one direction.
+#: Largest extent of a system along an open direction, in cutoffs.
 MOST_BINS = 1e4
-#: Verlet skins worth trying, Å.
+#: Verlet skins among which `best_skin` chooses, Å.
 SKINS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-#: Cost of a search beyond that of going through a stored list, in units of the latter (measured: 4.3 against 1.9 µs
-#: per atom with 62 neighbours).
+#: Cost of a search in addition to that of one pass through a stored list, in units of the latter (measured: 4.3 against
+#: 1.9 µs per atom with 62 neighbours).
 REBUILD_COST = 1.5
 
 
 def build_graph(frame: Frame, cutoff: float) -> Graph:
-    """All pairs of atoms within a cutoff, periodic images included.
+    """Graph of all pairs of atoms within a cutoff, periodic images included.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def build_graph(frame: Frame, cutoff: float) -> Graph:
     Raises
     ------
     InputError
-        The cutoff is not positive, or two atoms lie at one point.
+        The cutoff is not positive, two atoms coincide, or atoms of an open system are too far apart.
     """
     neighbors = NeighborList(cutoff, skin=0.0)
     graph = neighbors.graph(frame)
@@ -49,18 +50,23 @@ def build_graph(frame: Frame, cutoff: float) -> Graph:
 
 
 class NeighborList:
-    """Graphs of frames that follow one another; pairs within a skin are kept from frame to frame where that pays.
+    """Graphs of successive frames; a Verlet list with a skin is kept from frame to frame where that saves time.
 
-    Which pairs are kept depends on the frames since the last `reset` alone. The order of edges, and with it the last
-    bits of sums over them, depends on that history.
+    The list depends on the frames since the last `reset` alone. The order of edges, and with it the round-off of sums
+    over them, depends on these frames.
 
     Parameters
     ----------
     cutoff : float
         Å.
     skin : float, optional
-        Å; the list is built anew when an atom has moved by half of it. None chooses it from how far atoms move
+        Å; the list is rebuilt when an atom has moved by half of it. By default it is chosen by the displacements
         between the first two frames.
+
+    Raises
+    ------
+    InputError
+        The cutoff is not a positive finite number.
     """
 
     def __init__(self, cutoff: float, *, skin: float | None = None) -> None:
@@ -71,16 +77,31 @@ class NeighborList:
         self.reset()
 
     def reset(self) -> None:
-        """Forget earlier frames."""
+        """Discard the list and the previous frame, so that the next graph does not depend on earlier frames."""
         self._search = self._vesin(self.skin or 0.0)
         self._last: Frame | None = None
         self._n_frames = 0
 
     def graph(self, frame: Frame) -> Graph:
-        """The graph of the next frame; its edges live until the one after is asked for, and with this list.
+        """Graph of the next frame.
 
-        Atoms that were wrapped across the boundary since the frame before appear in ``graph.positions`` where they
-        would be without the wrapping; nothing that depends on the edges notices.
+        The edges are views of the list's memory: they are valid until the next call, and as long as this object exists.
+        Atoms that were wrapped across a boundary since the previous frame stand in ``graph.positions`` where they would
+        be without the wrapping; edges do not depend on that.
+
+        Parameters
+        ----------
+        frame : Frame
+
+        Returns
+        -------
+        Graph
+            float64 on the CPU.
+
+        Raises
+        ------
+        InputError
+            Two atoms coincide, or atoms of an open system are too far apart.
         """
         frame, moved = self._unwrap(frame)
         self._n_frames += 1
@@ -95,7 +116,7 @@ class NeighborList:
         return Vesin(cutoff=self.cutoff, full_list=True, skin=skin, n_threads=1)
 
     def _unwrap(self, frame: Frame) -> tuple[Frame, float]:
-        """The frame with its atoms next to where they last were, and the largest step since."""
+        """Undo the wrapping of atoms since the previous frame; the frame, and the largest displacement since, Å."""
         last = self._last
         if last is None or last.n_atoms != frame.n_atoms:
             return frame, np.inf
@@ -113,13 +134,13 @@ class NeighborList:
 
         _refuse_scattered(frame, self.cutoff)
         cell = np.zeros((3, 3)) if frame.cell is None else frame.cell
-        # Views of vesin's own memory: fresh arrays of this size cost as much in page faults as going through the list.
+        # Views of vesin's memory: page faults of new arrays would cost as much as one pass through the list.
         receivers, senders, shifts, r_ij = self._search.compute(
             points=frame.positions, box=cell, periodic=frame.pbc, quantities="ijSD", copy=False
         )
         _refuse_coincident(receivers, senders, r_ij)
         return Graph(
-            # Copies: a tensor can be written to, a frame's arrays cannot.
+            # Copies: tensors are writable, a frame's arrays are not.
             numbers=torch.tensor(frame.numbers),
             positions=torch.tensor(frame.positions),
             cell=None if frame.cell is None else torch.tensor(frame.cell),
@@ -131,10 +152,16 @@ class NeighborList:
 
 
 def best_skin(cutoff: float, step: float) -> float:
-    """The skin with the least expected cost per frame when the fastest atom moves by `step` from frame to frame, Å.
+    """Skin with the smallest expected cost per frame, Å; 0 where a search in every frame is cheapest.
 
-    A longer skin means more pairs to go through, and fewer searches: the list lasts ``skin / (2 step)`` frames.
-    0 when searching every frame is cheapest.
+    A longer skin means more pairs per pass, and fewer searches: the list lasts ``skin / (2 step)`` frames.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å.
+    step : float
+        Displacement of the fastest atom from frame to frame, Å.
     """
 
     def cost(skin: float) -> float:
@@ -146,7 +173,7 @@ def best_skin(cutoff: float, step: float) -> float:
 
 
 def _refuse_scattered(frame: Frame, cutoff: float) -> None:
-    """Refuse what kills the process: vesin divides open directions into bins of one cutoff, whose number overflows."""
+    """Refuse atoms too far apart: vesin divides open directions into bins of one cutoff, and crashes with too many."""
     if all(frame.pbc):
         return
     offsets = np.abs(frame.positions - np.median(frame.positions, axis=0)).max(axis=1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar that counts frames; one that shows nothing when it has nothing to draw on."""
+    """A bar that counts frames; without `progress` it shows nothing."""
 
     def __init__(self, progress: Any = None, task: Any = None, unit: str = "frames") -> None:
         self._progress = progress
@@ -19,12 +19,12 @@ class Bar:
         self._unit = unit
 
     def show(self, n_frames: int) -> None:
-        """Show that so many frames are done in all."""
+        """Set the number of frames that are done."""
         if self._progress is not None:
             self._progress.update(self._task, completed=n_frames, rate=self._rate())
 
     def advance(self, n_frames: int) -> None:
-        """Count frames as done."""
+        """Add to the number of frames that are done."""
         if self._progress is not None:
             self._progress.update(self._task, advance=n_frames, rate=self._rate())
 
@@ -37,15 +37,24 @@ class Bar:
 def progress_bar(
     name: str, *, total: int | None, done: int = 0, show: bool = True, unit: str = "frames"
 ) -> Iterator[Bar]:
-    """A bar for as long as the context lasts.
+    """Show a progress bar while the context lasts.
 
     Parameters
     ----------
-    name : what is worked on
-    total : frames in all, None when it is not known
-    done : frames already done
-    show : False draws nothing
-    unit : what is counted
+    name : str
+        Name of the job.
+    total : int or None
+        Number of frames; None where it is not known.
+    done : int
+        Frames already done.
+    show : bool
+        False shows nothing.
+    unit : str
+        Name of what is counted.
+
+    Yields
+    ------
+    Bar
     """
     if not show:
         yield Bar()
@@ -60,7 +69,7 @@ def progress_bar(
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    # What is printed meanwhile appears above the bar, where both go to one terminal; else it stays what it is.
-    together = sys.stdout.isatty()
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=together) as progress:
+    # On a terminal, text that is printed meanwhile appears above the bar; output into a file is left alone.
+    redirect = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=redirect) as progress:
         yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""), unit)

@@ -1,22 +1,23 @@
-"""How a value and its error are written, wherever people read them."""
+"""Rounding of a value and its error in everything that people read."""
 
 from __future__ import annotations
 
 from math import inf, isfinite, isnan
 
-#: From here on, and where a value would need more decimal places, a common exponent is shorter.
+#: Largest value, and largest number of decimal places, that are written without an exponent.
 _LARGE, _DECIMALS = 1e6, 6
-#: Decimal places beyond which float64 holds no digits.
+#: Decimal places of a mantissa beyond which float64 holds no digits.
 _DIGITS = 15
 
 
 def value_and_error(value: float, error: float | None) -> str:
-    """A value and its error: the error to two significant digits, the value to the same decimal place.
+    """Write the error to two significant digits, and the value to the same decimal place.
 
     Parameters
     ----------
-    value, error
-        In one unit. An error that is None, not finite or negative is not known.
+    value : float
+    error : float or None
+        In the unit of the value. None, a negative and a non-finite error count as unknown.
 
     Returns
     -------
@@ -32,7 +33,8 @@ def value_and_error(value: float, error: float | None) -> str:
     places = 1 - _exponent(error, 1)  # decimal places that the error's two digits reach
     if -_DECIMALS < places <= _DECIMALS and max(abs(value), error) < _LARGE:
         return _minus(f"{_fixed(value, places)} ± {_fixed(error, places)}")
-    power = 1 - places  # of the error, or of the value as rounded to the same place where that is larger
+    # A common exponent: that of the error, or of the rounded value where that is larger.
+    power = 1 - places
     if value:
         power = max(power, _exponent(value, max(0, min(_DIGITS, _exponent(value, _DIGITS) + places))))
     if power + places > _DIGITS:  # the error is below the value's own round-off
@@ -42,21 +44,21 @@ def value_and_error(value: float, error: float | None) -> str:
 
 
 def _exponent(number: float, digits: int) -> int:
-    """Power of ten of a number as rounded to so many digits behind the first: 0.0996 to two digits is 0.10."""
+    """Power of ten of a number rounded to `digits` digits after the first: 0.0996 to two digits in all is 0.10."""
     return int(f"{number:.{digits}e}".partition("e")[2])
 
 
 def _fixed(number: float, places: int) -> str:
-    """A number to so many decimal places; to tens and hundreds where they are negative."""
+    """A number to `places` decimal places; to tens and hundreds where they are negative."""
     return f"{round(number, places) + 0.0:.{max(places, 0)}f}"
 
 
 def _scaled(number: float, power: int) -> float:
-    """A number over a power of ten, by way of its digits: 10**power need not be a float."""
+    """A number over a power of ten, computed from its decimal digits since 10**power may overflow."""
     mantissa, _, own = f"{number:.16e}".partition("e")
     return float(f"{mantissa}e{int(own) - power}")
 
 
 def _minus(text: str) -> str:
-    """With minus signs for hyphens."""
+    """Replace hyphens by minus signs."""
     return text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""The records that flow through fluxan: `Frame` (what a file holds), `Graph` (what a model sees), `Flux`."""
+"""Records of a frame of a trajectory (`Frame`), a model's input (`Graph`) and a heat flux (`Flux`)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,32 @@ if TYPE_CHECKING:
     import torch
 
 PERIODIC = (True, True, True)
-#: Beyond this, in Å or Å/ps, differences of coordinates have lost the digits that a flux needs.
+#: Largest coordinate, Å, and velocity, Å/ps: beyond it differences of coordinates lose the digits that a flux needs.
 LARGEST = 1e7
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Frame(Displayed):
-    """One instant of a trajectory.
+    """One frame of a trajectory.
 
-    Its arrays are its own and read-only: what is given is copied, unless it belongs to another frame already.
+    Arrays are read-only. They are copied at construction, unless they are arrays of another frame.
 
     Attributes
     ----------
-    positions : (n_atoms, 3) float64, Å
-    velocities : (n_atoms, 3) float64, Å/ps, or None where the file has none
-    cell : (3, 3) float64, Å, rows are cell vectors; None for a cluster
-    numbers : (n_atoms,) int64, atomic numbers
-    masses : (n_atoms,) float64, u; the elements' standard masses by default
-    time : ps
-    pbc : which cell directions are periodic; an open direction keeps its cell vector
+    positions : (n_atoms, 3) float64
+        Å.
+    velocities : (n_atoms, 3) float64 or None
+        Å/ps; None where the file has none.
+    cell : (3, 3) float64 or None
+        Å, rows are cell vectors; None for a cluster.
+    numbers : (n_atoms,) int64
+        Atomic numbers; 0 is unknown.
+    masses : (n_atoms,) float64
+        u; by default the elements' standard masses.
+    time : float
+        ps.
+    pbc : tuple of 3 bool
+        Whether each cell direction is periodic; an open direction keeps its cell vector.
 
     Raises
     ------
@@ -50,7 +57,7 @@ class Frame(Displayed):
     pbc: tuple[bool, bool, bool] = PERIODIC
 
     def __post_init__(self) -> None:
-        """Convert to float64 arrays and refuse what no later step could use."""
+        """Convert to float64 arrays and check them."""
         put = object.__setattr__
         put(self, "positions", _vectors(self.positions, "positions", "Å"))
         n_atoms = len(self.positions)
@@ -82,7 +89,7 @@ class Frame(Displayed):
 
     @property
     def kinetic_energies(self) -> np.ndarray:
-        """Kinetic energy of each atom, (n_atoms,) eV."""
+        """Kinetic energy of each atom, (n_atoms,), eV; InputError without velocities."""
         if self.velocities is None:
             raise InputError("there are no velocities; give velocities= in Å/ps")
         speed2 = np.einsum("ij,ij->i", self.velocities, self.velocities)
@@ -90,7 +97,7 @@ class Frame(Displayed):
 
     @property
     def temperature(self) -> float:
-        """Kinetic temperature, K, over 3N - 3 degrees of freedom (3N for a cluster), as LAMMPS counts."""
+        """Kinetic temperature, K, with 3N - 3 degrees of freedom (3N for a cluster), as in LAMMPS."""
         dof = 3 * self.n_atoms - (0 if self.cell is None else 3)
         return float(2 * self.kinetic_energies.sum() / (dof * BOLTZMANN)) if dof else 0.0
 
@@ -110,16 +117,22 @@ class Frame(Displayed):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """Atoms and directed edges as torch tensors; both directions of every pair are present.
+    """Atoms and directed edges as torch tensors; every pair has edges in both directions.
 
     Attributes
     ----------
-    numbers : (n_atoms,) int64, atomic numbers
-    positions : (n_atoms, 3), Å
-    cell : (3, 3), Å, rows are cell vectors; None for a cluster
-    senders, receivers : (n_edges,) int64; the energy of the receiver depends on the sender's position
-    shifts : (n_edges, 3) int32, cell translations of the sender
-    r_ij : (n_edges, 3), Å, ``positions[senders] + shifts @ cell - positions[receivers]``
+    numbers : (n_atoms,) int64
+        Atomic numbers.
+    positions : (n_atoms, 3) real
+        Å.
+    cell : (3, 3) real or None
+        Å, rows are cell vectors; None for a cluster.
+    senders, receivers : (n_edges,) int64
+        Atoms of each edge; the energy of the receiver depends on the sender's position.
+    shifts : (n_edges, 3) int32
+        Cell translations of the sender.
+    r_ij : (n_edges, 3) real
+        Å, ``positions[senders] + shifts @ cell - positions[receivers]``.
     """
 
     numbers: torch.Tensor
@@ -145,7 +158,7 @@ class Graph:
         return replace(self, **changes)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Graph:
-        """A copy on another device, its real-valued tensors in another precision."""
+        """A copy on another device, with real tensors of another precision."""
         real = {"positions": self.positions, "r_ij": self.r_ij}
         if self.cell is not None:
             real["cell"] = self.cell
@@ -161,14 +174,22 @@ class Flux(Displayed):
 
     Attributes
     ----------
-    potential : (owners, carriers, 3), the virial part Σ_j W_j v_j: owner of the energy × carrier atom
-    kinetic : (carriers, 3), Σ ½ m v² v
-    convective : (carriers, 3), Σ U_i v_i
-    velocity : (carriers, 3), Σ v_i in Å/ps, the species' fluxes
-    labels : names of the groups, in order
-    potential_energy : Σ U_i, eV
-    route : how the virial part was found
-    self_check : what the check of the route found, in words
+    potential : (n_groups, n_groups, 3) float64
+        Virial part Σ_j W_j v_j, by owner of the energy and carrier (the moving atom).
+    kinetic : (n_groups, 3) float64
+        Σ ½ m v² v, by carrier.
+    convective : (n_groups, 3) float64
+        Σ U_i v_i, by carrier.
+    velocity : (n_groups, 3) float64
+        Σ v_i of each group, Å/ps.
+    labels : tuple of str
+        Names of the groups.
+    potential_energy : float
+        Σ U_i, eV.
+    route : str
+        Route by which the virial part was computed: "local", "adjoint" or "unfolded".
+    self_check : str
+        Outcome of the check of the route.
     """
 
     potential: np.ndarray
@@ -182,7 +203,7 @@ class Flux(Displayed):
 
     @property
     def carriers(self) -> np.ndarray:
-        """Flux carried by each group, (carriers, 3), all parts together."""
+        """Flux carried by each group, all parts together, (n_groups, 3)."""
         return self.potential.sum(axis=0) + self.kinetic + self.convective
 
     @property
@@ -201,18 +222,18 @@ class Flux(Displayed):
 
 
 def hand_over(array: np.ndarray) -> np.ndarray:
-    """Make an array read-only that nobody else keeps, so that a frame takes it without a copy."""
+    """Make an array read-only to which no other reference exists, so that a frame uses it without a copy."""
     if array.base is None:
         array.setflags(write=False)
     return array
 
 
 def _numeric(values: Any, name: str, expected: str) -> np.ndarray:
-    """Values as a float64 array of their own, read-only; words, ragged lists and the like are refused by name."""
+    """Values as a new read-only float64 array; text and ragged lists are refused, with their name."""
     if _is_frozen(values) and values.dtype == np.float64:
         return values
     try:
-        # Who gave an array may go on writing to it, as MD programs do, even where our view of it is read-only.
+        # A copy, since the caller may write to its array later, as MD programs do, even where this view is read-only.
         array = np.array(values, dtype=np.float64, order="C")
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} cannot be read as numbers ({error}); expected {expected}") from None
@@ -221,7 +242,7 @@ def _numeric(values: Any, name: str, expected: str) -> np.ndarray:
 
 
 def _is_frozen(values: object) -> TypeGuard[np.ndarray]:
-    """Whether nobody can write to an array: it is read-only and owns its memory, as those of frames do."""
+    """Whether an array cannot change: it is read-only and owns its memory, as arrays of frames do."""
     return (
         type(values) is np.ndarray and values.base is None and not values.flags.writeable and values.flags.c_contiguous
     )
@@ -282,7 +303,7 @@ def _cell(values: object, pbc: tuple[bool, bool, bool]) -> np.ndarray:
         raise InputError(f"cell has shape {cell.shape}, expected (3, 3) with rows the cell vectors in Å")
     if not np.isfinite(cell).all():
         raise InputError(f"cell {cell.tolist()} is not finite")
-    # Slabs and wires often come with no vector for their open directions.
+    # Slabs and wires often have zero vectors along their open directions: complete them.
     missing = ~cell.any(axis=1)
     if missing.any() and not np.any(missing & np.array(pbc)):
         from ase.geometry import complete_cell

@@ -1,6 +1,6 @@
-"""Units inside fluxan are LAMMPS 'metal': Å, ps, eV, u, K; constants are CODATA from scipy.
+"""Units and constants. Internal units are LAMMPS 'metal': Å, ps, eV, u, K; constants are CODATA from scipy.
 
-A length given in another unit is multiplied by that unit's entry here, e.g. ``x_nm * LENGTH["nm"]``.
+A table entry converts to internal units: ``x_nm * LENGTH["nm"]`` is in Å.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ KCAL_PER_MOL = 1e3 * _c.calorie / _c.N_A / _c.eV
 #: One kJ/mol in eV.
 KJ_PER_MOL = 1e3 / _c.N_A / _c.eV
 
-#: Å per unit.
+#: Å per unit of length.
 LENGTH = {"A": 1.0, "nm": 10.0, "bohr": _c.physical_constants["Bohr radius"][0] / ANGSTROM, "m": 1 / ANGSTROM}
 
-#: ps per unit.
+#: ps per unit of time.
 TIME = {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "s": 1 / PICOSECOND}
 
-#: Å/ps per unit. ``ase`` is sqrt(eV/u), ``amber`` is Å per 1/20.455 ps, which AMBER stores with that scale factor,
-#: ``atomic`` is the Bohr radius times Hartree/ħ.
+#: Å/ps per unit of velocity. ``ase`` is sqrt(eV/u), ``amber`` is Å per 1/20.455 ps, which AMBER stores with that scale
+#: factor, ``atomic`` is the Bohr radius times Hartree/ħ.
 VELOCITY = {
     "A/ps": 1.0,
     "A/fs": 1e3,

@@ -1,4 +1,4 @@
-"""Looking at results: plots, progress bars, reports."""
+"""Figures, HTML reports and the monitor of running jobs."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A picture of a conductivity: correlation, integral, spectrum, parts and estimates on one sheet."""
+"""One figure of a conductivity: autocorrelation, running integral, spectrum, estimates and parts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .panels import draw_carriers, draw_correlation, draw_cumulative, draw_estimates, draw_limit, draw_matrix
+from .panels import draw_carriers, draw_correlation, draw_cumulative, draw_estimates, draw_matrix, draw_zero_frequency
 from .style import WIDTH
 from .verdicts import temperature, unit, value
 
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def draw_conductivity(result: Conductivity) -> Figure:
-    """Draw C(t), κ(τ), κ(f), the estimates side by side, and the parts where there are several.
+    """Draw C(t), κ(τ), κ(f), the estimates of all methods, and the parts where there are several carriers.
 
     Parameters
     ----------
-    result : from `fluxan.green_kubo`
+    result : Conductivity
+        From `fluxan.green_kubo`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     from matplotlib.figure import Figure
 
@@ -27,13 +32,13 @@ def draw_conductivity(result: Conductivity) -> Figure:
     figure = Figure(figsize=(WIDTH, (1.15 if several else 0.8) * WIDTH), layout="constrained")
     grid = figure.subplots(3 if several else 2, 2)
     panels = [
-        ("Memory of the flux", draw_correlation),
+        ("Heat-flux autocorrelation function", draw_correlation),
         ("Running integral", draw_cumulative),
-        ("Spectrum towards zero frequency", draw_limit),
+        ("Spectrum towards zero frequency", draw_zero_frequency),
         ("Estimates", draw_estimates),
     ]
     if several:
-        panels += [("By carrier", draw_carriers), ("By owner and carrier", draw_matrix)]
+        panels += [("Contribution by carrier", draw_carriers), ("Contribution by owner and carrier", draw_matrix)]
     for axes, (title, draw) in zip(grid.flat, panels, strict=True):
         draw(axes, result)
         axes.set_title(title, loc="left", fontsize="medium")

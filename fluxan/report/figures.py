@@ -1,4 +1,4 @@
-"""The plots of a report: each a figure of its own, with a title and a sentence on what it shows."""
+"""The plots of a report: each one a figure with a title and a caption."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot to be drawn.
+    """A plot and its text.
 
     Attributes
     ----------
-    name : of its files
-    title : of its section
-    caption : what it shows, and how to read it; HTML
-    draw : draws it on axes
-    height : over width
-    width : over that of a page
+    name : str
+        Stem of its files, and identifier in the page.
+    title : str
+        Heading of its section.
+    caption : str
+        What it shows and how to read it; HTML.
+    draw : callable
+        Draws the plot on the axes that it is given.
+    height : float
+        Height over width.
+    width : float
+        Width over that of the page.
     """
 
     name: str
@@ -40,7 +46,7 @@ class Plot:
     width: float = 1.0
 
     def figure(self) -> Figure:
-        """Draw it."""
+        """Draw the plot on a figure of its own."""
         from matplotlib.figure import Figure
 
         width = self.width * WIDTH
@@ -50,7 +56,7 @@ class Plot:
 
 
 def plots(study: Study) -> Iterator[Plot]:
-    """Every plot that a study allows, in the order of the page."""
+    """All plots for which a study has data, in the order of the page."""
     record, result = study.record, study.result
     reduced = result.unit == "reduced"
     time, flux = ("reduced", "reduced") if reduced else ("ps", "eV Å/ps")
@@ -64,9 +70,9 @@ def plots(study: Study) -> Iterator[Plot]:
     )
     yield Plot(
         "correlation",
-        "Its memory C(t)",
-        "Autocorrelation of the flux, averaged over x, y and z, in units of its value at t = 0. Where the grey band "
-        "holds zero, what is left is noise.",
+        "Heat-flux autocorrelation function C(t)",
+        "Autocorrelation of the flux, averaged over x, y and z and divided by its value at t = 0. Where the grey band "
+        "(one standard error) includes zero, C(t) cannot be told from noise.",
         partial(panels.draw_correlation, result=result),
     )
     yield Plot(
@@ -78,30 +84,30 @@ def plots(study: Study) -> Iterator[Plot]:
     yield Plot(
         "limit",
         "The spectrum towards zero frequency",
-        "The same integral seen from the other side: κ(f) = S(f)/(2 V k<sub>B</sub> T²) tends to κ at f = 0. The "
-        "estimate uses all of this curve, not the lowest points alone.",
-        partial(panels.draw_limit, result=result),
+        "Power spectrum of the flux in units of κ: κ(f) = S(f)/(2 V k<sub>B</sub> T²) tends to κ as f → 0. The "
+        "estimate uses the whole low-frequency band, not the lowest points alone.",
+        partial(panels.draw_zero_frequency, result=result),
     )
     yield from _spectra(study)
     yield from _parts(study)
     yield Plot(
         "estimates",
-        "Estimates side by side",
-        "Every method on the same flux; the filled square is the one that counts. The running integral is "
-        "averaged behind the decay of C(t) into its noise: its error covers noise alone.",
+        "Estimates by method",
+        "All methods on the same flux; the filled square is the reported result. The running integral is "
+        "averaged over lags at which C(t) has decayed into its noise: its error covers that noise alone.",
         partial(panels.draw_estimates, result=result),
         height=0.3,
     )
-    yield from _levels(study, time)
+    yield from _drifts(study, time)
 
 
 def _plateau_caption(study: Study) -> str:
-    found = panels.plateau(study.result)
+    plateau = panels.plateau(study.result)
     unit = "" if study.result.unit == "reduced" else " ps"
     begin = "Integral of C(t) up to τ with its error; the grey band is κ ± σ, which was not read off this curve. "
-    if found is None:
-        return begin + "It shows no plateau: it never stays within the band."
-    return begin + f"The thick part, {found[0]:.3g} to {found[1]:.3g}{unit}, is its plateau."
+    if plateau is None:
+        return begin + "It has no plateau: it never stays within the band."
+    return begin + f"The thick part, {plateau[0]:.3g} to {plateau[1]:.3g}{unit}, is its plateau."
 
 
 def _spectra(study: Study) -> Iterator[Plot]:
@@ -110,18 +116,22 @@ def _spectra(study: Study) -> Iterator[Plot]:
     spectrum = study.spectrum()
     yield Plot(
         "spectrum",
-        "Which frequencies, and whose" if several else "Which frequencies",
-        "Power of the flux over the whole band, in units of κ. "
-        + ("Shares of the carriers add up to the total; a negative share cancels another." if several else "")
-        + (" Without correction for fluxes of mass." if result.components == "multi" else ""),
+        "Power spectrum by carrier" if several else "Power spectrum",
+        "Power spectrum of the flux over the whole band, in units of κ. "
+        + (
+            "Contributions of the carriers add up to the total; negative ones cancel part of the others."
+            if several
+            else ""
+        )
+        + (" Not corrected for mass fluxes." if result.components == "multi" else ""),
         partial(panels.draw_parts, spectrum=spectrum, factor=study.factor, result=result),
     )
     if study.gauge_samples is not None:
         yield Plot(
             "gauge",
-            "What of it is only noise",
+            "Power spectrum without the mean virial",
             "Spectrum with and without the flux of the mean virial, Σ⟨W⟩v. In a solid both tend to the same κ at "
-            "f = 0: the difference never carried heat (Knoop, Scheffler, Carbogno, Phys. Rev. B 107, 224304 (2023)).",
+            "f = 0: the difference carries no heat (Knoop, Scheffler, Carbogno, Phys. Rev. B 107, 224304 (2023)).",
             partial(
                 panels.draw_gauge,
                 before=spectrum,
@@ -138,8 +148,8 @@ def _parts(study: Study) -> Iterator[Plot]:
         return
     yield Plot(
         "carriers",
-        "Who carries the heat",
-        "Each carrier's flux, correlated with the total: the bars add up to κ.",
+        "Contribution by carrier",
+        "Correlation of each carrier's flux with the total flux, as a part of κ: the bars add up to κ.",
         partial(panels.draw_carriers, result=result),
         height=0.12 + 0.07 * n,
     )
@@ -154,7 +164,7 @@ def _parts(study: Study) -> Iterator[Plot]:
     )
 
 
-def _levels(study: Study, time: str) -> Iterator[Plot]:
+def _drifts(study: Study, time: str) -> Iterator[Plot]:
     reduced = study.result.unit == "reduced"
     names = {
         "temperature": "temperature" if reduced else "temperature (K)",
@@ -164,10 +174,10 @@ def _levels(study: Study, time: str) -> Iterator[Plot]:
         if name in study.record.observables and len(study.record.observables[name]) > 1:
             yield Plot(
                 name,
-                f"Does the {name} drift?",
+                f"Drift of the {name}",
                 "Means over a hundredth of the run each; a slope means that the system is not in equilibrium.",
                 partial(
-                    panels.draw_level,
+                    panels.draw_drift,
                     values=study.record.observables[name],
                     dt=study.time_step,
                     name=label,

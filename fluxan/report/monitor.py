@@ -1,4 +1,4 @@
-"""What a job that is still writing its flux file has come to: looked at from outside, again and again."""
+"""Progress, temperature, drift and κ of a job that is still writing its flux file, read by another process."""
 
 from __future__ import annotations
 
@@ -19,24 +19,34 @@ if TYPE_CHECKING:
     import xarray
     from rich.table import Table
 
-#: κ is found anew when there are this many times the frames of before: reading them all again has its cost.
+#: κ is estimated again when the number of frames has grown by this factor: each time all of them are read.
 GROWTH: Final = 1.1
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A job at one moment.
+    """State of a job at one moment.
 
     Attributes
     ----------
-    frames, planned : fluxes there are, and will be; None where the file does not say
-    length : of the run so far, ps; None where it counts frames
-    rate : frames per second since watching began; None at first
-    age : time since the file last grew, s
-    temperature : mean, K
-    drift : change of the total energy, eV per atom; None where it means nothing
-    kappa : conductivity with its error, or why there is none, in words
-    trouble : why the file cannot be read, in words; then nothing else is known
+    frames : int
+        Fluxes in the file.
+    planned : int or None
+        Fluxes that it will hold; None where the file does not say.
+    length : float or None
+        Length of the run so far, ps; None where the file counts frames instead of time.
+    rate : float or None
+        Frames per second since watching began; None at first.
+    age : float
+        Time since the file last grew, s.
+    temperature : float or None
+        Mean over the run, K.
+    drift : float or None
+        Change of the total energy, eV per atom; None where the energy is not conserved.
+    kappa : str
+        Conductivity with its error, or why there is none.
+    trouble : str
+        Why the file cannot be read; all else is unknown then.
     """
 
     frames: int = 0
@@ -51,16 +61,16 @@ class Snapshot:
 
     @property
     def finished(self) -> bool:
-        """Whether all frames that were planned are there."""
+        """Whether the file holds all planned frames."""
         return self.planned is not None and self.frames >= self.planned
 
     def lines(self) -> list[tuple[str, str]]:
-        """What is known, as names and words."""
+        """Name and text of every quantity that is known."""
         if self.trouble:
             return [("waiting", self.trouble)]
-        return [(name, words) for name, words in self._words() if words]
+        return [(name, text) for name, text in self._texts() if text]
 
-    def _words(self) -> list[tuple[str, str]]:
+    def _texts(self) -> list[tuple[str, str]]:
         share = f" of {self.planned} ({self.frames / self.planned:.0%})" if self.planned else ""
         length = "" if self.length is None else f", {self.length:.4g} ps"
         left = ""
@@ -79,12 +89,12 @@ class Snapshot:
 
 
 class Watcher:
-    """Looks at a flux file that another process writes, opening it anew each time.
+    """Reads a flux file that another process writes; opens it anew each time.
 
     Parameters
     ----------
-    path : path
-        Need not be there yet, and may be replaced.
+    path : str or Path
+        Need not exist yet, and may be replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -94,10 +104,10 @@ class Watcher:
         self._kappa = (0, "")
 
     def look(self) -> Snapshot:
-        """The job as it is now."""
+        """State of the job now."""
         try:
             status = self.path.stat()
-            if status.st_ino != self._inode:  # another job took its place
+            if status.st_ino != self._inode:  # a new file, of another job
                 self._first, self._kappa, self._inode = None, (0, ""), status.st_ino
             with open_flux(self.path) as dataset:
                 return self._snapshot(dataset, age=max(0.0, time.time() - status.st_mtime))
@@ -125,27 +135,27 @@ class Watcher:
         )
 
     def _conductivity(self, dataset: xarray.Dataset, frames: int) -> str:
-        before, words = self._kappa
-        if frames < before or frames >= GROWTH * before:
+        previous, text = self._kappa
+        if frames < previous or frames >= GROWTH * previous:
             try:
                 result = green_kubo(dataset, compare=())
-                words = f"{value(result.kappa, result.error)}{unit(result)}"
+                text = f"{value(result.kappa, result.error)}{unit(result)}"
             except FluxanError as error:
-                words = f"not yet: {error}"
-            self._kappa = max(frames, 1), words
-        return words
+                text = f"not yet: {error}"
+            self._kappa = max(frames, 1), text
+        return text
 
 
 def table(name: str, snapshot: Snapshot) -> Table:
-    """A snapshot for a terminal."""
+    """A snapshot as a table for a terminal."""
     from rich.table import Table
 
     grid = Table(title=name, title_justify="left", show_header=False, box=None)
-    for what, words in snapshot.lines():
-        grid.add_row(what, words)
+    for quantity, text in snapshot.lines():
+        grid.add_row(quantity, text)
     return grid
 
 
 def plain(snapshot: Snapshot) -> str:
     """A snapshot as one line."""
-    return "; ".join(f"{name} {words}" for name, words in snapshot.lines())
+    return "; ".join(f"{name} {text}" for name, text in snapshot.lines())

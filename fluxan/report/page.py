@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, and its plots as files."""
+"""The report: one self-contained HTML page, and its plots as files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
 
     Parameters
     ----------
-    study : from `fluxan.report.study`
-    output : HTML file
-    folder : for the plots; none by default
+    study : Study
+        From `fluxan.report.study.study_file` or `study_dataset`.
+    output : str or Path
+        HTML file.
+    folder : str or Path, optional
+        Folder for the plots; by default they are in the page alone.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
 
 
 def page(study: Study, drawn: list[tuple[Plot, Figure]]) -> str:
-    """The page's text."""
+    """HTML of the page."""
     result = study.result
     warned = bool(result.warnings)
     return PAGE.substitute(
@@ -79,7 +82,7 @@ def _conclusion(study: Study, *, warned: bool) -> str:
 def _state(study: Study) -> str:
     result = study.result
     volume = "" if result.unit == "reduced" else " Å³"
-    kind = ", at zero flux of mass" if result.components == "multi" else ""
+    kind = ", at zero mass flux" if result.components == "multi" else ""
     return (
         f"at T = {temperature(result)}, V = {result.volume:.6g}{volume}{kind}; "
         f"± is one standard deviation, method: {result.method}"
@@ -93,7 +96,7 @@ def _verdict(text: str, *, good: bool) -> str:
 
 def _estimates(study: Study) -> str:
     result = study.result
-    rows = [f"<tr><th>method</th><th>κ{escape(_in(unit(result)))}</th><th>over the first</th></tr>"]
+    rows = [f"<tr><th>method</th><th>κ{escape(_in(unit(result)))}</th><th>over the result</th></tr>"]
     for name, estimate in result.estimates.items():
         ratio = f"{estimate.value / result.estimates[result.method].value:.3f}"
         kind = ' class="counts"' if name == result.method else ""
@@ -108,7 +111,7 @@ def _in(text: str) -> str:
 
 
 def _parts(study: Study) -> str:
-    """Matrix and sums as a table; empty for one carrier."""
+    """Table of κ by owner and carrier, with sums; empty for a single carrier."""
     result = study.result
     if len(result.labels) < 2:
         return ""
@@ -156,7 +159,7 @@ def _section(plot: Plot, figure: Figure) -> str:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """SVG without the XML declaration; identifiers carry the plot's name, since a page holds many."""
+    """SVG without the XML declaration; identifiers contain the plot's name, which keeps them unique in the page."""
     import matplotlib as mpl
 
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""Single plots of a conductivity, each on axes of its own."""
+"""Plots of a conductivity, each drawn on given axes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,35 @@ if TYPE_CHECKING:
 
 #: Points drawn of a curve: more than a page has pixels for.
 SHOWN = 1200
-#: Decay times of the slowest motion over which C(t) is drawn.
-_MEMORY = 6
+#: Range of C(t) that is drawn, in decay times of the slowest motion.
+_DECAY_TIMES = 6
+#: Grey of error bands.
 BAND = "0.85"
 
 
 def unit_of(result: Conductivity) -> str:
-    """Unit of the conductivity as axes say it."""
+    """Unit of the conductivity in axis labels."""
     return "reduced" if result.unit == "reduced" else result.unit
 
 
 def time_unit(result: Conductivity) -> str:
-    """Unit of time as axes say it."""
+    """Unit of time in axis labels."""
     return "reduced" if result.unit == "reduced" else "ps"
 
 
 def draw_flux(axes: Axes, total: np.ndarray, dt: float, *, unit: str, flux_unit: str) -> None:
-    """J(t), the first samples of it."""
+    """Draw the first samples of J(t).
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    total : (n_samples, 3) array
+        Total flux, in `flux_unit`.
+    dt : float
+        Sampling interval, in `unit`.
+    unit, flux_unit : str
+        For the axis labels.
+    """
     shown = total[:SHOWN]
     time = np.arange(len(shown)) * dt
     for k, component in enumerate("xyz"):
@@ -42,9 +54,9 @@ def draw_flux(axes: Axes, total: np.ndarray, dt: float, *, unit: str, flux_unit:
 
 
 def draw_correlation(axes: Axes, result: Conductivity) -> None:
-    """C(t) over C(0) with its error, for as long as there is memory."""
+    """Draw C(t)/C(0) with its error over a few decay times."""
     curve = result.correlation
-    last = max(_MEMORY * result.diagnostics.slowest, curve.x[min(60, len(curve.x) - 1)])
+    last = max(_DECAY_TIMES * result.diagnostics.slowest, curve.x[min(60, len(curve.x) - 1)])
     shown = _thinned(_until(curve, last))
     scale = curve.value[0]
     axes.fill_between(
@@ -56,7 +68,7 @@ def draw_correlation(axes: Axes, result: Conductivity) -> None:
 
 
 def draw_cumulative(axes: Axes, result: Conductivity) -> None:
-    """κ(τ) with its error, the value found as a band, and the plateau."""
+    """Draw κ(τ) with its error, the estimate of κ as a band, and the plateau."""
     curve = _thinned(_positive(result.cumulative), logarithmic=True)
     axes.axhspan(result.kappa - result.error, result.kappa + result.error, color=BAND, label="κ ± σ")
     axes.axhline(result.kappa, color="black", lw=1.0, ls="--")
@@ -73,19 +85,20 @@ def draw_cumulative(axes: Axes, result: Conductivity) -> None:
 
 
 def plateau(result: Conductivity) -> tuple[float, float] | None:
-    """The longest stretch, on a logarithmic scale, over which κ(τ) lies within one σ of κ; none if there is none."""
+    """First and last τ of the longest interval with |κ(τ) − κ| ≤ σ, on a logarithmic scale; None without one."""
     curve = _positive(result.cumulative)
     inside = np.abs(curve.value - result.kappa) <= result.error
     edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(int), [0]])))
-    stretches = [(curve.x[a], curve.x[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
-    return max(stretches, key=lambda ends: float(np.log(ends[1] / ends[0])), default=None)
+    intervals = [(curve.x[a], curve.x[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
+    return max(intervals, key=lambda ends: float(np.log(ends[1] / ends[0])), default=None)
 
 
-def draw_limit(axes: Axes, result: Conductivity) -> None:
-    """κ(f) towards f = 0, with the value found there."""
+def draw_zero_frequency(axes: Axes, result: Conductivity) -> None:
+    """Draw κ(f) towards f = 0, and the estimate of κ."""
     curve = result.spectrum
     axes.fill_between(curve.x, curve.value - curve.error, curve.value + curve.error, color=BAND, label="± 1σ")
     axes.plot(curve.x, curve.value, color=colour(0), lw=1.0, label="κ(f)")
+    # Up to the last frequency at which the flux has power.
     end = curve.x[-1] if not (strong := curve.x[curve.value > 0.02 * result.kappa]).size else strong[-1]
     axes.errorbar(
         [curve.x[0] / 2], [result.kappa], [result.error], fmt="s", color=colour(1), capsize=3, label="κ, f → 0"
@@ -100,7 +113,7 @@ def draw_limit(axes: Axes, result: Conductivity) -> None:
 
 
 def _plain_logarithm(axes: Axes) -> None:
-    """Logarithmic abscissa with plain numbers, at 1, 2 and 5 where it spans little."""
+    """Logarithmic abscissa with plain numbers; ticks at 1, 2 and 5 where it spans less than 300 to 1."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -111,7 +124,18 @@ def _plain_logarithm(axes: Axes) -> None:
 
 
 def draw_parts(axes: Axes, spectrum: PowerSpectrum, factor: float, result: Conductivity) -> None:
-    """Power over frequency in units of κ, and each carrier's share of it."""
+    """Draw the power spectrum in units of κ, in total and by carrier.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    spectrum : PowerSpectrum
+        One channel per carrier.
+    factor : float
+        Conductivity per spectral density.
+    result : Conductivity
+        For its units.
+    """
     x, total, error = spectrum.frequencies, spectrum.total * factor, spectrum.total_error * factor
     axes.fill_between(x, total - error, total + error, color=BAND, label="± 1σ")
     axes.plot(x, total, color="black", lw=1.0, label="total")
@@ -119,18 +143,18 @@ def draw_parts(axes: Axes, spectrum: PowerSpectrum, factor: float, result: Condu
         for k, (label, part) in enumerate(zip(spectrum.labels, spectrum.parts.T * factor, strict=True)):
             axes.plot(x, part, color=colour(k), ls=line(k), lw=1.2, label=label)
         axes.axhline(0, color="0.5", lw=0.8)
-    axes.set_xlim(0, _where_power_ends(x, total))
+    axes.set_xlim(0, _highest_frequency(x, total))
     tidy(
         axes, x="frequency (THz)" if result.unit != "reduced" else "frequency (reduced)", y=f"κ(f) ({unit_of(result)})"
     )
 
 
 def draw_gauge(axes: Axes, before: PowerSpectrum, after: PowerSpectrum, factor: float, result: Conductivity) -> None:
-    """Spectrum with and without the mean virial: what falls away never carried heat."""
+    """Draw the spectrum with and without the mean virial, whose flux carries no heat in a solid."""
     x = before.frequencies
     axes.plot(x, before.total * factor, color=colour(1), ls="--", lw=1.0, label="as computed")
     axes.plot(x, after.total * factor, color=colour(0), lw=1.2, label="without the mean virial")
-    end = _where_power_ends(x, before.total)
+    end = _highest_frequency(x, before.total)
     shown = np.concatenate([before.total[x <= end], after.total[x <= end]]) * factor
     axes.set_yscale("log")
     axes.set_xlim(0, end)
@@ -139,7 +163,7 @@ def draw_gauge(axes: Axes, before: PowerSpectrum, after: PowerSpectrum, factor: 
 
 
 def draw_matrix(axes: Axes, result: Conductivity) -> None:
-    """κ_αβ as a heat map; signs by colour and by number."""
+    """Draw κ_αβ as a heat map with numbers."""
     matrix, n = result.matrix, len(result.labels)
     largest = float(np.abs(matrix).max()) or 1.0
     image = axes.imshow(matrix, cmap="PuOr_r", vmin=-largest, vmax=largest)
@@ -156,12 +180,12 @@ def draw_matrix(axes: Axes, result: Conductivity) -> None:
 
 
 def has_owners(result: Conductivity) -> bool:
-    """Whether the matrix is owner × carrier, and not carrier × carrier."""
+    """Whether the matrix is owner × carrier instead of carrier × carrier."""
     return not np.array_equal(result.matrix, result.cross)
 
 
 def draw_estimates(axes: Axes, result: Conductivity) -> None:
-    """Every method's value and error; the one that counts is filled."""
+    """Draw value and error of every method; the symbol of the reported one is filled."""
     names = list(result.estimates)[::-1]
     for k, name in enumerate(names):
         estimate, counts = result.estimates[name], name == result.method
@@ -182,19 +206,29 @@ def draw_estimates(axes: Axes, result: Conductivity) -> None:
 
 
 def draw_carriers(axes: Axes, result: Conductivity) -> None:
-    """What each carrier carries."""
+    """Draw the contribution of each carrier to κ."""
     places = np.arange(len(result.labels))
     axes.barh(places, result.by_carrier, color=[colour(int(k)) for k in places], height=0.6, alpha=0.85)
     axes.errorbar(result.by_carrier, places, xerr=result.by_carrier_error, fmt="none", color="black", capsize=3)
     axes.set_yticks(places, result.labels)
     axes.invert_yaxis()
     axes.axvline(0, color="0.5", lw=0.8)
-    tidy(axes, x=f"κ carried ({unit_of(result)}), ± 1σ", y="")
+    tidy(axes, x=f"contribution to κ ({unit_of(result)}), ± 1σ", y="")
     axes.margins(x=0.05)
 
 
-def draw_level(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: str) -> None:
-    """Means of blocks of a quantity that should be level, as drift shows best."""
+def draw_drift(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: str) -> None:
+    """Draw block means of a quantity that is stationary in equilibrium, in which a drift shows best.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    values : (n_samples,) array
+    dt : float
+        Sampling interval, in `unit`.
+    name, unit : str
+        For the axis labels.
+    """
     size = -(-len(values) // 100)
     starts = np.arange(0, len(values), size)
     counts = np.diff(starts, append=len(values))
@@ -205,10 +239,10 @@ def draw_level(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: st
     tidy(axes, x=f"time ({unit})", y=name)
 
 
-def _where_power_ends(x: np.ndarray, power: np.ndarray) -> float:
-    """Frequency below which nearly all power lies."""
-    share = np.cumsum(np.maximum(power, 0))
-    end = int(np.searchsorted(share, 0.998 * share[-1]))
+def _highest_frequency(x: np.ndarray, power: np.ndarray) -> float:
+    """Frequency below which 99.8 % of the power lies, with a margin."""
+    cumulative = np.cumsum(np.maximum(power, 0))
+    end = int(np.searchsorted(cumulative, 0.998 * cumulative[-1]))
     return float(x[min(int(1.15 * end) + 4, len(x) - 1)])
 
 
@@ -223,7 +257,7 @@ def _positive(curve: Curve) -> Curve:
 
 
 def _thinned(curve: Curve, *, logarithmic: bool = False) -> Curve:
-    """No more points than can be seen."""
+    """At most `SHOWN` points of a curve, evenly spaced by index or by its logarithm."""
     n = len(curve.x)
     if n <= SHOWN:
         return curve

@@ -1,4 +1,4 @@
-"""`fluxan.plot`: one figure of whatever fluxan computes."""
+"""`fluxan.plot`: one figure of a conductivity or of a power spectrum."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plot(result: Conductivity | PowerSpectrum, **options: str) -> Figure:
     Raises
     ------
     InputError
-        Something else, or an unknown unit.
+        `result` is neither, or the unit is unknown.
     """
     if isinstance(result, Conductivity):
         return draw_conductivity(result)

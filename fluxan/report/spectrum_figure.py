@@ -1,4 +1,4 @@
-"""Drawing of power spectra."""
+"""One figure of a power spectrum."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 
     from fluxan.correlation.spectral_density import PowerSpectrum
 
+#: Axis label of each unit of frequency.
 UNITS = {"THz": "frequency (THz)", "cm-1": "wavenumber (cm⁻¹)"}
 
 
 def draw_spectrum(spectrum: PowerSpectrum, *, unit: str = "THz") -> matplotlib.figure.Figure:
-    """Total power with its one-sigma band, and the share of each channel where there are several.
+    """Draw the total power with its standard error, and the contribution of each channel where there are several.
+
+    Parameters
+    ----------
+    spectrum : PowerSpectrum
+        From `fluxan.power_spectrum`.
+    unit : str
+        "THz" or "cm-1".
 
     Raises
     ------
     InputError
-        An unknown unit.
+        The unit is unknown.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What a report is about: one flux, its conductivity, and where both come from."""
+"""The subject of a report: a flux, its conductivity, and the origin of both."""
 
 from __future__ import annotations
 
@@ -27,23 +27,30 @@ if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity
     from fluxan.series.heat_flux_series import HeatFluxSeries
 
-#: Samples per segment of the spectrum at most, and points that a curve of it has.
-_SEGMENT = 1 << 17
+#: Largest number of samples per segment of the spectrum.
+_MAX_SEGMENT = 1 << 17
+#: Independent points of a drawn spectrum, over which it is smoothed.
 _POINTS = 200
 
 
 @dataclass(frozen=True)
 class Study:
-    """A flux and what was found of it.
+    """A flux and its conductivity.
 
     Attributes
     ----------
-    name : of the flux file
-    record : the flux by carrier
-    result : its conductivity
-    gauge : conductivity without the mean virial, where the Dataset holds that; else None
-    gauge_samples : (n, n_carriers, 3), the flux without it
-    facts : where the flux comes from, in words
+    name : str
+        Name of the flux file.
+    record : HeatFluxSeries
+        The flux by carrier.
+    result : Conductivity
+        Conductivity of the flux.
+    gauge : Conductivity or None
+        Conductivity without the mean virial; None where the Dataset has no mean virial.
+    gauge_samples : (n_samples, n_carriers, 3) array or None
+        The flux without the mean virial, eV Å/ps.
+    facts : mapping of str to str
+        Origin of the flux: file, format, route, model.
     """
 
     name: str
@@ -64,26 +71,33 @@ class Study:
         return UNITS[self.record.units][0] / (2 * self.result.volume * self.result.temperature**2)
 
     def spectrum(self, samples: np.ndarray | None = None) -> PowerSpectrum:
-        """Power spectrum by carrier, smooth enough to be drawn."""
+        """Power spectrum by carrier, smoothed for drawing; of `samples` (n, n_carriers, 3), or else of the flux."""
         values = self.record.samples if samples is None else samples
-        n, dt = min(len(values), _SEGMENT), self.time_step
+        n, dt = min(len(values), _MAX_SEGMENT), self.time_step
         spectrum = power_spectrum(values, dt=dt, segment=n, bandwidth=max(1.01, n / 2 / _POINTS) / (n * dt))
         return replace(spectrum, labels=self.record.labels)
 
 
 def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **settings: Any) -> Study:
-    """Read a flux file of any kind and find its conductivity.
+    """Read a flux file of any kind and estimate its conductivity.
 
     Parameters
     ----------
-    path : of fluxan or of another code
-    reader : options of `fluxan.fluxfiles.read_flux`
-    settings : method, compare, components and remove, see `fluxan.green_kubo`
+    path : str or Path
+        Flux file of fluxan or of another code.
+    reader : mapping, optional
+        Options of `fluxan.fluxfiles.read_flux`.
+    settings
+        `method`, `compare`, `components` and `remove`, see `fluxan.green_kubo`.
+
+    Returns
+    -------
+    Study
 
     Raises
     ------
     FluxanError
-        The file cannot be read or does not suffice.
+        The file cannot be read, or its flux is too short.
     """
     path, reader = Path(path), dict(reader or {})
     if not path.is_file():
@@ -109,19 +123,38 @@ def study_dataset(
     dt: float | None = None,
     **settings: Any,
 ) -> Study:
-    """Find the conductivity of a Dataset, which tells owners and species too, and may hold the mean virial.
+    """Estimate the conductivity of a flux Dataset, and that without the mean virial if the Dataset has one.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `fluxan.decompose` or `fluxan.open_flux`.
+    name : str
+        Name of the flux in the report.
+    temperature : float, optional
+        K; by default the mean over the run.
+    volume : float, optional
+        Å³; by default the mean over the run.
+    dt : float, optional
+        Sampling interval, ps; by default that of the Dataset.
+    settings
+        `method`, `compare`, `components` and `remove`, see `fluxan.green_kubo`.
+
+    Returns
+    -------
+    Study
 
     Raises
     ------
     FluxanError
-        The flux does not suffice.
+        The flux is too short, or temperature, volume or sampling interval are unknown.
     """
     settings |= {"temperature": temperature, "volume": volume, "dt": dt}
     record = carriers_of_dataset(dataset, dt=dt, volume=volume, temperature=temperature)
     result = green_kubo(dataset, **settings)
-    found = blow_up(record.samples, record.observables)
-    if found is not None:
-        frame, ratio, quantity = found
+    crash = blow_up(record.samples, record.observables)
+    if crash is not None:
+        frame, ratio, quantity = crash
         result = replace(result, warnings=(blow_up_warning(quantity, ratio, frame), *result.warnings))
     gauge, samples = None, None
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:

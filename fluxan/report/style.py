@@ -1,4 +1,4 @@
-"""Colours and sizes all plots share: the Okabe-Ito palette, told apart by colour-blind readers and in print."""
+"""Colours and sizes of all plots; the Okabe-Ito palette is distinct to colour-blind readers and in print."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
+#: Width of a figure, inches.
 WIDTH = 7.2
 
 
@@ -18,12 +19,12 @@ def colour(k: int) -> str:
 
 
 def line(k: int) -> str:
-    """Line style of the k-th curve, so that it does not hang on colour alone."""
+    """Line style of the k-th curve, so that curves differ by more than colour."""
     return LINES[k % len(LINES)]
 
 
 def tidy(axes: Axes, *, x: str, y: str) -> None:
-    """Labels, a quiet frame and the legend, if there is anything to tell apart."""
+    """Set the axis labels, remove the upper and right frame, and add a legend where there are several curves."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Text and style of the report's page: no script, nothing from the network, legible on paper."""
+"""HTML and CSS of the report's page: no scripts, nothing from the network, printable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says in words: the result in one sentence each, and what speaks for or against it."""
+"""Sentences of a report: temperature, contributions by carrier, and evidence for and against the result."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from .study import Study
 
 
-#: Change of the temperature over a run, as a share of it, that is none.
-_LEVEL: Final = 0.01
+#: Relative change of the temperature over a run below which it counts as constant.
+_MAX_TEMPERATURE_DRIFT: Final = 0.01
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One sentence, and whether it is good news."""
+    """A sentence for (`good`) or against the result."""
 
     good: bool
     text: str
 
 
 def signed(number: float) -> str:
-    """A number with its sign, a minus and not a hyphen."""
+    """A number with its sign, typeset with a minus sign."""
     return f"{number:+.3g}".replace("-", "−")
 
 
 def unit(result: Conductivity) -> str:
-    """Unit behind a number, with its blank."""
+    """Unit as it follows a number, with the space between; empty for reduced units."""
     return "" if result.unit == "reduced" else f" {result.unit}"
 
 
@@ -46,18 +46,18 @@ def temperature(result: Conductivity) -> str:
 
 
 def carriers(result: Conductivity) -> str:
-    """Who carries the heat, as one sentence; empty for one carrier."""
+    """Contribution by carrier as one sentence; empty for a single carrier."""
     if len(result.labels) < 2:
         return ""
     first, *others = (
         (label, f"{100 * part / result.kappa:.0f} %")
         for label, part in zip(result.labels, result.by_carrier, strict=True)
     )
-    return f"{first[0]} carries {first[1]} of it, " + ", ".join(f"{label} {share}" for label, share in others) + "."
+    return f"{first[0]} carries {first[1]} of it, " + ", ".join(f"{label} {part}" for label, part in others) + "."
 
 
 def verdicts(study: Study) -> list[Verdict]:
-    """Everything that speaks for or against the result; bad news first."""
+    """All evidence against the result, then all evidence for it."""
     result = study.result
     bad = [Verdict(good=False, text=_sentence(warning)) for warning in result.warnings]
     return bad + [Verdict(good=True, text=text) for text in _good(study)]
@@ -74,10 +74,12 @@ def _good(study: Study) -> Iterator[str]:
     others = [name for name in result.estimates if name not in {result.method, "running"}]
     if others and not any("disagree" in warning for warning in result.warnings):
         yield f"The estimators agree within two standard deviations: {result.method} and {', '.join(others)}."
-    if run.temperature_drift is not None and abs(run.temperature_drift) < _LEVEL * result.temperature:
-        yield f"The temperature is level: it changes by {run.temperature_drift / result.temperature:.1%} over the run."
+    if run.temperature_drift is not None and abs(run.temperature_drift) < _MAX_TEMPERATURE_DRIFT * result.temperature:
+        yield (
+            f"The temperature is constant: it changes by {run.temperature_drift / result.temperature:.1%} over the run."
+        )
     if run.diffusion is not None and not run.diffusing:
-        yield "No species diffuses, so that there is no flux of mass to correct for."
+        yield "No species diffuses, so that there is no mass flux to correct for."
     yield from (_sentence(note) for note in result.notes)
     if study.gauge is not None:
         yield (

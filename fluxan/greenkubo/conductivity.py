@@ -109,7 +109,7 @@ def green_kubo(
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
         if series.n_samples < _MIN_SAMPLES:
             raise ShortRunError(
-                f"the flux has {series.n_samples} samples ({series.length:g} ps); a conductivity needs "
+                f"the flux has {series.n_samples} samples ({series.duration:g} ps); a conductivity needs "
                 f"{_MIN_SAMPLES} ({_MIN_SAMPLES * series.time_step:g} ps) at the very least, and "
                 f"{diagnostics.MIN_RUN_DECAY_TIMES} times "
                 "its slowest correlation"

@@ -56,11 +56,11 @@ def diagnose(series: HeatFluxSeries, analysis: FluxAnalysis) -> Diagnostics:
     integral = 0.5 * estimate.value / analysis.ordinates.correlation[0]
     corner = 1 / (2 * np.pi * estimates.band)
     # Where the spectrum leaves S(0) among the lowest frequencies, only the fitted modes know how slow motion is.
-    few = estimates.band * series.length < _MIN_FREQUENCIES_BELOW_CORNER
+    few = estimates.band * series.duration < _MIN_FREQUENCIES_BELOW_CORNER
     fitted = float(estimate.details["slowest"]) if few else 0.0
     temperature, energy = (_mean(values) for values in (series.temperature, series.potential_energy))
     return Diagnostics(
-        length=series.length,
+        length=series.duration,
         slowest=max(integral, corner, fitted),
         diffusion=analysis.diffusion,
         diffusing=multicomponent.diffuses(analysis.diffusion),

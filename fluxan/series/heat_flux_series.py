@@ -96,7 +96,7 @@ class HeatFluxSeries:
         return len(self.labels) ** 2 if self.by_owner else len(self.labels)
 
     @property
-    def length(self) -> float:
+    def duration(self) -> float:
         """Time from the first sample to one step after the last, ps."""
         return self.n_samples * self.time_step
 

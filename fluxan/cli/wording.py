@@ -22,9 +22,11 @@ def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None
 
     Parameters
     ----------
-    message : of an error, a warning or a note; keywords are followed by ``=``, or begin it: "dt is -1, expected ..."
-    options : by parameter, the option that gives it, and that which denies it or ""; those of the command that runs if
-        left out
+    message : str
+        Of an error, a warning or a note; keywords are followed by ``=``, or begin it: "dt is -1, expected ...".
+    options : mapping, optional
+        By parameter, the option that gives it, and that which denies it or ""; those of the command that runs
+        if left out.
     """
     known = _known if options is None else options
 

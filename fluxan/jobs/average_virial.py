@@ -39,8 +39,10 @@ def mean_virial(
     ----------
     traj : what `fluxan.decompose` takes, with the same atoms in the same order in every frame
     model : Potential or what `fluxan.load_model` takes
-    every : use every n-th frame; by default such that 50 are used, or all where the length is not known
-    reader : options of `fluxan.open_trajectory`
+    every : int, optional
+        Use every n-th frame; by default such that 50 are used, or all where the length is not known.
+    reader : mapping, optional
+        Options of `fluxan.open_trajectory`.
 
     Returns
     -------
@@ -88,13 +90,20 @@ def with_mean_virial(
 
     Parameters
     ----------
-    dataset : from `fluxan.decompose` of the same trajectory
-    traj : the trajectory, with velocities; it is read twice
-    model : the model of the decomposition
-    virial : (n_atoms, 3, 3) eV, where `mean_virial` was called before; then no model is needed
-    every : passed to `mean_virial`
-    groups : those of the decomposition
-    reader : options of `fluxan.open_trajectory`
+    dataset : xarray.Dataset
+        From `fluxan.decompose` of the same trajectory.
+    traj : object
+        The trajectory, with velocities; it is read twice.
+    model : object
+        The model of the decomposition.
+    virial : (n_atoms, 3, 3) array, optional
+        eV, where `mean_virial` was called before; then no model is needed.
+    every : int, optional
+        Passed to `mean_virial`.
+    groups : str or sequence of object
+        Those of the decomposition.
+    reader : mapping, optional
+        Options of `fluxan.open_trajectory`.
 
     Returns
     -------

@@ -33,12 +33,18 @@ class Outcome:
     Attributes
     ----------
     task : Task
-    n_frames : frames in its flux file
-    kappa, error : conductivity and its standard error, in `unit`; NaN where `problem` says why
-    by_carrier : κ of each group that carries
-    failed : whether the flux itself could not be had; frames before the fault are kept
-    problem : why there is no flux, or no κ
-    warnings : what speaks against κ
+    n_frames : int
+        Frames in its flux file.
+    kappa, error : float
+        Conductivity and its standard error, in `unit`; NaN where `problem` says why.
+    by_carrier : dict
+        κ of each group that carries.
+    failed : bool
+        Whether the flux itself could not be computed; frames before the faulty one are kept.
+    problem : str
+        Why there is no flux, or no κ.
+    warnings : tuple of str
+        What speaks against κ.
     """
 
     task: Task
@@ -75,11 +81,16 @@ class Replicas:
 
     Attributes
     ----------
-    group, model : what they share
-    n_runs : runs that have a κ
-    kappa : mean over the runs
-    error : its standard error from their scatter, std/√n; NaN for a single run, whose scatter is not known
-    expected : the same from the errors that the runs claim, √(Σ σ²)/n
+    group, model : str
+        Name of the group, and the model, that the runs share.
+    n_runs : int
+        Runs that have a κ.
+    kappa : float
+        Mean over the runs.
+    error : float
+        Its standard error from their scatter, std/√n; NaN for a single run, whose scatter is not known.
+    expected : float
+        The same from the errors that the runs claim, √(Σ σ²)/n.
     """
 
     group: str
@@ -109,8 +120,10 @@ def run_batch(jobs: JobFile, *, client: object = None, progress: bool = True) ->
     Parameters
     ----------
     jobs : JobFile
-    client : see `fluxan.decompose`; one cluster serves all runs
-    progress : show a progress bar for each run on standard error
+    client : object
+        See `fluxan.decompose`; one cluster serves all runs.
+    progress : bool
+        Show a progress bar for each run on standard error.
 
     Yields
     ------

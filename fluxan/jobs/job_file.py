@@ -52,13 +52,18 @@ class Task:
 
     Attributes
     ----------
-    name : of the run, and of its flux file
+    name : str
+        Of the run, and of its flux file.
     trajectory : path
     model : what `fluxan.load_model` takes; None for what the trajectory carries
-    adapter : options of `fluxan.load_model`
-    group : runs with the same are independent runs of one state; empty for none
-    decompose : further options of `fluxan.decompose`
-    green_kubo : options of `fluxan.green_kubo`
+    adapter : dict
+        Options of `fluxan.load_model`.
+    group : str
+        Runs with the same are independent runs of one state; empty for none.
+    decompose : dict
+        Further options of `fluxan.decompose`.
+    green_kubo : dict
+        Options of `fluxan.green_kubo`.
     """
 
     name: str

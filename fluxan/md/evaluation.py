@@ -28,9 +28,12 @@ class Forces:
 
     Attributes
     ----------
-    energies : (n_atoms,) eV, one per atom
-    forces : (n_atoms, 3) eV/Å
-    virial : (3, 3) eV, derivative of the energy by strain: the stress times the volume
+    energies : (n_atoms,) array
+        eV, one per atom.
+    forces : (n_atoms, 3) array
+        eV/Å.
+    virial : (3, 3) array
+        eV, derivative of the energy by strain: the stress times the volume.
     """
 
     energies: np.ndarray
@@ -78,7 +81,8 @@ class Evaluation:
         Parameters
         ----------
         frame : Frame
-        flux : keep what the flux of the same positions needs
+        flux : bool
+            Keep what the flux of the same positions needs.
 
         Raises
         ------
@@ -100,9 +104,12 @@ class Evaluation:
 
         Parameters
         ----------
-        velocities : (n_atoms, 3), Å/ps, of the same instant as the positions
-        masses : (n_atoms,) u, the frame's by default
-        evaluator : of other groups than the evaluation's own, for the same model and route
+        velocities : (n_atoms, 3) array or None
+            Å/ps, of the same instant as the positions.
+        masses : (n_atoms,) array, optional
+            u, the frame's by default.
+        evaluator : FluxEvaluator, optional
+            Of other groups than the evaluation's own, for the same model and route.
 
         Raises
         ------

@@ -25,12 +25,18 @@ class Example:
 
     Attributes
     ----------
-    build : gives its frame, without velocities
-    potential : name of its shipped potential
-    temperature : K
-    timestep : fs
-    time : ps, long enough for a first conductivity
-    thermalise : ps before it
+    build : callable
+        Gives its frame, without velocities.
+    potential : str
+        Name of its shipped potential.
+    temperature : float
+        K.
+    timestep : float
+        fs.
+    time : float
+        ps, long enough for a first conductivity.
+    thermalise : float
+        ps before it.
     """
 
     build: Callable[[], Frame]

@@ -46,16 +46,21 @@ class MdRun:
         Where to start; velocities, if there are any, are taken where nothing is thermalised.
     model : Potential
     settings : MdSettings
-    output : path of the flux file; `restart_path` and `correlation_path` lie beside it
+    output : str or Path
+        Path of the flux file; `restart_path` and `correlation_path` lie beside it.
     groups : "element" or one label per atom
-    route : see `fluxan.heat_flux`
-    resume : continue where the restart file is; without one, begin
-    overwrite : replace what is there
+    route : str
+        See `fluxan.heat_flux`.
+    resume : bool
+        Continue where the restart file is; without one, begin.
+    overwrite : bool
+        Replace what is there.
 
     Attributes
     ----------
     stop : set it, e.g. from a signal's handler, and the run ends after the present step
-    n_frames : fluxes in the file
+    n_frames : int
+        Fluxes in the file.
 
     Raises
     ------

@@ -20,16 +20,26 @@ class MdSettings:
 
     Attributes
     ----------
-    temperature : K
-    time : of the production, ps
-    timestep : fs
-    flux_every : steps from flux to flux
-    ensemble : "nve", "langevin" or "nvt" (stochastic velocity rescaling)
-    thermalise : time under a Langevin thermostat before, ps
-    friction : of the Langevin thermostat, 1/ps
-    relaxation : time in which "nvt" exchanges energy, ps
-    seed : of all random numbers
-    checkpoint_every : frames from restart file to restart file
+    temperature : float
+        K.
+    time : float
+        Of the production, ps.
+    timestep : float
+        fs.
+    flux_every : int
+        Steps from flux to flux.
+    ensemble : str
+        "nve", "langevin" or "nvt" (stochastic velocity rescaling).
+    thermalise : float
+        Time under a Langevin thermostat before, ps.
+    friction : float
+        Of the Langevin thermostat, 1/ps.
+    relaxation : float
+        Time in which "nvt" exchanges energy, ps.
+    seed : int
+        Of all random numbers.
+    checkpoint_every : int
+        Frames from restart file to restart file.
     """
 
     temperature: float

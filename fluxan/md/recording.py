@@ -39,22 +39,30 @@ class Recording:
     ----------
     evaluator : FluxEvaluator
         Names model, groups and route.
-    name : of the run, for the attribute `trajectory_name` and for messages, e.g. "ASE dynamics"
-    time_step : time between frames, ps; taken from the first two frames by default
-    time_unit : "ps", or "frame" where the frames' times only count
+    name : str
+        Of the run, for the attribute `trajectory_name` and for messages, e.g. "ASE dynamics".
+    time_step : float, optional
+        Time between frames, ps; taken from the first two frames by default.
+    time_unit : str
+        "ps", or "frame" where the frames' times only count.
     output : path of a flux file to write
     correlator : Correlator that every flux is given to
         Of 3 channels (the total), 3 per group (carriers) or 3 per pair of groups (owner × carrier, convection on the
         diagonal). Without `output` nothing else is kept; without both, everything is kept in memory.
     overwrite : replace an existing output
-    resume : continue an existing output after all its frames, or after this many
-    chunk : frames per chunk of the file, by the number of atoms by default
-    attributes : further attributes of the Dataset; a continued output takes these over
+    resume : bool or int
+        Continue an existing output after all its frames, or after this many.
+    chunk : int, optional
+        Frames per chunk of the file, by the number of atoms by default.
+    attributes : mapping, optional
+        Further attributes of the Dataset; a continued output takes these over.
 
     Attributes
     ----------
-    n_frames : frames recorded, those of a continued output included
-    chunk : frames per chunk of the file
+    n_frames : int
+        Frames recorded, those of a continued output included.
+    chunk : int, optional
+        Frames per chunk of the file.
 
     Raises
     ------

@@ -28,12 +28,18 @@ class Restart:
     Attributes
     ----------
     phase : "thermalise" or "produce"
-    step : steps done in this phase
-    n_frames : frames in the flux file
-    positions, momenta : (n_atoms, 3), in ASE's units
-    random : state of the thermostat's random numbers
-    correlator : what it has seen
-    settings : that must not change when the run is continued, by name
+    step : int
+        Steps done in this phase.
+    n_frames : int
+        Frames in the flux file.
+    positions, momenta : (n_atoms, 3) array
+        In ASE's units.
+    random : dict
+        State of the thermostat's random numbers.
+    correlator : Correlator
+        What it has seen.
+    settings : dict
+        That must not change when the run is continued, by name.
     """
 
     phase: str

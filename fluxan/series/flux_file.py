@@ -58,9 +58,12 @@ class FluxFile:
     Parameters
     ----------
     path : path
-    labels : names of the groups
-    identity : attributes that identify the job; a job may only continue a file that says the same
-    chunk : frames per chunk
+    labels : sequence of str
+        Names of the groups.
+    identity : mapping
+        Attributes that identify the job; a job may only continue a file that says the same.
+    chunk : int
+        Frames per chunk.
     """
 
     def __init__(self, path: str | Path, labels: Sequence[str], identity: Mapping[str, object], chunk: int) -> None:

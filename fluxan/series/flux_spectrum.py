@@ -41,16 +41,26 @@ def power_spectrum(
 
     Parameters
     ----------
-    flux : a Dataset of `fluxan.decompose`, the path of one, or an array (n, 3) or (n, n_channels, 3)
-    dt : time step in ps, for arrays
-    by : channels of a Dataset: "total", "carrier" or "owner-carrier"
-    segment : samples per segment; the whole series by default. What is left over at the end is not used.
-    window : "boxcar" keeps the integral of the spectrum equal to the mean square, "hann" leaks less
-    overlap : share of a segment that it has in common with the next, 0 to below 1 (0.5 suits "hann")
-    bandwidth : smooth over this width in THz
-    axes : components that are averaged over, of "xyz"
-    sides : "two", the default, or "one"
-    remove_mean : subtract each channel's mean
+    flux : xarray.Dataset or str or Path or array
+        A Dataset of `fluxan.decompose`, the path of one, or an array (n, 3) or (n, n_channels, 3).
+    dt : float, optional
+        Time step in ps, for arrays.
+    by : str
+        Channels of a Dataset: "total", "carrier" or "owner-carrier".
+    segment : int, optional
+        Samples per segment; the whole series by default. What is left over at the end is not used.
+    window : str
+        "boxcar" keeps the integral of the spectrum equal to the mean square, "hann" leaks less.
+    overlap : float
+        Share of a segment that it has in common with the next, 0 to below 1 (0.5 suits "hann").
+    bandwidth : float, optional
+        Smooth over this width in THz.
+    axes : str
+        Components that are averaged over, of "xyz".
+    sides : str
+        "two", the default, or "one".
+    remove_mean : bool
+        Subtract each channel's mean.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class HeatFluxSeries:
         Names of the species whose velocities or mass fluxes are known.
     units : str
         "metal" or "lj".
-    volume : (n,) or (1,) array or None
+    volume : (n,) or (1,) array, optional
         Of each sample, or one for all, Å³ or reduced.
     observables : mapping
         What else is known of each sample, (n,) each: "temperature" in K, "potential_energy" or "energy" in eV, or

@@ -39,15 +39,24 @@ class JobSpec:
 
     Attributes
     ----------
-    job : a name that no other job bears
-    version : of fluxan in the submitting process
-    name : of the trajectory, for messages
-    trajectory : where to find it; None where frames are sent
-    model, groups, route, device : as in `fluxan.decompose`
-    chunk : frames per chunk
-    time_step, last_time : as in `fluxan.jobs.chunks.ChunkMaker`, for the first frame of all
-    start, stride : of the selected frames, as in their file
-    threads : of torch and of Numba
+    job : str
+        A name that no other job bears.
+    version : str
+        Of fluxan in the submitting process.
+    name : str
+        Of the trajectory, for messages.
+    trajectory : TrajectorySource or None
+        Where to find it; None where frames are sent.
+    model, groups, route, device : ModelSource, str or sequence of object, str
+        As in `fluxan.decompose`.
+    chunk : int
+        Frames per chunk.
+    time_step, last_time : float
+        As in `fluxan.jobs.chunks.ChunkMaker`, for the first frame of all.
+    start, stride : int
+        Of the selected frames, as in their file.
+    threads : tuple
+        Of torch and of Numba.
     """
 
     job: str
@@ -72,9 +81,12 @@ class FrameBlock:
 
     Attributes
     ----------
-    first : its first selected frame
-    frames, last_time : the frames, and the time of the one before them, where they are sent
-    fault : the error of reading them, in place of a block
+    first : int
+        Its first selected frame.
+    frames, last_time : sequence of Frame, optional, float
+        The frames, and the time of the one before them, where they are sent.
+    fault : FluxanError, optional
+        The error of reading them, in place of a block.
     """
 
     first: int
@@ -155,10 +167,14 @@ def compute(
 
     Parameters
     ----------
-    spec, block : what to compute
-    model : on its device
-    trajectory : opened here; None where the block brings its frames
-    report : of the route's check; without one the route is checked here, as in a serial run
+    spec, block : JobSpec, FrameBlock
+        What to compute.
+    model : Potential
+        On its device.
+    trajectory : Trajectory or None
+        Opened here; None where the block brings its frames.
+    report : CheckReport or None
+        Of the route's check; without one the route is checked here, as in a serial run.
     """
     passed = {} if report is None else {spec.route: report}
     reported: dict[str, str] = {}

@@ -61,7 +61,8 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
-    threads : of torch and of Numba, for each worker
+    threads : tuple
+        Of torch and of Numba, for each worker.
     """
 
     def __init__(self, client: Client, threads: tuple[int, int]) -> None:

@@ -25,10 +25,14 @@ class TrajectorySource:
 
     Attributes
     ----------
-    path : absolute
-    reader : options of `fluxan.open_trajectory`
-    velocities : absolute path of a .npy file, or None
-    sha256, size : of the file's first MiB, and bytes of all of it, as the submitting process sees it
+    path : str
+        Absolute.
+    reader : mapping
+        Options of `fluxan.open_trajectory`.
+    velocities : str or None
+        Absolute path of a .npy file, or None.
+    sha256, size : str, int
+        Of the file's first MiB, and bytes of all of it, as the submitting process sees it.
     """
 
     path: str

@@ -39,16 +39,21 @@ class AseFluxRecorder:
     atoms : ase.Atoms
     model : Potential or what `fluxan.load_model` takes
         The calculator's by default.
-    output : path of a flux file to write, see `fluxan.decompose`
-    correlator : Correlator that fluxes are given to as they come
-        Of 3 channels (the total), 3 per group (carriers) or 3 per pair of groups (owner × carrier). Without `output`
-        nothing else is kept, and memory does not grow; without both, every flux is kept in memory.
+    output : str or Path, optional
+        Path of a flux file to write, see `fluxan.decompose`.
+    correlator : Correlator, optional
+        Correlator that fluxes are given to as they come. Of 3 channels (the total), 3 per group (carriers) or 3
+        per pair of groups (owner × carrier). Without `output` nothing else is kept, and memory does not grow;
+        without both, every flux is kept in memory.
     groups : "element" or one label per atom
     route : {"auto", "local", "adjoint", "unfolded"}
         For another calculator than ours; see `fluxan.heat_flux`.
-    time_step : time between calls, ps
-    dynamics : the dynamics whose time it is, where something else calls
-    overwrite : replace an existing output
+    time_step : float, optional
+        Time between calls, ps.
+    dynamics : MolecularDynamics, optional
+        The dynamics whose time it is, where something else calls.
+    overwrite : bool
+        Replace an existing output.
 
     Raises
     ------
@@ -149,8 +154,10 @@ class DynamicsClock:
 
     Parameters
     ----------
-    dynamics : whose time it is; what calls by default
-    time_step : time between calls, ps, instead
+    dynamics : MolecularDynamics, optional
+        Whose time it is; what calls by default.
+    time_step : float, optional
+        Time between calls, ps, instead.
     """
 
     def __init__(self, dynamics: MolecularDynamics | None = None, time_step: float | None = None) -> None:

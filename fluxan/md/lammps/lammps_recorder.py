@@ -47,7 +47,8 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
         ``pair_style zero`` with the model's cutoff is set up, or zero; other forces would come on top of the model's.
         Fixes that set forces (``fix setforce``) are to be defined afterwards: LAMMPS applies them in order.
     model : Potential or what `fluxan.load_model` takes
-    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
+    elements : sequence of str or str
+        Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
     route : {"auto", "local", "adjoint", "unfolded"}
         How a recorder on the same LAMMPS finds the flux from the evaluation that gave the forces.
 
@@ -79,14 +80,19 @@ class LammpsFluxRecorder:
     lmp : lammps.lammps
         With box and atoms, units metal or real, on one MPI rank.
     model : Potential or what `fluxan.load_model` takes
-    elements : names of LAMMPS types 1, 2, …; "Ar,Kr" or a list
-    every : steps from one flux to the next
-    output : path of a flux file that is written while LAMMPS runs
-    correlator : Correlator that every flux is given to, see `fluxan.md.recording.Recording`
-        Without `output` nothing else is kept: memory stays as it is however long the run.
+    elements : sequence of str or str
+        Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
+    every : int
+        Steps from one flux to the next.
+    output : str or Path, optional
+        Path of a flux file that is written while LAMMPS runs.
+    correlator : Correlator, optional
+        Correlator that every flux is given to, see `fluxan.md.recording.Recording`. Without `output` nothing
+        else is kept: memory stays as it is however long the run.
     groups : "element" or one label per atom, in ascending order of ids
     route : {"auto", "local", "adjoint", "unfolded"}
-    overwrite : replace an existing output
+    overwrite : bool
+        Replace an existing output.
 
     Attributes
     ----------
@@ -142,7 +148,8 @@ class LammpsFluxRecorder:
 
         Parameters
         ----------
-        steps : a multiple of `every`
+        steps : int
+            A multiple of `every`.
 
         Raises
         ------

@@ -29,8 +29,10 @@ class MassFlux:
 
     Attributes
     ----------
-    triples : columns, by name
-    notes : sentences
+    triples : mapping
+        Columns, by name.
+    notes : tuple of str
+        Sentences.
     """
 
     triples: Mapping[str, Triple]

@@ -40,10 +40,14 @@ class TableHeader:
 
     Attributes
     ----------
-    names : of columns, without units; numbers from 1 where there are none
-    units : by name, of columns that have one
-    first : line of the first row, counted from 0
-    delimiter : between columns; None is white space
+    names : list of str
+        Of columns, without units; numbers from 1 where there are none.
+    units : dict
+        By name, of columns that have one.
+    first : int
+        Line of the first row, counted from 0.
+    delimiter : bytes or None
+        Between columns; None is white space.
     """
 
     names: list[str]

@@ -19,7 +19,8 @@ def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
 
     Parameters
     ----------
-    path : GPUMD's hac.out, or a file of LAMMPS' fix ave/correlate or ave/correlate/long
+    path : str or Path
+        GPUMD's hac.out, or a file of LAMMPS' fix ave/correlate or ave/correlate/long.
     options : form, and what `fluxan.fluxfiles.read_flux` calls volume, temperature, and with LAMMPS units, dt (between
         lags), timestep, columns and density
 

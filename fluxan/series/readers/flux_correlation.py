@@ -28,15 +28,23 @@ class FluxCorrelation:
 
     Attributes
     ----------
-    times : (n,) ps, or reduced; None where the file does not say and the user did not
-    values : (n_parts, n, 3) ⟨J_a(0) J_a(t)⟩ for a = x, y, z, volume-extensive: (eV Å/ps)², or reduced
-    conductivity : (n_parts, n, 3) running conductivity where the file holds it, W/(m K); else None
-    weights : (n_parts, n) products that were averaged, in any unit
-    parts : what the parts are: "runs" or "parts of the run"
+    times : (n,) array
+        ps, or reduced; None where the file does not say and the user did not.
+    values : (n_parts, n, 3) array
+        ⟨J_a(0) J_a(t)⟩ for a = x, y, z, volume-extensive: (eV Å/ps)², or reduced.
+    conductivity : (n_parts, n, 3) array or None
+        Running conductivity where the file holds it, W/(m K); else None.
+    weights : (n_parts, n) array
+        Products that were averaged, in any unit.
+    parts : str
+        What the parts are: "runs" or "parts of the run".
     units : "metal" or "lj"
-    volume, temperature : Å³ and K, or reduced; None where unknown
-    format : what the file is
-    notes, warnings : what was decided on the way, and what speaks against the file
+    volume, temperature : float, optional
+        Å³ and K, or reduced; None where unknown.
+    format : str
+        What the file is.
+    notes, warnings : tuple of str
+        What was decided on the way, and what speaks against the file.
     """
 
     times: np.ndarray

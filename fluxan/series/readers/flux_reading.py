@@ -61,8 +61,10 @@ def read_flux(path: str | Path, *, form: str | None = None, **options: Unpack[Fl
 
     Parameters
     ----------
-    path : file
-    form : one of fluxan, lammps-log, lammps-ave, gpumd, ipi, text, npy, where the content does not tell
+    path : str or Path
+        File.
+    form : str, optional
+        One of fluxan, lammps-log, lammps-ave, gpumd, ipi, text, npy, where the content does not tell.
     columns : names (or numbers from 1) of columns, three per channel, where their names do not tell
     labels : names of the channels
     units : metal, real, lj, si, atomic, gpumd or eV-A-fs, where the file does not tell; see

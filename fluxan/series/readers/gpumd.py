@@ -92,8 +92,10 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
 
     Parameters
     ----------
-    path : of the file
-    options : volume and temperature, with which κ is integrated anew
+    path : str or Path
+        Of the file.
+    options : mapping, optional
+        Volume and temperature, with which κ is integrated anew.
 
     Raises
     ------

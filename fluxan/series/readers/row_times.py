@@ -29,9 +29,12 @@ def time_step(
 
     Parameters
     ----------
-    layout, block : what was read
-    step : between rows, in units of the clock
-    options : of which dt counts before the file
+    layout, block : TableLayout, TableBlock
+        Layout of the file and its rows.
+    step : float or None
+        Between rows, in units of the clock.
+    options : ReadOptions
+        `dt` goes before what the file records.
     """
     recorded, doubts = _recorded(layout, block, step)
     if layout.dt is None:
@@ -68,9 +71,12 @@ def equidistant(
 
     Parameters
     ----------
-    path : of the file
-    block : its rows
-    expected : the distance where it is known, in units of the clock
+    path : Path
+        Of the file.
+    block : TableBlock
+        Its rows.
+    expected : float, optional
+        The distance where it is known, in units of the clock.
 
     Raises
     ------

@@ -31,8 +31,9 @@ def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int,
 
     Parameters
     ----------
-    samples : (n, n_channels, 3)
-    others : further columns, of which "temperature" is looked at
+    samples : (n, n_channels, 3) array
+    others : mapping
+        Further columns, of which "temperature" is examined.
 
     Returns
     -------
@@ -76,10 +77,14 @@ def questions(
 
     Parameters
     ----------
-    units : "metal" (K) or "lj"
-    temperature : that counts
-    file_temperature : that the file has, where it has one
-    volume : that counts
+    units : str
+        "metal" (K) or "lj".
+    temperature : float or None
+        The temperature that is used.
+    file_temperature : float, optional
+        The file's own, where it has one.
+    volume : float, optional
+        The volume that is used.
     """
     low, high = _PLAUSIBLE[units]
     word = " K" if units == "metal" else " in reduced units"

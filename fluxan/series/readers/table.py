@@ -42,28 +42,49 @@ class TableLayout:
 
     Attributes
     ----------
-    format : what the file is
-    flux : per channel the triples of columns whose sum it is
-    labels : name of each channel
-    flux_unit : factor to eV Å/ps
+    format : str
+        What the file is.
+    flux : tuple
+        Per channel the triples of columns whose sum it is.
+    labels : tuple of str
+        Name of each channel.
+    flux_unit : float
+        Factor to eV Å/ps.
     units : "metal" or "lj"
-    density : the flux is per volume, and is multiplied by it
-    dt : time between rows, ps; None takes it from `clock`
-    clock : column of the step or the time; rows must come at equal distances of it
-    clock_unit : ps per unit of `clock`; None where unknown
-    velocity : per species the columns of its mass flux, momentum or velocity, of any unit
-    species : name of each
-    others : columns of "temperature", "volume", "energy" and "time", with factors to K, Å³, eV and ps
-    first, last : lines of the table, counted from 0; `last` is excluded, None is the end of the file
-    delimiter : between columns; None is white space
-    grows : the file may belong to a running job: its last row counts only with its line's end
-    words : lines of words may stand between rows, as warnings do in a log
-    width : columns that a row has where lines of numbers of another origin may stand between; None for any
-    style : "columns", or "yaml" and "multi" for LAMMPS' thermo output of these kinds
-    title : line that names the columns, which a restart may repeat but not change; None where there is none
-    until_crash : rows end before the first that is not finite; None where that is not to be had
-    ended : how the run ended that should not have; empty where it went well
-    notes, warnings : what was decided on the way, and what speaks against the file
+    density : bool
+        The flux is per volume, and is multiplied by it.
+    dt : float, optional
+        Time between rows, ps; None takes it from `clock`.
+    clock : int, optional
+        Column of the step or the time; rows must come at equal distances of it.
+    clock_unit : float, optional
+        ps per unit of `clock`; None where unknown.
+    velocity : tuple of Triple
+        Per species the columns of its mass flux, momentum or velocity, of any unit.
+    species : tuple of str
+        Name of each.
+    others : mapping
+        Columns of "temperature", "volume", "energy" and "time", with factors to K, Å³, eV and ps.
+    first, last : int, int, optional
+        Lines of the table, counted from 0; `last` is excluded, None is the end of the file.
+    delimiter : bytes, optional
+        Between columns; None is white space.
+    grows : bool
+        The file may belong to a running job: its last row counts only with its line's end.
+    words : bool
+        Lines of words may stand between rows, as warnings do in a log.
+    width : int, optional
+        Columns that a row has where lines of numbers of another origin may stand between; None for any.
+    style : str
+        "columns", or "yaml" and "multi" for LAMMPS' thermo output of these kinds.
+    title : bytes, optional
+        Line that names the columns, which a restart may repeat but not change; None where there is none.
+    until_crash : bool or None
+        Rows end before the first that is not finite; None where this choice does not exist.
+    ended : str
+        How the run ended that should not have; empty where it went well.
+    notes, warnings : tuple of str
+        What was decided on the way, and what speaks against the file.
     """
 
     format: str

@@ -42,13 +42,20 @@ class ThermoRun:
 
     Attributes
     ----------
-    names : of the columns; the step in the headline of multi-line output is the last one
-    style : "columns", "yaml" or "multi"
-    first, last : its lines, counted from 0, half-open; `last` is None where the log ends with it
-    script : commands before it
-    n_atoms : where the log says it
-    error : the line in which LAMMPS gave up; None where it did not
-    whole : whether LAMMPS reports the end of the run
+    names : list of str
+        Of the columns; the step in the headline of multi-line output is the last one.
+    style : str
+        "columns", "yaml" or "multi".
+    first, last : int, int, optional
+        Its lines, counted from 0, half-open; `last` is None where the log ends with it.
+    script : Script
+        Commands before it.
+    n_atoms : int, optional
+        As the log reports it.
+    error : str, optional
+        Error line with which LAMMPS stopped; None where it did not.
+    whole : bool
+        Whether LAMMPS reports the end of the run.
     """
 
     names: list[str]

@@ -19,12 +19,18 @@ class UnitStyle:
 
     Attributes
     ----------
-    flux : eV Å/ps per unit of energy times velocity
-    time : ps per unit
-    volume : Å³ per unit
-    temperature : K per unit
-    energy : eV per unit
-    timestep : LAMMPS' default time step, in the style's own unit of time; None where the style is not LAMMPS'
+    flux : float
+        eV Å/ps per unit of energy times velocity.
+    time : float
+        ps per unit.
+    volume : float
+        Å³ per unit.
+    temperature : float
+        K per unit.
+    energy : float
+        eV per unit.
+    timestep : float, optional
+        LAMMPS' default time step, in the style's own unit of time; None where the style is not LAMMPS'.
     """
 
     flux: float

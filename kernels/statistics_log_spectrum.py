@@ -2,8 +2,8 @@
 
 The formulas are those of `fluxan.greenkubo.estimators.gaussian_process`.
 
-The matrices have a dozen rows: Numba's loops and a Cholesky decomposition of our own take 20 to 60 µs for a fit, calls
-of NumPy alone three times that.
+The matrices have a dozen rows: a fit takes 20 to 60 µs with compiled loops and the Cholesky decomposition below, and
+three times as long with NumPy.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import numpy as np
 
 from .jit import serial
 
+#: Newton iterations at most.
 MOST_ITERATIONS = 25
+#: Gain of the log posterior below which Newton's method ends.
 TOLERANCE = 1e-3
-#: exp of more than this is cut off, so that a first step too far stays finite.
+#: Exponents are limited to this value, so that the likelihood stays finite after too long a first step.
 LARGEST_EXPONENT = 50.0
-#: Ordinates far below the curve would leave Newton's matrix without their weight; so much of it is kept.
+#: Smallest I/S in Newton's matrix, to which ordinates far below the curve would hardly contribute otherwise.
 LEAST_WEIGHT = 0.5
 
 
@@ -35,9 +37,9 @@ def fit_log_spectra(phase, log_density, shape, scales, sizes, results, curves):
     scales : (n_sets, n_terms) float64
         Standard deviations s_k of a set's coefficients.
     sizes : (n_sets,) int64
-        How many of them a set has.
+        Number of coefficients of each set.
     results : (n_sets, 3), output
-        Log evidence, less the log likelihood of the curve through all ordinates; mean and variance of log S(0).
+        Log evidence, relative to the log likelihood of the curve through all ordinates; mean and variance of log S(0).
     curves : (n_sets, n), output
         log S at the frequencies.
     """
@@ -50,9 +52,10 @@ def fit_log_spectra(phase, log_density, shape, scales, sizes, results, curves):
         for i in range(phase.size):
             for k in range(size):
                 design[i, k] = cosines[i, k] * scale[k]
-        # Mode of the posterior, then the normal distribution of its curvature.
+        # Maximum of the posterior.
         coefficients = np.zeros(size)
         log_posterior = _maximum(design, log_density, shape, coefficients, residual)
+        # Laplace approximation: a normal distribution with the curvature at the maximum gives the evidence.
         matrix = np.empty((size, size))
         _normal_matrix(design, shape, residual, 0.0, matrix)
         results[which, 0] = log_posterior - _cholesky(matrix)
@@ -60,7 +63,7 @@ def fit_log_spectra(phase, log_density, shape, scales, sizes, results, curves):
             curves[which, i] = 0.0
             for k in range(size):
                 curves[which, i] += design[i, k] * coefficients[k]
-        # At f = 0 every cosine is one.
+        # Mean and variance of log S(0): at f = 0 every cosine is one.
         solved = scale.copy()
         _forward(matrix, solved)
         results[which, 1] = 0.0
@@ -86,7 +89,10 @@ def _cosines(phase, n_terms):
 
 @serial
 def _maximum(design, log_density, shape, coefficients, residual):
-    """Newton's method with step halving, from the fit of a normal log density on."""
+    """Maximise the log posterior by Newton's method with step halving; the first step is a least-squares fit.
+
+    Returns the maximum; `coefficients` are overwritten with its location, `residual` with I/S there.
+    """
     n, size = design.shape
     step = np.empty(size)
     trial = np.empty(size)
@@ -97,6 +103,7 @@ def _maximum(design, log_density, shape, coefficients, residual):
         slope[i] = shape[i] * log_density[i]
     for _ in range(MOST_ITERATIONS):
         _newton_step(design, shape, residual, slope, coefficients, step)
+        # Halve the step until the posterior does not decrease.
         length = 1.0
         while True:
             for k in range(size):
@@ -118,7 +125,7 @@ def _maximum(design, log_density, shape, coefficients, residual):
 
 @serial
 def _newton_step(design, shape, residual, slope, coefficients, step):
-    """Solve for the step of the coefficients from the likelihood's slopes by log S at the ordinates."""
+    """Newton step of the coefficients; `slope` is the derivative of the log likelihood by log S at the ordinates."""
     n, size = design.shape
     matrix = np.empty((size, size))
     _normal_matrix(design, shape, residual, LEAST_WEIGHT, matrix)
@@ -134,7 +141,7 @@ def _newton_step(design, shape, residual, slope, coefficients, step):
 
 @serial
 def _log_posterior(design, log_density, shape, coefficients, residual):
-    """Log likelihood over that of the curve through all ordinates, plus log prior; residual becomes I/S."""
+    """Log likelihood relative to that of the curve through all ordinates, plus log prior; `residual` becomes I/S."""
     total = 0.0
     for i in range(design.shape[0]):
         curve = 0.0
@@ -166,7 +173,7 @@ def _normal_matrix(design, shape, residual, least, matrix):
 
 @serial
 def _cholesky(matrix):
-    """Decompose the lower triangle in place; half the log determinant."""
+    """Decompose the lower triangle in place; returns half the log determinant."""
     half_log_det = 0.0
     for k in range(matrix.shape[0]):
         for m in range(k + 1):

@@ -2,7 +2,7 @@
 
 The formulas are those of `fluxan.greenkubo.estimators.modes`.
 
-Bins are a few hundred and parameters a dozen: NumPy spends its time on calls (these loops are seven times faster).
+With a few hundred bins and a dozen parameters these loops are seven times as fast as NumPy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from .jit import reordered, serial
 
+# Kinds of modes.
 FLOOR = 0
 RELAXATION = 1
 OSCILLATION = 2
@@ -20,17 +21,22 @@ OSCILLATION = 2
 
 @serial
 def mode_spectrum(kinds, parameters, half, density, derivatives):
-    """Spectral density (n,) of modes and its derivatives (n_parameters, n) by their parameters.
+    """Spectral density of modes and its derivatives by their parameters.
 
     Parameters
     ----------
     kinds : (n_modes,) int64
+        FLOOR, RELAXATION or OSCILLATION.
     parameters : (n_parameters,) float64
+        Logarithms, mode by mode: height; sharpness, but for a floor; centre, for an oscillation.
     half : (2, n) float64
-        Sine and cosine of half the angle.
-    density, derivatives : outputs
+        Sine and cosine of half the angle 2πf·(time step) of each bin.
+    density : (n,) float64, output
+        In the unit of the heights.
+    derivatives : (n_parameters, n) float64, output
+        By the logarithms.
     """
-    for k in range(density.size):  # loops: array expressions take Numba a second each to compile
+    for k in range(density.size):  # a loop, since array expressions take Numba a second each to compile
         density[k] = 0.0
     at = 0
     for kind in kinds:
@@ -53,6 +59,7 @@ def mode_spectrum(kinds, parameters, half, density, derivatives):
 
 @serial
 def _relaxation(amplitude, sharpness, sine, density, by_amplitude, by_sharpness):
+    """Add a/(1 + s·sin²) to the density, and set its derivatives."""
     for k in range(density.size):
         x = sharpness * sine[k] * sine[k]
         left = 1.0 / (1.0 + x)
@@ -64,6 +71,7 @@ def _relaxation(amplitude, sharpness, sine, density, by_amplitude, by_sharpness)
 
 @serial
 def _oscillation(amplitude, sharpness, centre, half, density, derivatives):
+    """Add a line at ±centre to the density, and set its derivatives."""
     c, s = math.cos(0.5 * centre), math.sin(0.5 * centre)
     sine, cosine = half[0], half[1]
     by_amplitude, by_sharpness, by_centre = derivatives[0], derivatives[1], derivatives[2]
@@ -91,7 +99,7 @@ def _dot(a, b):
 
 @serial
 def _prior(parameters, terms, slope, precision):
-    """Add Gaussian terms and one-sided walls to slope and precision; gives their log density."""
+    """Add the prior's Gaussian terms and one-sided walls to slope and precision; returns their log density."""
     rows, centres, widths, sides = terms
     size = parameters.size
     value = 0.0
@@ -114,27 +122,30 @@ def _prior(parameters, terms, slope, precision):
 
 @serial
 def _evaluate(kinds, parameters, data, terms, work, slope, precision):
-    """Log likelihood and log prior at ``parameters``, their slope and Fisher information with the prior's precision.
+    """Log likelihood and log prior; the slope of their sum, and the Fisher information plus the prior's precision.
 
-    ``work`` is (n_parameters + 2, n); of ``precision`` the lower triangle is filled.
+    ``work`` is scratch memory (n_parameters + 2, n); of ``precision`` the lower triangle is set.
     """
     half, density, shape = data
     size = parameters.size
     model, weights, relative = work[0], work[1], work[2:]
     mode_spectrum(kinds, parameters, half, model, relative)
+    # Log likelihood of gamma-distributed ordinates.
     likelihood = 0.0
     for k in range(model.size):
         ratio = density[k] / model[k]
         likelihood -= shape[k] * (math.log(model[k]) + ratio)
         weights[k] = shape[k] * (ratio - 1.0)
+    # Slope by the parameters.
     for p in range(size):
         for k in range(model.size):
             relative[p, k] /= model[k]
         slope[p] = _dot(relative[p], weights)
+    # Fisher information Σ_k shape_k ∂log S_k/∂p ∂log S_k/∂q.
     for k in range(model.size):
         weights[k] = shape[k]
     for p in range(size):
-        row = model  # no longer needed
+        row = model  # reused as scratch memory
         for k in range(row.size):
             row[k] = relative[p, k] * weights[k]
         for q in range(p + 1):
@@ -144,8 +155,9 @@ def _evaluate(kinds, parameters, data, terms, work, slope, precision):
 
 @serial
 def cholesky_solve(matrix, right, damping, factor, out):
-    """Solve (matrix + damping·diagonal) out = right from the lower triangle; False where that is not definite."""
+    """Solve (matrix + damping·diagonal) out = right from the lower triangle; False if it is not positive definite."""
     n = right.size
+    # Cholesky decomposition, then forward and backward substitution.
     for p in range(n):
         for q in range(p + 1):
             total = matrix[p, q] * (1.0 + damping) if p == q else matrix[p, q]
@@ -180,18 +192,19 @@ def _accept_step(trial, new_slope, information, here, slope, precision):
 
 @serial
 def fisher_scoring(kinds, data, terms, limits, here, precision):
-    """Climb to the maximum by damped Fisher scoring (Levenberg-Marquardt).
+    """Maximise the posterior by damped Fisher scoring (Levenberg-Marquardt).
 
     Parameters
     ----------
     kinds : (n_modes,) int64
-    data : half (2, n), density (n,), shape (n,) float64
+    data : tuple of half (2, n), density (n,), shape (n,) float64
         Sine and cosine of half the angle, the pooled periodogram and its gamma shapes.
-    terms : rows (n_terms, P), centres, widths, sides (n_terms,) float64
+    terms : tuple of rows (n_terms, P), centres, widths, sides (n_terms,) float64
         Gaussian terms of the prior; those with a side are walls, which act on that side only.
-    limits : largest step, iterations, tolerance
+    limits : tuple of float
+        Largest step of a parameter, number of iterations, and gain below which to end.
     here : (P,) float64
-        The beginning; overwritten with the maximum.
+        Starting point; overwritten with the location of the maximum.
     precision : (P, P) float64, output
         Fisher information plus the prior's precision.
 
@@ -207,12 +220,14 @@ def fisher_scoring(kinds, data, terms, limits, here, precision):
     likelihood, prior = _evaluate(kinds, here, data, terms, work, slope, precision)
     damping = 1e-2
     for _ in range(int(iterations)):
+        # Propose a damped step, each parameter's limited.
         gain = -1.0
         if cholesky_solve(precision, slope, damping, factor, step):
             for p in range(size):
                 trial[p] = here[p] + min(max(step[p], -largest), largest)
             new_likelihood, new_prior = _evaluate(kinds, trial, data, terms, work, new_slope, information)
             gain = new_likelihood + new_prior - likelihood - prior
+        # Accept it and damp less, or damp more.
         if gain > 0:
             likelihood, prior = new_likelihood, new_prior
             _accept_step(trial, new_slope, information, here, slope, precision)

@@ -1,8 +1,7 @@
-"""A spectrum made of modes as the sampler of its posterior holds it: state, prior and likelihood.
+"""State, prior and likelihood of a spectrum made of modes, for the sampler of its posterior.
 
-Parameters are logarithms, see `fluxan.greenkubo.estimators.modes`; a mode has three (height, sharpness, centre), of
-which its kind may leave some unused. The floor and the oscillations stand in the first slots, relaxations in the slots
-after them.
+Parameters are logarithms, see `fluxan.greenkubo.estimators.modes`. Each mode has three (height, sharpness, centre), not
+all of which its kind uses. The floor and the oscillations occupy the first slots, relaxations the slots after them.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 class ModePrior(NamedTuple):
-    """Prior of the parameters: logarithms, but for widths.
+    """Prior of the parameters; all values but widths are logarithms.
 
     Attributes
     ----------
-    level, level_width
-        Height of the floor, normal.
-    variance, variance_width
-        Variance of a mode, normal.
-    lowest, highest, wall
-        Corner frequency of a relaxation, uniform between two walls of this softness.
-    resolved, slow_odds
-        Below this corner a relaxation has these odds against it.
-    middle, middle_width
-        Corner and centre of an oscillation, normal.
-    slowest, least_quality
-        Walls for the centre of an oscillation, and for its centre over its corner.
+    level, level_width : float
+        Mean and width of the normal prior of the floor's height.
+    variance, variance_width : float
+        Mean and width of the normal prior of a mode's variance.
+    lowest, highest, wall : float
+        Range of the uniform prior of a relaxation's corner frequency, and width of the Gaussian walls at its ends.
+    resolved, slow_odds : float
+        Corner frequency below which a relaxation has the log odds `slow_odds`.
+    middle, middle_width : float
+        Mean and width of the normal prior of an oscillation's corner and centre.
+    slowest, least_quality : float
+        Lower walls of an oscillation's centre, and of its centre over its corner.
     """
 
     level: float
@@ -57,28 +56,28 @@ class ModePrior(NamedTuple):
 
 
 class ChainState(NamedTuple):
-    """State of a chain and its data; few arrays, since every array that a function takes costs time to compile.
+    """State of a chain and its data; few arrays, since each array argument of a function costs compilation time.
 
     Attributes
     ----------
-    kinds
-        (slots,) kinds.
-    modes
-        (slots + 2, 3) parameters; proposals stand in the last two rows.
-    spectra
-        (slots + 4, n) densities of the modes, of two proposals, and the sums in rows TOTAL and TRIAL.
-    data
-        (5, n) sine and cosine of half the angle, log of the angle, the pooled periodogram and its gamma shapes.
-    reach
-        (slots,) length of a step of an oscillation's centre.
-    odds
-        (relaxations + 1,) log odds of each number of them.
-    likelihood
-        (1,) log likelihood of the total.
-    shortest
-        (3,) log of the shortest step of each kind: steps are e^u long, u uniform from there to 0, since no one length
-        suits modes known well and badly.
-    prior
+    kinds : (slots,) int64
+        Kinds of the modes.
+    modes : (slots + 2, 3) float64
+        Parameters; those of proposals are in the last two rows.
+    spectra : (slots + 4, n) float64
+        Densities of the modes and of two proposals, and their sums in rows TOTAL and TRIAL.
+    data : (5, n) float64
+        Sine and cosine of half the angle, log of the angle, the pooled periodogram and its gamma shapes.
+    reach : (slots,) float64
+        Step length of an oscillation's centre.
+    odds : (relaxations + 1,) float64
+        Log odds of each number of relaxations.
+    likelihood : (1,) float64
+        Log likelihood of the total.
+    shortest : (3,) float64
+        Log of the shortest step of each kind: step lengths are e^u, u uniform from there to 0, since well and badly
+        determined modes need different ones.
+    prior : ModePrior
         Prior of the parameters.
     """
 
@@ -93,7 +92,7 @@ class ChainState(NamedTuple):
     prior: ModePrior
 
 
-# Rows of spectra (FIRST that of the first of two proposals) and of data.
+# Rows of spectra (FIRST is that of the first of two proposals), and of data.
 FIRST, TOTAL, TRIAL = -4, -2, -1
 SINE, COSINE, LOG_ANGLE, DENSITY, SHAPE = 0, 1, 2, 3, 4
 
@@ -114,13 +113,13 @@ def add_into(sign, source, out):
 
 @serial
 def log_normal(offset, width):
-    """Log density of a normal distribution, but for its norm."""
+    """Log density of a normal distribution, without its norm."""
     return -0.5 * (offset / width) ** 2
 
 
 @serial
 def log_prior(kind, mode, prior):
-    """Log prior density of a mode; that of a relaxation is normalised, but for its walls and odds."""
+    """Log prior density of a mode; that of a relaxation is normalised, apart from its walls and odds."""
     if kind == FLOOR:
         return log_normal(mode[0] - prior.level, prior.level_width)
     corner = 0.5 * (LOG_4 - mode[1])
@@ -128,7 +127,7 @@ def log_prior(kind, mode, prior):
     if kind == RELAXATION:
         value += log_normal(min(corner - prior.lowest, 0.0) + max(corner - prior.highest, 0.0), prior.wall)
         value += prior.slow_odds if corner < prior.resolved else 0.0
-        # Half the corner's density: sharpness moves twice as far.
+        # Density of log sharpness: half that of the log corner, which changes half as fast.
         return value - math.log(2.0 * (prior.highest - prior.lowest) * prior.variance_width) - HALF_LOG_2PI
     value += log_normal(corner - prior.middle, prior.middle_width) + log_normal(
         mode[2] - prior.middle, prior.middle_width
@@ -168,7 +167,7 @@ def log_zero_frequency(state, n_modes):
 
 @reordered
 def log_likelihood(total, density, shape):
-    """Log likelihood of gamma-distributed ordinates about a model (n,), but for its norm."""
+    """Log likelihood of gamma-distributed ordinates about a model (n,), without its norm."""
     value = 0.0
     for k in range(total.size):
         value -= shape[k] * (math.log(total[k]) + density[k] / total[k])
@@ -190,7 +189,7 @@ def bin_above(log_angle, corner):
 
 @serial
 def recompute_total(state, n_modes):
-    """Add the total up anew, without the rounding that many changes leave."""
+    """Sum the total again, to remove the round-off of many updates."""
     for k in range(state.spectra.shape[1]):
         state.spectra[TOTAL, k] = 0.0
     for slot in range(n_modes):

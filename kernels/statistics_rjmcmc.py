@@ -1,11 +1,11 @@
 """Reversible-jump Markov chain Monte Carlo (RJMCMC): the posterior of a spectrum whose number of relaxations is free.
 
-Proposals are births, deaths, splits and merges of relaxations beside changes of their parameters (P. J. Green,
-Biometrika 82, 711 (1995)). Two relaxations of similar decay are nearly one: the chain merges and splits them, where a
-search for the maximum settles on either.
+Proposals are births, deaths, splits and merges of relaxations, and changes of their parameters (P. J. Green, Biometrika
+82, 711 (1995)). Two relaxations of similar decay time are hardly distinct from one: the chain samples both,
+while a search for the maximum ends at either.
 
-A proposal is a tuple: a log ratio of priors and proposal densities; two slots whose modes leave (−1 for none, the first
-one first); and the number of new modes, which stand in the last rows of `ChainState.modes`.
+A proposal is a tuple: the log ratio of priors and proposal densities; two slots whose modes are removed (−1 for none,
+the first one first); and the number of new modes, which are in the last rows of `ChainState.modes`.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .statistics_mode_state import (
     recompute_total,
 )
 
-#: Standard deviation of a newborn relaxation's log height about the spectrum at its corner.
+#: Standard deviation of the log height that a birth proposes, about the spectrum at the corner.
 BIRTH_HEIGHT_WIDTH = 1.5
-#: Standard deviation of the distance in log sharpness between the halves of a split.
+#: Standard deviation of the difference in log sharpness between the parts of a split.
 SPLIT_DISTANCE_WIDTH = 2.0
-#: Steps of an oscillation over those of a relaxation: resonances are measured better.
+#: Step lengths of an oscillation over those of a relaxation: resonances are determined better by the data.
 OSCILLATION_STEP = 0.3
 #: Proposals per sweep that change the number of relaxations.
 NUMBER_PROPOSALS_PER_SWEEP = 3
-#: Sweeps after which the total is summed anew, so that rounding does not add up.
+#: Sweeps after which the total is summed again, so that round-off does not accumulate.
 SWEEPS_PER_RECOMPUTATION = 100
-#: Gain of log likelihood that no proposal can have, since the chain begins at the maximum: a proposal that needs more
+#: Upper bound of a proposal's gain in log likelihood, since the chain starts at the maximum: a proposal that needs more
 #: is rejected before its likelihood is computed.
 MAX_LOG_LIKELIHOOD_GAIN = 30.0
 _LOG_PI = math.log(math.pi)
@@ -60,6 +60,7 @@ def _accept_or_reject(state, end, proposal, rng):
     threshold = math.log(rng.random()) - log_ratio
     if threshold > MAX_LOG_LIKELIHOOD_GAIN:
         return end
+    # Spectrum with the proposal: remove the old modes from the total, and add the new ones.
     trial = state.spectra[TRIAL]
     copy_into(state.spectra[TOTAL], trial)
     if first >= 0:
@@ -70,8 +71,8 @@ def _accept_or_reject(state, end, proposal, rng):
         kind = RELAXATION if first < 0 else state.kinds[first]
         mode_density(kind, state.modes[k - 2], state.data, state.spectra[FIRST + k])
         add_into(1.0, state.spectra[FIRST + k], trial)
+    # Metropolis-Hastings-Green criterion; NaN, from a total made negative by round-off, is rejected.
     likelihood = log_likelihood(trial, state.data[DENSITY], state.data[SHAPE])
-    # Written so that NaN, of a total that rounding made negative, is refused.
     if not likelihood - state.likelihood[0] > threshold:
         return end
     copy_into(trial, state.spectra[TOTAL])
@@ -81,7 +82,7 @@ def _accept_or_reject(state, end, proposal, rng):
 
 @serial
 def _replace_modes(state, end, first, second, n_new):
-    """Put new modes where others leave, then at the end; the last mode fills what stays empty."""
+    """Put new modes into the slots of removed ones, then at the end; move the last mode into a slot left empty."""
     for k, slot in enumerate((first, second)):
         if k < n_new:
             place = slot if slot >= 0 else end
@@ -97,11 +98,13 @@ def _replace_modes(state, end, first, second, n_new):
 
 @serial
 def _step_length(state, kind, rng):
+    """Draw a signed step of a length that is log-uniformly distributed."""
     return rng.standard_normal() * math.exp(state.shortest[kind] * rng.random())
 
 
 @serial
 def _draw_pair(first, count, rng):
+    """Draw the slots of two different relaxations."""
     i = int(count * rng.random())
     j = (i + 1 + int((count - 1) * rng.random())) % count
     return first + i, first + j
@@ -109,7 +112,7 @@ def _draw_pair(first, count, rng):
 
 @serial
 def _propose_change(state, slot, rng):
-    """Change the height, the corner, or both so that the variance or the tail stays."""
+    """Propose a change of a mode's height, corner, or both at constant variance or constant high-frequency tail."""
     kind, mode = state.kinds[slot], state.modes[-2]
     copy_into(state.modes[slot], mode)
     step = _step_length(state, kind, rng)
@@ -132,7 +135,7 @@ def _propose_change(state, slot, rng):
 
 @serial
 def _propose_exchange(state, first, count, rng):
-    """Let one relaxation give to another so that the sum of their heights, variances or tails stays."""
+    """Propose changes of two relaxations at a constant sum of their heights, variances or high-frequency tails."""
     i, j = _draw_pair(first, count, rng)
     one, other = state.modes[-2], state.modes[-1]
     copy_into(state.modes[i], one)
@@ -145,7 +148,7 @@ def _propose_exchange(state, first, count, rng):
         return _NO_PROPOSAL
     one[0] += step
     other[0] += math.log(rest / theirs)
-    # The other's logarithm moves theirs/rest times as far as its amount.
+    # Jacobian: derivative of the other's new log amount by its old one.
     log_ratio = math.log(theirs / rest)
     for mode, slot in ((one, i), (other, j)):
         log_ratio += log_prior(RELAXATION, mode, state.prior) - log_prior(RELAXATION, state.modes[slot], state.prior)
@@ -154,7 +157,7 @@ def _propose_exchange(state, first, count, rng):
 
 @serial
 def _log_birth_density(state, mode, total):
-    """Log density of a birth: corner uniform over a little more than the prior's range, height about the total's."""
+    """Log density of a birth's proposal: a uniform corner, and a log-normal height about the spectrum there."""
     prior = state.prior
     corner = 0.5 * (LOG_4 - mode[1])
     span = prior.highest - prior.lowest + 2.0 * prior.wall
@@ -171,6 +174,7 @@ def _log_birth_density(state, mode, total):
 
 @serial
 def _propose_birth(state, count, rng):
+    """Propose a new relaxation: a uniform corner, and a log-normal height about the spectrum there."""
     prior, mode = state.prior, state.modes[-2]
     span = prior.highest - prior.lowest + 2.0 * prior.wall
     corner = prior.lowest - prior.wall + span * rng.random()
@@ -185,6 +189,7 @@ def _propose_birth(state, count, rng):
 
 @serial
 def _propose_death(state, first, count, rng):
+    """Propose to remove a relaxation, the reverse of a birth."""
     slot = first + int(count * rng.random())
     without = state.spectra[TRIAL]
     copy_into(state.spectra[TOTAL], without)
@@ -196,10 +201,11 @@ def _propose_death(state, first, count, rng):
 
 @serial
 def _log_split_ratio(state, whole, sharp, blunt):
-    """Log ratio of a split's prior and proposal, but for the odds of the number.
+    """Log ratio of a split's prior and proposal, without the odds of the number of relaxations.
 
-    The whole has their heights' sum and their mean sharpness, weighed with the heights; the part of the height is
-    proposed uniform, the distance half normal, whose factor of 2 cancels that of two halves being one pair.
+    The whole has the sum of the heights and the mean log sharpness, weighted by the heights. The split proposes a
+    uniform fraction of the height and a half-normal difference in log sharpness, whose factor of 2 cancels that of the
+    two parts being interchangeable.
     """
     prior = state.prior
     part = 1.0 / (1.0 + math.exp(blunt[0] - sharp[0]))
@@ -211,6 +217,7 @@ def _log_split_ratio(state, whole, sharp, blunt):
 
 @serial
 def _propose_split(state, first, count, rng):
+    """Propose to replace a relaxation by a sharper and a blunter one."""
     slot = first + int(count * rng.random())
     whole, sharp, blunt = state.modes[slot], state.modes[-2], state.modes[-1]
     part, distance = rng.random(), abs(rng.standard_normal()) * SPLIT_DISTANCE_WIDTH
@@ -224,6 +231,7 @@ def _propose_split(state, first, count, rng):
 
 @serial
 def _propose_merge(state, first, count, rng):
+    """Propose to replace two relaxations by one, the reverse of a split."""
     i, j = _draw_pair(first, count, rng)
     if state.modes[i, 1] < state.modes[j, 1]:
         i, j = j, i
@@ -237,6 +245,7 @@ def _propose_merge(state, first, count, rng):
 
 @serial
 def _propose_number(state, first, count, rng):
+    """Propose a birth, death, split or merge with equal probability; none where the number does not allow it."""
     most = state.kinds.size - first
     proposal = int(4 * rng.random())
     if proposal == 0 and count < most:
@@ -252,16 +261,17 @@ def _propose_number(state, first, count, rng):
 
 @serial
 def sample_posterior(state, first, count, rng, log_zero, numbers):
-    """ChainState, and note log S(0) after every sweep.
+    """Run the chain, and record log S(0) after every sweep; the caller discards the burn-in.
 
     Parameters
     ----------
     state : ChainState
-        Modes at the beginning; overwritten.
-    first, count
-        Slot of the first relaxation, and their number at the beginning.
+        Starting point; overwritten with the last state.
+    first, count : int
+        Slot of the first relaxation, and number of relaxations at the start.
     rng : numpy.random.Generator
     log_zero : (sweeps,) float64, output
+        Log of the spectral density at zero frequency.
     numbers : (sweeps,) int64, output
         Number of relaxations.
     """
@@ -269,7 +279,7 @@ def sample_posterior(state, first, count, rng, log_zero, numbers):
     for sweep in range(log_zero.size):
         if sweep % SWEEPS_PER_RECOMPUTATION == 0:
             recompute_total(state, end)
-        # Each mode, as many exchanges as there are neighbours, and changes of number; first those that keep it.
+        # A sweep: a change of each mode, one exchange fewer than relaxations, then changes of their number.
         n_varied = end
         n_kept = n_varied + max(end - first - 1, 0)
         for turn in range(n_kept + NUMBER_PROPOSALS_PER_SWEEP):

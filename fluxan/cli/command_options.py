@@ -15,7 +15,7 @@ FluxFile = Annotated[
 ]
 Method = Annotated[str, typer.Option(help="default, cepstral, stacie or running.")]
 Components = Annotated[
-    str, typer.Option(help="multi is at zero flux of mass, single is not; auto decides by whether species diffuse.")
+    str, typer.Option(help="multi is at zero mass flux, single is not; auto decides by whether species diffuse.")
 ]
 Source = Annotated[Path, typer.Argument(metavar="TRAJ", help="Trajectory file.")]
 Dask = Annotated[

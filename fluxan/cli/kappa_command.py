@@ -84,7 +84,7 @@ def print_result(result: Conductivity) -> None:
 
     run = result.diagnostics
     reduced = result.unit == "reduced"
-    kind = ", at zero flux of mass" if result.components == "multi" else ""
+    kind = ", at zero mass flux" if result.components == "multi" else ""
     if result.isotropic:
         typer.echo(f"κ = {value(result.kappa, result.error)}{unit(result)}")
     else:

@@ -1,4 +1,4 @@
-"""What a correlator gives: correlation functions, and covariances of block means."""
+"""Results of a correlator: correlation functions, and covariances of block means."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ if TYPE_CHECKING:
 class Correlation:
     """Correlation functions C_ab(τ) = ⟨a(0) b(τ)⟩.
 
-    A positive τ means that b is looked at later: if b follows a with a delay d, C_ab has its peak at τ = d.
+    For positive τ, b is the later one: if b follows a with a delay d, C_ab has its peak at τ = d.
     For stationary series C_ab(-τ) = C_ba(τ).
 
-    Parameters
+    Attributes
     ----------
-    lags : (n_lags,) int, in samples
-    time_step : ps
-    values : (n_lags, n_channels, n_channels), ``values[k, a, b]`` = C_ab(lags[k]); NaN for pairs not asked for
-    errors : same shape, one standard error from the scatter of blocks of the series; infinite where it is too short
-        for four blocks. Blocks must be longer than the correlations, so the series must be many times as long.
-    counts : (n_lags,) products in each mean; for multi-tau, products of block means
-    widths : (n_lags,) samples in each block mean: 1, and for multi-tau 2^level. A multi-tau value is C averaged over a
-        triangle of this half width.
+    lags : (n_lags,) int
+        In samples.
+    time_step : float
+        Sampling interval, ps.
+    values : (n_lags, n_channels, n_channels) float64
+        ``values[k, a, b]`` = C_ab(lags[k]), in squared units of the samples; NaN for pairs that are not correlated.
+    errors : (n_lags, n_channels, n_channels) float64
+        One standard error, from the scatter of blocks of the series; infinite for series of fewer than four blocks.
+        Blocks must be longer than the correlations, so the series must be many times as long.
+    counts : (n_lags,) int
+        Products in each mean; for multi-tau, products of block means.
+    widths : (n_lags,) int
+        Samples per block mean: 1, and for multi-tau 2^level. A multi-tau value is C averaged over a triangle of this
+        half width.
     """
 
     lags: np.ndarray
@@ -43,15 +49,20 @@ class Correlation:
 
 @dataclass(frozen=True)
 class LevelCovariances:
-    """Covariances of means over blocks of `width` samples, at lags 0, 1, 2, … blocks.
+    """Covariances of means over blocks of `width` samples, at lags of 0, 1, 2, … blocks.
 
-    Parameters
+    Attributes
     ----------
-    width : samples per block mean, 2^level
-    n_blocks : block means of this level
-    time_step : time between block means, ps
-    values : (n_lags, n_channels, n_channels), ``values[k, a, b]`` = ⟨a(0) b(k)⟩; NaN for pairs that were not asked for
-    counts : (n_lags,) products in each mean
+    width : int
+        Samples per block mean, 2^level.
+    n_blocks : int
+        Number of block means.
+    time_step : float
+        Time between block means, ps.
+    values : (n_lags, n_channels, n_channels) float64
+        ``values[k, a, b]`` = ⟨a(0) b(k)⟩; NaN for pairs that are not correlated.
+    counts : (n_lags,) int
+        Products in each mean.
     """
 
     width: int

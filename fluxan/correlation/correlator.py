@@ -1,4 +1,4 @@
-"""The correlator: samples in, in any portions; correlation functions, spectra and covariances of block means out."""
+"""The correlator: from samples, in blocks of any length, to correlation functions, spectra and block covariances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .correlation_function import Correlation, LevelCovariances
 from .layout import CorrelatorLayout, make_layout
 from .linear import LinearStream
 from .multitau import MultitauStream
-from .state_file import read_state, write_state
+from .state_file import read_state, with_prefix, write_state
 from .summary import Summary, summary_arrays, summary_from_arrays
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .spectral_density import PowerSpectrum
 
 _STREAMS: dict[str, type[LinearStream | MultitauStream]] = {"linear": LinearStream, "multitau": MultitauStream}
-#: Single samples that are gathered before they are summed.
+#: Single samples that are collected before they are summed.
 _BUFFER = 512
 #: Samples that are checked, converted and summed at once: memory does not grow with the length of an update.
 _SLICE = 65536
@@ -34,29 +34,35 @@ _SLICE = 65536
 class Correlator(Displayed):
     """Streaming correlation functions of many channels, in bounded memory.
 
-    The state depends on the samples alone, bit for bit, not on the portions in which they came nor on when it was saved
-    and loaded. It runs on one thread.
+    The state depends on the samples alone, bit for bit: neither on the blocks in which they are added nor on saving and
+    loading. Runs on one thread.
 
     Parameters
     ----------
-    n_channels : channels per sample
-    max_lag : longest lag, in samples; for a conductivity (`fluxan.green_kubo` takes correlators) three times the decay
-        time of the slowest motion, or more
-    scheme : "linear" gives every lag up to `max_lag`, by Fourier transforms; "multitau" every lag at first and then
-        ever coarser ones, between means over blocks (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)), for lags
-        over decades
-    pairs : "all" channels against all; "auto", each with itself; "same-xyz", only equal components of vectors
-        (channels are x, y, z of the first, then of the second, …); or a list of pairs (a, b)
-    time_step : time between samples, ps
-    points_per_level : lags that every multi-tau level keeps, 0 to points_per_level - 1; a multiple of 8
-    segment : samples per segment of the linear scheme, at least `max_lag`: its spectrum's resolution; rounded up to a
-        length with a fast transform
-    start : index of the first sample where this series is a shard of a longer one; see `combine`
+    n_channels : int
+        Channels per sample.
+    max_lag : int
+        Longest lag, in samples; for a conductivity at least three decay times of the slowest motion.
+    scheme : str
+        "linear": every lag up to `max_lag`, by Fourier transforms. "multitau": lags over decades, ever coarser, between
+        block means (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)).
+    pairs : str or list of (int, int)
+        "all"; "auto": each channel with itself; "same-xyz": equal components of vectors, whose channels are x, y, z of
+        the first, then of the second, …; or pairs (a, b) of channels.
+    time_step : float
+        Sampling interval, ps.
+    points_per_level : int
+        Lags of every multi-tau level, 0 to points_per_level - 1; rounded up to a multiple of 8.
+    segment : int, optional
+        Samples per segment of the linear scheme, at least `max_lag`; sets the resolution of the spectrum. Rounded up to
+        a length with a fast transform.
+    start : int
+        Index of the first sample, where this series is a shard of a longer one; see `combine`.
 
     Raises
     ------
     InputError
-        A setting makes no sense.
+        A setting has an invalid value.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class Correlator(Displayed):
     def _begin(self, layout: CorrelatorLayout, start: int) -> None:
         self.layout = layout
         self._stream = _STREAMS[layout.scheme](layout, start)
-        self._before: Summary | None = None  # shards that the open series continues
+        self._before: Summary | None = None  # earlier shards, which this series continues
         self._others: Summary | None = None  # independent runs
         self._buffer = np.empty((_BUFFER, layout.n_channels))
         self._buffered = 0
@@ -101,7 +107,7 @@ class Correlator(Displayed):
 
     @property
     def n_samples(self) -> int:
-        """Samples so far, over all shards and runs."""
+        """Number of samples, over all shards and runs."""
         parts = [part.n_samples for part in (self._before, self._others) if part is not None]
         return self._stream.n_samples + self._buffered + sum(parts)
 
@@ -113,16 +119,16 @@ class Correlator(Displayed):
 
         Parameters
         ----------
-        samples : (n, n_channels), or one sample (n_channels,)
+        samples : (n, n_channels) array, or one sample (n_channels,)
 
         Raises
         ------
         InputError
             Wrong number of channels, not real numbers, or a sample that is not finite; nothing is added then.
         """
-        # One sample at a time, as a running simulation gives them, must not cost more than the simulation notices.
+        # Fast path for single samples of a running simulation.
         if type(samples) is np.ndarray and samples.shape == self._row_shape and samples.dtype is self._float64:
-            total = sum(samples.tolist())  # the cheapest test for NaN and infinity; overflow only leads the longer way
+            total = sum(samples.tolist())  # cheapest test for NaN and infinity; an overflow takes the general path
             if total - total == 0.0:
                 row = self._buffered
                 self._buffer[row] = samples
@@ -180,14 +186,15 @@ class Correlator(Displayed):
         return summary
 
     def combine(self, other: Correlator, *, contiguous: bool = False) -> None:
-        """Add what another correlator has seen.
+        """Add the samples of another correlator.
 
         Parameters
         ----------
-        other : with the same settings; not changed
-        contiguous : False for an independent run: no products across its ends. True for the shard that continues this
-            series: products across the seam are added, and the result is that of the whole series to round-off.
-            Shards are begun with `start`, so that block means lie on one grid.
+        other : Correlator
+            With the same settings; not changed.
+        contiguous : bool
+            False for an independent run. True for the shard that continues this series: products across the seam are
+            added, and the result is that of the whole series to round-off. Shards are created with `start`.
 
         Raises
         ------
@@ -224,7 +231,8 @@ class Correlator(Displayed):
 
         Parameters
         ----------
-        remove_mean : subtract the means of the whole series from a and b; a heat flux in equilibrium has mean zero
+        remove_mean : bool
+            Subtract the means of the whole series from a and b; a heat flux in equilibrium has mean zero.
 
         Raises
         ------
@@ -233,9 +241,10 @@ class Correlator(Displayed):
         """
         summary = self._require_samples()
         layout = self.layout
-        d = _displacement(summary, remove_mean=remove_mean)
+        d = summary.offset(remove_mean=remove_mean)
         columns: list[tuple[np.ndarray, ...]] = []
         for level, moments in enumerate(summary.levels):
+            # Coarser levels give the lags beyond those of the finer ones.
             lags = np.arange(layout.n_lags)[moments.counts > 0] << level
             keep = (lags >= (layout.n_lags // 2 << level if level else 0)) & (lags <= layout.max_lag)
             values, errors = moments.covariances(d, layout), moments.errors(d, layout)
@@ -245,7 +254,7 @@ class Correlator(Displayed):
         return Correlation(lags, layout.time_step, layout.square(values), layout.square(errors), counts, widths)
 
     def level_covariances(self, *, remove_mean: bool = False) -> list[LevelCovariances]:
-        """Covariances of block means at every level of the multi-tau scheme that has data, finest first.
+        """Covariances of block means at all levels of the multi-tau scheme that have data, finest first.
 
         Raises
         ------
@@ -255,7 +264,7 @@ class Correlator(Displayed):
         if self.layout.scheme != "multitau":
             raise InputError("covariances of block means need scheme='multitau'; the linear scheme has .spectrum()")
         summary, layout = self._require_samples(), self.layout
-        d = _displacement(summary, remove_mean=remove_mean)
+        d = summary.offset(remove_mean=remove_mean)
         return [
             LevelCovariances(
                 width=1 << level,
@@ -284,7 +293,7 @@ class Correlator(Displayed):
         segments = summary.segments
         if segments is None or not segments.n:
             raise InputError(f"{summary.n_samples} samples fill no segment of {layout.segment}: give more samples")
-        segments = segments.shifted(_displacement(summary, remove_mean=remove_mean), layout)
+        segments = segments.shifted(summary.offset(remove_mean=remove_mean), layout)
         power = segments.power.T * (layout.time_step / (segments.length * segments.n))
         return PowerSpectrum.from_periodogram(
             layout.square(power, spectral=True),
@@ -294,12 +303,12 @@ class Correlator(Displayed):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the state to a file, from which `load` continues with the same bits.
+        """Write the state to a file, from which `load` continues bit for bit.
 
         Raises
         ------
         OutputError
-            The file cannot be written; one that was there before stays as it was.
+            The file cannot be written; an existing one stays unchanged.
         """
         self._drain()
         arrays = {f"stream_{name}": array for name, array in self._stream.arrays().items()}
@@ -312,12 +321,12 @@ class Correlator(Displayed):
 
     @classmethod
     def load(cls, path: str | Path) -> Correlator:
-        """Read a state that `save` wrote.
+        """Read a state written by `save`.
 
         Raises
         ------
         FileError
-            Missing, not a correlator's file, of another version, or cut short.
+            The file is missing, truncated, of another version, or not a correlator's.
         """
         arrays, attributes = read_state(path)
         try:
@@ -326,25 +335,16 @@ class Correlator(Displayed):
             layout = CorrelatorLayout(**(settings | {"pairs": tuple((a, b) for a, b in settings["pairs"])}))
             correlator = cls.__new__(cls)
             correlator._begin(layout, described["start"])
-            correlator._stream.restore(_named(arrays, "stream_"))
+            correlator._stream.restore(with_prefix(arrays, "stream_"))
             for name in ("before", "others"):
                 if name in described:
-                    summary = summary_from_arrays(layout, _named(arrays, f"{name}_"), described[name])
+                    summary = summary_from_arrays(layout, with_prefix(arrays, f"{name}_"), described[name])
                     setattr(correlator, f"_{name}", summary)
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(f"{path} is not a complete correlator: {error}") from error
         return correlator
 
 
-def _displacement(summary: Summary, *, remove_mean: bool) -> np.ndarray:
-    """Shift of samples about the reference that restores their value, or makes their mean zero."""
-    return -summary.levels[0].mean() if remove_mean else summary.reference
-
-
 def _slices(samples: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
     for at in range(0, len(samples), _SLICE):
         yield at, np.ascontiguousarray(samples[at : at + _SLICE], dtype=np.float64)
-
-
-def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What a correlator was asked for: channels, lags, scheme, and the pairs of channels that are multiplied."""
+"""Settings of a correlator: channels, lags, scheme, and pairs of channels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from fluxan.kernels.correlation_cpu import Pairs
 
-#: Blocks for errors: between half of this many and this many are full.
+#: Blocks from which errors are estimated: at least half of this many, at most this many. Full ones merge in pairs.
 N_BLOCKS = 16
 #: Samples that a multi-tau level sums at once: the products of one pair stay in the first-level cache.
 CHUNK = 1024
-#: Samples that the linear scheme transforms at once, at least; blocks for errors cannot be shorter.
+#: Smallest number of samples that the linear scheme transforms at once; blocks for errors cannot be shorter.
 BATCH = 16384
 #: The linear scheme's shortest segment; shorter transforms are slower per sample.
 MIN_SEGMENT = 1024
@@ -29,10 +29,10 @@ MIN_SEGMENT = 1024
 
 @dataclass(frozen=True)
 class Family:
-    """Channels whose spectra are needed together; what belongs to them then stays in the cache."""
+    """Channels that are correlated with one another; processed together, so that their spectra stay in the cache."""
 
     channels: tuple[int, ...]
-    pairs: tuple[np.ndarray, np.ndarray, np.ndarray]  # positions in `channels` of a and of b, number of the pair
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray]  # positions in `channels` of a and of b, index of the pair
     spectral_pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -40,15 +40,22 @@ class Family:
 class CorrelatorLayout:
     """Settings that two correlators must share to be combined.
 
-    Parameters
+    Attributes
     ----------
-    scheme : "linear" or "multitau"
-    n_channels : channels per sample
-    max_lag : longest lag, in samples
-    pairs : (n_pairs, 2) channels a and b of C_ab, as a tuple so that layouts compare
-    time_step : time between samples, ps
-    points_per_level : lags 0 … points_per_level - 1 that every multi-tau level keeps
-    segment : samples per segment of the linear scheme
+    scheme : str
+        "linear" or "multitau".
+    n_channels : int
+        Channels per sample.
+    max_lag : int
+        Longest lag, in samples.
+    pairs : tuple of (int, int)
+        Channels a and b of each C_ab.
+    time_step : float
+        Sampling interval, ps.
+    points_per_level : int
+        Every multi-tau level has the lags 0 … points_per_level - 1.
+    segment : int
+        Samples per segment of the linear scheme.
     """
 
     scheme: str
@@ -60,7 +67,7 @@ class CorrelatorLayout:
     segment: int
 
     def facts(self) -> dict[str, str]:
-        """The settings in words, by name."""
+        """Settings as text, by name, for display."""
         return {
             "scheme": self.scheme,
             "channels": str(self.n_channels),
@@ -71,7 +78,7 @@ class CorrelatorLayout:
 
     @property
     def n_levels(self) -> int:
-        """Levels until the coarsest reaches `max_lag`; one for the linear scheme."""
+        """Number of levels with which the coarsest reaches `max_lag`; one for the linear scheme."""
         if self.scheme == "linear":
             return 1
         n_levels = 1
@@ -81,12 +88,12 @@ class CorrelatorLayout:
 
     @property
     def n_lags(self) -> int:
-        """Lags of each level."""
+        """Number of lags of each level."""
         return self.max_lag + 1 if self.scheme == "linear" else self.points_per_level
 
     @property
     def batch(self) -> int:
-        """Segments that the linear scheme transforms at once, an even number."""
+        """Number of segments that the linear scheme transforms at once, even."""
         return 2 * max(1, BATCH // (2 * self.segment))
 
     @cached_property
@@ -101,7 +108,7 @@ class CorrelatorLayout:
 
     @cached_property
     def plan(self) -> Pairs:
-        """The pairs as the kernels take them."""
+        """Pairs as arguments of the kernels."""
         return tiled(self.pairs)
 
     @cached_property
@@ -117,7 +124,7 @@ class CorrelatorLayout:
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
-        """Channels that are multiplied with one another, directly or through others, apart from the rest."""
+        """Connected components of the graph whose nodes are channels and whose edges are pairs."""
         families: list[set[int]] = []
         for pair in self.pairs:
             touched = [family for family in families if family & set(pair)]
@@ -129,7 +136,7 @@ class CorrelatorLayout:
         )
 
     def square(self, values: np.ndarray, *, spectral: bool = False) -> np.ndarray:
-        """Lay out values (..., n_pairs) as (..., n_channels, n_channels); NaN where a pair was not asked for."""
+        """Values (..., n_pairs) as matrices (..., n_channels, n_channels), NaN for pairs that are not correlated."""
         a, b = self.spectral_channels if spectral else (self.first, self.second)
         square = np.full((*values.shape[:-1], self.n_channels, self.n_channels), np.nan, dtype=values.dtype)
         square[..., a, b] = values
@@ -138,7 +145,7 @@ class CorrelatorLayout:
         return square
 
     def difference(self, other: CorrelatorLayout) -> str | None:
-        """Say which setting differs first; None if they are all the same."""
+        """Name and values of the first setting that differs; None if all are equal."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if mine != theirs:
@@ -157,12 +164,12 @@ def make_layout(
     points_per_level: int,
     segment: int | None,
 ) -> CorrelatorLayout:
-    """Check a user's settings and round those that the kernels want rounded.
+    """Check the settings of `Correlator`, see there, and round `points_per_level` and `segment` up.
 
     Raises
     ------
     InputError
-        A setting has a value that makes no sense.
+        A setting has an invalid value.
     """
     if scheme not in ("linear", "multitau"):
         raise InputError(f"scheme is {scheme!r}, expected 'linear' or 'multitau'")
@@ -185,16 +192,18 @@ def make_layout(
 
 
 def wanted_pairs(pairs: str | Iterable[tuple[int, int]], n_channels: int) -> tuple[tuple[int, int], ...]:
-    """Spell out which pairs of channels are wanted.
+    """List the pairs of channels that a user's setting names.
 
     Parameters
     ----------
-    pairs : "all", "auto" (a = b), "same-xyz" (channels are vectors, x, y, z fastest: only equal components), or a list
+    pairs : str or list of (int, int)
+        "all", "auto" (a = b), "same-xyz" (equal components; channels are vectors, x, y, z fastest), or the pairs.
+    n_channels : int
 
     Raises
     ------
     InputError
-        An unknown word, a channel that does not exist, a pair named twice, or no pair.
+        An unknown string, a channel that does not exist, a pair named twice, or no pair.
     """
     channels = range(n_channels)
     if isinstance(pairs, str):
@@ -218,9 +227,10 @@ def wanted_pairs(pairs: str | Iterable[tuple[int, int]], n_channels: int) -> tup
 
 
 def tiled(pairs: tuple[tuple[int, int], ...]) -> Pairs:
-    """Gather pairs into tiles of 4 × 4 channels where every product of a tile is wanted."""
+    """Combine pairs into tiles of 4 × 4 channels, all of whose products are among the pairs; others stay single."""
     from fluxan.kernels.correlation_cpu import TILE, Pairs
 
+    # First channels with the same partners form the rows of tiles, their partners the columns.
     number = {pair: q for q, pair in enumerate(pairs)}
     partners: dict[tuple[int, ...], list[int]] = {}
     for a in sorted({a for a, _ in pairs}):

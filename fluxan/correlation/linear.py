@@ -1,9 +1,9 @@
-"""The open end of a linear correlator: segments are transformed once, and sums grow in the spectral domain.
+"""State of a linear correlator while samples are added: segments are Fourier-transformed and summed as spectra.
 
-A segment of M samples, padded to 2M, has the spectrum A_s. Pairs of samples up to M apart lie in one segment or in two
-neighbours, so Σ_s conj(A_s + (-1)^f A_(s-1)) A_s, transformed back once, gives the sums of products of all of them.
-Each sample is transformed once; the usual overlap-save transforms it twice. |A_s|² at even frequencies are the
-segments' own spectra.
+A segment of M samples, padded with zeros to 2M, has the spectrum A_s. Samples up to M apart lie in one segment or in
+adjacent ones, so Σ_s conj(A_s + (-1)^f A_(s-1)) A_s, transformed back once, gives the sums of products of all of them.
+Each sample is transformed once; the usual overlap-save method transforms it twice. |A_s|² at even frequencies are the
+spectra of the unpadded segments.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ STATE = (
     "padded", "counters", "reference", "previous", "spectra", "power", "power_sums", "head", "tail",
     "products", "sums", "counts",
 )  # fmt: skip
-#: What `counters` holds.
+#: Elements of `counters`: samples of the open batch, samples already summed, segments in the power spectrum, index of
+#: the open block, batches in it, batches of a full block.
 COUNTERS = ("waiting", "seen", "n_segments", "block", "batches", "block_batches")
 
 
 class LinearStream:
-    """One uninterrupted series on its way in.
+    """Sums over one series without gaps, to which samples are added.
 
     Parameters
     ----------
-    layout : settings
-    start : index of the first sample in the series that this one is a shard of
+    layout : CorrelatorLayout
+        Settings.
+    start : int
+        Index of the first sample, where this series is a shard of a longer one.
     """
 
     def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
@@ -57,11 +60,11 @@ class LinearStream:
 
     @property
     def n_samples(self) -> int:
-        """Samples that came in."""
+        """Number of samples."""
         return self._get("seen") + self._get("waiting")
 
     def extend(self, samples: np.ndarray) -> None:
-        """Take samples, (n, n_channels) float64; whole batches are summed, wherever the stream is cut."""
+        """Add samples, (n, n_channels) float64; sums are over whole batches, however samples are divided into calls."""
         from fluxan.kernels.spectra import fill_segments
 
         full, taken = self.layout.batch * self.layout.segment, 0
@@ -75,16 +78,16 @@ class LinearStream:
                 self._sum_batch()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give the state, for a file."""
+        """State as arrays by name, for a file."""
         return {name: getattr(self, f"_{name}") for name in STATE}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from `arrays`."""
+        """Set the state to that of `arrays`."""
         for name, array in self.arrays().items():
             array[...] = arrays[name]
 
     def summary(self) -> Summary:
-        """Close a copy of the state."""
+        """Sums over all samples so far, computed on a copy of the state."""
         closed = LinearStream(self.layout, self.start)
         closed.restore(self.arrays())
         return closed._close()
@@ -107,7 +110,7 @@ class LinearStream:
         return Summary(layout, self._reference, (moments,), (ends,), self.start, stop, seen, segments)
 
     def _sum_batch(self) -> None:
-        """Sum what waits: a whole batch, or at the end of the series what there is."""
+        """Add the open batch to the sums; at the end of the series it may be incomplete."""
         from fluxan.kernels.spectra import cross_spectra
 
         layout, work, count = self.layout, self._work, self._get("waiting")
@@ -118,7 +121,7 @@ class LinearStream:
             for position, channel in enumerate(family.channels):
                 work.transform(position, self._padded[channel, :used], self._previous[channel])
             cross_spectra(*work.joined, *work.own, *family.pairs, *self._spectra)
-            work.own[:, :, whole:] = 0.0  # a segment that is not full has no spectrum of its own
+            work.own[:, :, whole:] = 0.0  # the power spectrum is that of full segments
             cross_spectra(*work.own, *work.own, *family.spectral_pairs, *self._power)
         self._keep_ends(count)
         self._power_sums += sums[:, :whole].sum(axis=1)
@@ -130,7 +133,13 @@ class LinearStream:
             self._close_block()
 
     def _center(self, count: int) -> np.ndarray:
-        """Subtract the reference, the mean of the first batch, from what waits; sums, (n_channels, batch)."""
+        """Subtract the reference, the mean of the first batch, from the open batch.
+
+        Returns
+        -------
+        (n_channels, batch) float64
+            Sums over the samples of each segment.
+        """
         from fluxan.kernels.spectra import segment_sums, subtract_reference
 
         length = self.layout.segment
@@ -143,6 +152,7 @@ class LinearStream:
         return sums
 
     def _keep_ends(self, count: int) -> None:
+        """Keep the first and last `max_lag` samples of the series, for joining it with other shards."""
         n, length, seen = self.layout.max_lag, self.layout.segment, self._get("seen")
         used = -(-count // length)
         if seen < n:
@@ -156,7 +166,7 @@ class LinearStream:
         self._tail[:] = end[:, -n:]
 
     def _close_block(self) -> None:
-        """Transform the open block's spectra back; when all blocks are full, neighbours merge."""
+        """Transform the spectra of the open block back; when all blocks are full, adjacent ones are merged."""
         from fluxan.kernels.correlation_cpu import merge_blocks
 
         n_lags, block = self.layout.n_lags, self._get("block")
@@ -185,7 +195,7 @@ class LinearStream:
 
 
 class _Work:
-    """Spectra of one batch, real and imaginary parts apart; no part of the state."""
+    """Scratch arrays: spectra of one batch, real and imaginary parts separate."""
 
     def __init__(self, layout: CorrelatorLayout) -> None:
         shape = (2, max(len(family.channels) for family in layout.families), layout.batch)

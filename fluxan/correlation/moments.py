@@ -1,7 +1,7 @@
-"""Sums of lagged products that can be moved to another reference, pooled over runs, and joined at a seam.
+"""Sums of lagged products that can be shifted to another reference, pooled over runs, and joined at a seam.
 
-Samples enter as x' = x - reference, with a reference near the mean, so that sums lose no digits to a large offset. With
-the sums of both factors beside the sum of their products, moving to another reference is exact:
+Sums are of x' = x - reference, with a reference near the mean, so that no digits are lost to a large offset. Since the
+sums of both factors are kept beside the sum of their products, the shift to another reference is exact:
 Σ(a' + d_a)(b' + d_b) = Σa'b' + d_b Σa' + d_a Σb' + n d_a d_b.
 """
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Sums over consecutive parts of the series, for errors."""
+    """Sums over consecutive blocks of the series, from whose scatter errors are estimated."""
 
     counts: np.ndarray  # (n_blocks,) samples
     sums: np.ndarray  # (n_blocks, n_channels)
     products: np.ndarray  # (n_blocks, n_lags, n_pairs)
 
     def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Blocks:
-        """About another reference; edges of blocks, n_lags of many samples, are treated as if they belonged inside."""
+        """Sums of x + d. Block edges are neglected: both factors of a product count as samples of its block."""
         a, b = layout.first, layout.second
         change = self.sums[:, a] * d[b] + d[a] * self.sums[:, b] + self.counts[:, None] * (d[a] * d[b])
         sums = self.sums + self.counts[:, None] * d
         return Blocks(self.counts, sums, self.products + change[:, None, :])
 
     def followed_by(self, other: Blocks) -> Blocks:
-        """Blocks of both, neighbours merged while there are more than twice `N_BLOCKS`."""
+        """Blocks of both series; adjacent ones are merged while there are more than twice `N_BLOCKS`."""
         mine = (self.counts, self.sums, self.products)
         theirs = (other.counts, other.sums, other.products)
         arrays = [np.concatenate(both) for both in zip(mine, theirs, strict=True)]
@@ -45,7 +45,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over all pairs of samples `k` apart at one level: a at the earlier, b at the later time."""
+    """Sums over all pairs of samples that are k = 0, 1, … apart at one level: a at the earlier, b at the later time."""
 
     counts: np.ndarray  # (n_lags,) pairs of samples
     products: np.ndarray  # (n_lags, n_pairs) Σ a b
@@ -54,13 +54,13 @@ class Moments:
     blocks: Blocks
 
     def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Moments:
-        """Move to the sums of x + d."""
+        """Sums of x + d."""
         n, a, b = self.counts[:, None], layout.first, layout.second
         products = self.products + self.left[:, a] * d[b] + d[a] * self.right[:, b] + n * (d[a] * d[b])
         return Moments(self.counts, products, self.left + n * d, self.right + n * d, self.blocks.shifted(d, layout))
 
     def plus(self, other: Moments) -> Moments:
-        """Add the sums over another set of pairs."""
+        """Sums over the pairs of samples of both."""
         return Moments(
             self.counts + other.counts,
             self.products + other.products,
@@ -94,20 +94,33 @@ class Moments:
 
 @dataclass(frozen=True)
 class Ends:
-    """What a level needs of a series to be continued on either side."""
+    """First and last samples of a series at one level, for joining it with shards before and after it."""
 
     head: np.ndarray  # (≤ n_lags - 1, n_channels) first samples
     tail: np.ndarray  # (≤ n_lags - 1, n_channels) last samples
-    lead: np.ndarray  # (n_channels,) sum of raw samples before the level's first whole block mean
-    trail: np.ndarray  # (n_channels,) sum of raw samples after its last
+    lead: np.ndarray  # (n_channels,) sum of the samples before the level's first whole block
+    trail: np.ndarray  # (n_channels,) sum of the samples after its last whole block
 
     def shifted(self, d: np.ndarray, n_lead: int, n_trail: int) -> Ends:
-        """About another reference."""
+        """Samples and sums of x + d; the sums are over `n_lead` and `n_trail` samples."""
         return Ends(self.head + d, self.tail + d, self.lead + n_lead * d, self.trail + n_trail * d)
 
 
 def level_moments(products: np.ndarray, count: int, ends: Ends, blocks: Blocks) -> Moments:
-    """Moments of one uninterrupted series from its sums and its first and last samples."""
+    """Moments of a series without gaps.
+
+    Parameters
+    ----------
+    products : (n_lags, n_pairs) float64
+        Sums of products.
+    count : int
+        Number of samples.
+    ends : Ends
+        First and last samples.
+    blocks : Blocks
+        Sums over blocks.
+    """
+    # The earlier factors at lag k are all samples but the last k, the later ones all but the first k.
     n_lags = len(products)
     counts = np.maximum(count - np.arange(n_lags), 0)
     total = blocks.sums.sum(axis=0)
@@ -118,7 +131,7 @@ def level_moments(products: np.ndarray, count: int, ends: Ends, blocks: Blocks) 
 
 
 def _first_sums(samples: np.ndarray, n_lags: int) -> np.ndarray:
-    """Sum the first 0, 1, … n_lags - 1 samples, all where there are fewer."""
+    """Sums of the first 0, 1, … n_lags - 1 samples, (n_lags, n_channels); of all where there are fewer."""
     sums = np.zeros((n_lags, samples.shape[1]))
     n = min(len(samples), n_lags - 1)
     np.cumsum(samples[:n], axis=0, out=sums[1 : n + 1])
@@ -127,17 +140,19 @@ def _first_sums(samples: np.ndarray, n_lags: int) -> np.ndarray:
 
 
 def seam_moments(before: np.ndarray, after: np.ndarray, layout: CorrelatorLayout) -> Moments:
-    """Moments of the pairs that straddle a seam.
+    """Moments of the pairs of samples across a seam.
 
     Parameters
     ----------
-    before, after : (≤ n_lags - 1, n_channels)
-        The last samples before the seam and the first after it.
+    before, after : (≤ n_lags - 1, n_channels) float64
+        Last samples before the seam and first ones after it.
+    layout : CorrelatorLayout
     """
     from fluxan.kernels.correlation_cpu import lagged_products
 
     from .layout import tiled
 
+    # Products: samples before and after the seam are separate channels of one series, zero elsewhere.
     n_lags, n_channels = layout.n_lags, layout.n_channels
     padded = -(-n_lags // 8) * 8
     rows = np.zeros((2 * n_channels, padded + len(before) + len(after)))
@@ -146,6 +161,7 @@ def seam_moments(before: np.ndarray, after: np.ndarray, layout: CorrelatorLayout
     plan = tiled(tuple((a, b + n_channels) for a, b in layout.pairs))
     products = np.zeros((padded, len(layout.pairs)))
     lagged_products(rows, padded + len(before), len(after), plan, products)
+    # Counts of pairs, and sums of their earlier and later samples.
     counts = np.zeros(n_lags, dtype=np.int64)
     left, right = np.zeros((2, n_lags, n_channels))
     for lag in range(1, n_lags):

@@ -1,4 +1,4 @@
-"""The open end of a multi-tau correlator: the kernels' arrays, and their closing into a summary.
+"""State of a multi-tau correlator while samples are added.
 
 Ramírez, Sukumaran, Vorselaars, Likhtman, J. Chem. Phys. 133, 154103 (2010), with averages over blocks of 2^l samples at
 level l. Unlike there, every level keeps all its lags: covariances of block means estimate a spectrum at zero frequency.
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 class MultitauStream:
-    """One uninterrupted series on its way in.
+    """Sums over one series without gaps, to which samples are added.
 
     Parameters
     ----------
-    layout : settings
-    start : index of the first sample in the series that this one is a shard of
+    layout : CorrelatorLayout
+        Settings.
+    start : int
+        Index of the first sample, where this series is a shard of a longer one.
     """
 
     def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
@@ -53,26 +55,26 @@ class MultitauStream:
 
     @property
     def n_samples(self) -> int:
-        """Samples that came in."""
+        """Number of samples."""
         return int(self._levels.seen[0] + self._levels.waiting[0])
 
     def extend(self, samples: np.ndarray) -> None:
-        """Take samples, (n, n_channels) float64."""
+        """Add samples, (n, n_channels) float64."""
         from fluxan.kernels.correlation_cpu import multitau_extend
 
         multitau_extend(samples, self.layout.plan, self._levels)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give the state, for a file."""
+        """State as arrays by name, for a file."""
         return self._levels._asdict()
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Continue from `arrays`."""
+        """Set the state to that of `arrays`."""
         for name, array in self._levels._asdict().items():
             array[...] = arrays[name]
 
     def summary(self) -> Summary:
-        """Close a copy of the state."""
+        """Sums over all samples so far, computed on a copy of the state."""
         from fluxan.kernels.correlation_cpu import multitau_finish
 
         closed = type(self._levels)(*(array.copy() for array in self._levels))
@@ -89,7 +91,7 @@ class MultitauStream:
 
 
 def _ends(closed: Levels, start: int, stop: int) -> list[Ends]:
-    """First and last samples of every level, and the sums of raw samples that fill no whole block there."""
+    """First and last block means of every level, and the sums of samples before and after its whole blocks."""
     n_lags = closed.head.shape[1]
     lead = trail = np.zeros(len(closed.reference))
     ends: list[Ends] = []
@@ -99,6 +101,7 @@ def _ends(closed: Levels, start: int, stop: int) -> list[Ends]:
             if inside_one_block(start, stop, level):
                 lead, trail = lead + trail, np.zeros_like(trail)
             else:
+                # A block of the finer level that has no partner at this end belongs to no whole block of this level.
                 lead = lead + finer.head[0] * size if -(-start >> (level - 1)) & 1 else lead
                 trail = trail + finer.tail[-1] * size if (stop >> (level - 1)) & 1 else trail
         n = min(int(seen), n_lags - 1)

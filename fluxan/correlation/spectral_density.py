@@ -1,4 +1,4 @@
-"""Power spectra: cross-spectral densities between the parts of a flux, with their degrees of freedom.
+"""Power spectra: cross-spectral densities of the parts of a flux, with their degrees of freedom.
 
 S_ab(f) = ∫ C_ab(τ) exp(-2πi f τ) dτ with C_ab(τ) = ⟨a(0) b(τ)⟩, estimated by conj(A) B of Fourier-transformed segments.
 The two-sided density at f = 0 is ∫ C dτ from -∞ to ∞.
@@ -16,7 +16,7 @@ from fluxan.errors import InputError
 if TYPE_CHECKING:
     import matplotlib.figure
 
-#: cos-sum coefficients; "boxcar" leaves samples as they are.
+#: Constant and cosine coefficient of each window; "boxcar" is no window.
 WINDOWS = {"boxcar": (1.0, 0.0), "hann": (0.5, -0.5)}
 
 
@@ -24,21 +24,33 @@ WINDOWS = {"boxcar": (1.0, 0.0), "hann": (0.5, -0.5)}
 class PowerSpectrum:
     """Cross-spectral density matrix of a flux.
 
-    Parameters
+    Attributes
     ----------
-    frequencies : (n_frequencies,) THz, 0 to the Nyquist frequency
-    density : (n_frequencies, n_channels, n_channels) complex, unit of the flux squared per THz, averaged over those of
-        x, y, z that were asked for. ``density[:, a, b]`` is S_ab, conjugate to S_ba; NaN for pairs not asked for.
-    dof : (n_frequencies,) equivalent degrees of freedom: a power's relative standard error is sqrt(2 / dof)
-    sides : "two", or "one" where densities inside the band are doubled and stand for ±f together
-    bandwidth : width over which frequencies are averaged, THz
-    length : samples per segment
-    n_segments : segments that were averaged
-    time_step : ps
-    labels : names of channels
-    window : that segments were multiplied with
-    n_averages : segments times components
-    coupling : squared correlation of powers 0, 1, 2, … frequencies apart, which a window and overlap bring about
+    frequencies : (n_frequencies,) float64
+        THz, from 0 to the Nyquist frequency.
+    density : (n_frequencies, n_channels, n_channels) complex
+        Squared unit of the flux per THz, averaged over the chosen components x, y, z. ``density[:, a, b]`` is S_ab, the
+        complex conjugate of S_ba; NaN for pairs that are not correlated.
+    dof : (n_frequencies,) float64
+        Equivalent degrees of freedom: the relative standard error of a power is sqrt(2 / dof).
+    sides : str
+        "two", or "one" where densities inside the band are doubled and stand for ±f together.
+    bandwidth : float
+        Width over which frequencies are averaged, THz.
+    length : int
+        Samples per segment.
+    n_segments : int
+        Number of averaged segments.
+    time_step : float
+        Sampling interval, ps.
+    labels : tuple of str
+        Names of the channels.
+    window : str
+        Window function by which segments are multiplied.
+    n_averages : int
+        Segments times components.
+    coupling : (n_coupled,) float64
+        Squared correlation of powers 0, 1, 2, … frequencies apart, due to the window and to overlap of segments.
     """
 
     frequencies: np.ndarray
@@ -67,7 +79,7 @@ class PowerSpectrum:
         labels: tuple[str, ...] = (),
         window: str = "boxcar",
     ) -> PowerSpectrum:
-        """Make a two-sided spectrum of averaged periodograms that were not smoothed."""
+        """Two-sided spectrum from averaged periodograms (n_frequencies, n_channels, n_channels), not smoothed."""
         n_averages = n_segments if n_averages is None else n_averages
         coupling = np.ones(1) if coupling is None else coupling
         mean, cosine = WINDOWS[window]
@@ -96,7 +108,7 @@ class PowerSpectrum:
 
     @property
     def resolution(self) -> float:
-        """Distance of frequencies, THz."""
+        """Distance between adjacent frequencies, THz."""
         return 1 / (self.length * self.time_step)
 
     @property
@@ -111,7 +123,7 @@ class PowerSpectrum:
 
     @property
     def parts(self) -> np.ndarray:
-        """Share of each channel, Σ_b Re S_ab, (n_frequencies, n_channels): they add up to `total`, may be negative."""
+        """Contribution of each channel to `total`, Σ_b Re S_ab, (n_frequencies, n_channels); may be negative."""
         return self.density.sum(axis=2).real
 
     def one_sided(self) -> PowerSpectrum:
@@ -121,9 +133,14 @@ class PowerSpectrum:
         return replace(self, density=self.density * self._weights()[:, None, None], sides="one")
 
     def band(self, low: float = 0.0, high: float = np.inf) -> np.ndarray:
-        """Part of ⟨a b⟩ that lies between two frequencies in THz, both signs of f together, (n_channels, n_channels).
+        """Contribution of a frequency band to ⟨a b⟩, both signs of f together, (n_channels, n_channels).
 
-        Over the whole range this is the mean product itself (Parseval).
+        Over the whole range this is the mean product itself (Parseval's theorem).
+
+        Parameters
+        ----------
+        low, high : float
+            Ends of the band, THz.
 
         Raises
         ------
@@ -140,12 +157,12 @@ class PowerSpectrum:
         return np.tensordot(weights, self.density[inside].real, axes=1) * self.resolution
 
     def coherence(self) -> np.ndarray:
-        """|S_ab|² / (S_aa S_bb), (n_frequencies, n_channels, n_channels); by chance alone it is 2 / dof.
+        """|S_ab|² / (S_aa S_bb), (n_frequencies, n_channels, n_channels); its mean for independent channels is 2 / dof.
 
         Raises
         ------
         InputError
-            Without any averaging, where it is 1 whatever the data.
+            The spectrum is not averaged: coherence would be 1 for any data.
         """
         if np.median(self.dof) < 4:
             raise InputError("coherence needs an average over segments or frequencies: give segment= or bandwidth=")
@@ -154,16 +171,17 @@ class PowerSpectrum:
         return np.divide(np.abs(self.density) ** 2, scale, out=np.zeros(scale.shape), where=scale > 0)
 
     def smoothed(self, bandwidth: float) -> PowerSpectrum:
-        """Average over frequencies within a flat window (Daniell), across f = 0 as S(-f) = S(f)*; integrals stay.
+        """Average over frequencies within a flat window (Daniell), with S(-f) = S(f)* across f = 0.
 
         Parameters
         ----------
-        bandwidth : THz; rounded to an odd number of frequencies, the result states what it is
+        bandwidth : float
+            Width of the window, THz; rounded to an odd number of frequencies, see `bandwidth` of the result.
 
         Raises
         ------
         InputError
-            Wider than half the band, or the spectrum is one-sided or smoothed already.
+            The window is wider than half the band, or the spectrum is one-sided or smoothed already.
         """
         width = 2 * int(bandwidth / self.resolution / 2) + 1 if np.isfinite(bandwidth) and bandwidth > 0 else 0
         if not 0 < width < self.length // 2:
@@ -179,13 +197,13 @@ class PowerSpectrum:
         )
 
     def plot(self, *, unit: str = "THz") -> matplotlib.figure.Figure:
-        """Draw the total with its error and the share of each channel; `unit` is "THz" or "cm-1"."""
+        """Draw the total with its error and the contribution of each channel; `unit` is "THz" or "cm-1"."""
         import fluxan
 
         return fluxan.plot(self, unit=unit)
 
     def _weights(self) -> np.ndarray:
-        """How many of ±f each frequency stands for."""
+        """Number of frequencies ±f that each one stands for: 1 or 2."""
         weights = np.full(len(self.frequencies), 2.0)
         weights[0] = 1.0
         if self.length % 2 == 0:
@@ -204,12 +222,12 @@ def spectrum_of_samples(
     axes: str = "xyz",
     remove_mean: bool = False,
 ) -> PowerSpectrum:
-    """Two-sided spectrum, not smoothed, of samples (n, n_channels, 3); see `fluxan.power_spectrum`.
+    """Two-sided spectrum, not smoothed, of samples (n, n_channels, 3); see `fluxan.power_spectrum` for the settings.
 
     Raises
     ------
     InputError
-        A setting makes no sense, or the series is shorter than a segment.
+        A setting has an invalid value, or the series is shorter than a segment.
     """
     _check_settings(window=window, overlap=overlap, axes=axes)
     values = samples[:, :, ["xyz".index(axis) for axis in axes]]
@@ -218,6 +236,7 @@ def spectrum_of_samples(
         raise InputError(f"segment is {segment!r}, expected 2 to {len(values)} samples, the length of the series")
     if remove_mean:
         values = values - values.mean(axis=0)
+    # Welch's method: average the periodograms of windowed, overlapping segments.
     hop = max(1, round(length * (1 - overlap)))
     shape = _window(window, int(length))
     starts = range(0, len(values) - length + 1, hop)
@@ -253,7 +272,7 @@ def _window(name: str, length: int) -> np.ndarray:
 
 
 def _coupling(window: np.ndarray, hop: int, n: int) -> np.ndarray:
-    """Squared correlations of amplitudes 0, 1, … frequencies apart, summed over pairs of segments, per segment.
+    """Squared correlations of amplitudes 0, 1, … frequencies apart, summed over pairs of segments and divided by `n`.
 
     For segments j hops apart they are |Σ_t w(t) w(t + j hop) exp(2πi m t / length)|² / (Σ w²)²
     (Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967), for m = 0).
@@ -269,10 +288,10 @@ def _coupling(window: np.ndarray, hop: int, n: int) -> np.ndarray:
 
 
 def _degrees_of_freedom(length: int, width: int, n_averages: int, coupling: np.ndarray) -> np.ndarray:
-    """Degrees of freedom where `width` frequencies are averaged, f and -f being one and the same number.
+    """Degrees of freedom at each frequency, (n_frequencies,), of averages over `width` frequencies.
 
     The variance of the average is the sum of covariances over all pairs of frequencies in the window, and between the
-    window around f and its mirror image around -f.
+    window around f and its mirror image around -f, since the power at -f is that at f.
     """
     triangle = width - np.abs(np.arange(-width + 1, width))
     pairs = np.convolve(triangle, np.concatenate([coupling[:0:-1], coupling]))
@@ -284,7 +303,7 @@ def _degrees_of_freedom(length: int, width: int, n_averages: int, coupling: np.n
 
 
 def _running_mean(density: np.ndarray, length: int, width: int) -> np.ndarray:
-    """Mean over `width` neighbours on the circle of all frequencies of both signs."""
+    """Mean over `width` adjacent frequencies, periodic over the frequencies of both signs."""
     half = width // 2
     mirrored = density[1 : half + 1][::-1].conj()
     n = len(density)

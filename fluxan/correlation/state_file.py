@@ -1,4 +1,11 @@
-"""Files of a correlator's state: CDF-5, versioned, with a checksum, put in place by renaming."""
+"""Files of a correlator's state: NetCDF (CDF-5) with a version and a checksum, replaced atomically.
+
+Global attributes::
+
+    schema = "fluxan correlator 1"
+    checksum = "sha256:<64 hexadecimal digits>"
+    settings = '{"layout": {"scheme": "linear", ...}, "start": 0}'
+"""
 
 from __future__ import annotations
 
@@ -18,15 +25,24 @@ if TYPE_CHECKING:
     import netCDF4
 
 SCHEMA = "fluxan correlator 1"
-#: The checksum's attribute; of the whole file with zeros in its place, so that a damaged header is never parsed.
+#: Prefix of the checksum, and its placeholder. The checksum is that of the file with the placeholder in its place, so
+#: that it can be verified before anything is parsed.
 _MARK = b"sha256:"
 _BLANK = b"0" * 64
-#: Bytes at the beginning of a file that name its schema.
+#: Bytes at the beginning of a file among which the schema stands.
 _HEAD = 1 << 16
 
 
 def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, object]) -> None:
-    """Write arrays of real or complex numbers or whole numbers; a file of that name is replaced in one step.
+    """Write a file; an existing one is replaced atomically.
+
+    Parameters
+    ----------
+    path : str or Path
+    arrays : mapping of str to array
+        Integer, real or complex.
+    attributes : mapping
+        Further global attributes.
 
     Raises
     ------
@@ -53,12 +69,17 @@ def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: 
 
 
 def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Read what `write_state` wrote.
+    """Read a file written by `write_state`.
+
+    Returns
+    -------
+    arrays : dict of str to array
+    attributes : dict
 
     Raises
     ------
     FileError
-        Missing, foreign, of another version, or cut short.
+        The file is missing, truncated, of another version, or not a correlator's.
     """
     import netCDF4
 
@@ -78,18 +99,23 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, objec
 
 
 def is_state_file(path: str | Path) -> bool:
-    """Whether a file is a correlator's, of any version."""
+    """Whether a file holds a correlator's state, of any version."""
     with Path(path).open("rb") as file:
         return _schema(file.read(_HEAD)) is not None
 
 
+def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Arrays whose names begin with a prefix, by the rest of the name."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _schema(content: bytes) -> str | None:
-    found = re.search(rb"fluxan correlator \d+", content) if content.startswith(b"CDF\x05") else None
-    return found.group().decode() if found else None
+    match = re.search(rb"fluxan correlator \d+", content) if content.startswith(b"CDF\x05") else None
+    return match.group().decode() if match else None
 
 
 def _seal(path: Path) -> None:
-    """Put the checksum into a complete file and see that it reaches the disk."""
+    """Put the checksum into a complete file and flush it to disk."""
     content = path.read_bytes()
     at = content.index(_MARK) + len(_MARK)
     with path.open("r+b") as file:
@@ -100,7 +126,7 @@ def _seal(path: Path) -> None:
 
 
 def _verify(path: Path) -> None:
-    """See that a file is one of ours and whole, before it is parsed."""
+    """Check schema and checksum of a file before it is parsed."""
     content = path.read_bytes()
     schema = _schema(content) or "none"
     if schema != SCHEMA:

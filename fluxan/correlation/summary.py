@@ -1,4 +1,4 @@
-"""What is known of one or several series once they are closed: the part of a correlator that can be combined."""
+"""Sums over one or several closed series, which can be combined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segments:
-    """Accumulated cross-spectra of whole, unpadded segments."""
+    """Sums of the cross-spectra of full, unpadded segments."""
 
     power: np.ndarray  # (n_spectral_pairs, segment // 2 + 1) complex, Σ conj(A_a) A_b
     sums: np.ndarray  # (n_channels,) Σ of the segments' samples
@@ -23,23 +23,41 @@ class Segments:
     length: int
 
     def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Segments:
-        """Move to x + d: a constant is seen at zero frequency alone."""
+        """Sums of x + d; a constant changes zero frequency alone."""
         a, b = layout.spectral_channels
         power = self.power.copy()
         power[:, 0] += self.length * (d[a] * self.sums[b] + self.sums[a] * d[b]) + self.n * self.length**2 * d[a] * d[b]
         return replace(self, power=power, sums=self.sums + self.n * self.length * d)
 
     def plus(self, other: Segments) -> Segments:
-        """Over the segments of both."""
+        """Sums over the segments of both."""
         return Segments(self.power + other.power, self.sums + other.sums, self.n + other.n, self.length)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Closed series: sums about `reference` at every level; `ends` only where the series is one, without gaps."""
+    """Sums over closed series.
+
+    Attributes
+    ----------
+    layout : CorrelatorLayout
+        Settings.
+    reference : (n_channels,) float64
+        Subtracted from all samples.
+    levels : tuple of Moments
+        Sums at every level.
+    ends : tuple of Ends
+        First and last samples at every level; empty for independent runs.
+    start, stop : int
+        Index of the first sample and one past the last, of a single series.
+    n_samples : int
+        Number of samples.
+    segments : Segments or None
+        Power spectra; None for the multi-tau scheme.
+    """
 
     layout: CorrelatorLayout
-    reference: np.ndarray  # (n_channels,)
+    reference: np.ndarray
     levels: tuple[Moments, ...]
     ends: tuple[Ends, ...]
     start: int
@@ -47,8 +65,12 @@ class Summary:
     n_samples: int
     segments: Segments | None = None
 
+    def offset(self, *, remove_mean: bool) -> np.ndarray:
+        """Shift d, (n_channels,), after which x' + d is the sample itself or has a mean of zero."""
+        return -self.levels[0].mean() if remove_mean else self.reference
+
     def about(self, reference: np.ndarray) -> Summary:
-        """Move to another reference."""
+        """Sums about another reference."""
         d = self.reference - reference
         if not d.any():
             return self
@@ -62,14 +84,14 @@ class Summary:
         )
 
     def partial_sizes(self, level: int) -> tuple[int, int]:
-        """Count samples before the first and after the last whole block mean of a level."""
+        """Number of samples before the first and after the last whole block of a level."""
         size = 1 << level
         if inside_one_block(self.start, self.stop, level):
             return self.stop - self.start, 0
         return -self.start % size, self.stop % size
 
     def pooled(self, other: Summary) -> Summary:
-        """Both, as independent runs."""
+        """Sums over both, as independent runs."""
         if not (self.n_samples and other.n_samples):
             return replace(self if self.n_samples else other, ends=())
         other = other.about(self.reference)
@@ -82,7 +104,7 @@ class Summary:
         )
 
     def followed_by(self, other: Summary) -> Summary:
-        """Both, `other` being the continuation: products across the seam are added."""
+        """Sums over this series and its continuation `other`, products across the seam included."""
         if not (self.n_samples and other.n_samples):
             return self if self.n_samples else other
         other = other.about(self.reference)
@@ -106,17 +128,20 @@ def inside_one_block(start: int, stop: int, level: int) -> bool:
 
 
 def _join(before: Summary, after: Summary, level: int) -> tuple[Moments, Ends]:
-    """Join one level of two shards. The block mean that the seam cuts is made whole and stands between them."""
+    """Join one level of two shards. A block that the seam divides is completed and stands between them."""
     layout, size = before.layout, 1 << level
     mine, theirs = before.ends[level], after.ends[level]
     mine_inside = inside_one_block(before.start, before.stop, level)
+    # Sum of the samples of the block at the seam.
     cut = (mine.lead if mine_inside else mine.trail) + theirs.lead
+    # One shard, or both, may lie within that block and have no whole block.
     if inside_one_block(after.start, after.stop, level):
         if mine_inside:
             return before.levels[level], Ends(mine.head, mine.tail, cut, theirs.trail)
         return before.levels[level], Ends(mine.head, mine.tail, mine.lead, cut)
     if mine_inside:
         return after.levels[level], Ends(theirs.head, theirs.tail, cut, theirs.trail)
+    # Both have whole blocks: append the block at the seam, then the later shard.
     moments, head, tail = before.levels[level], mine.head, mine.tail
     runs = [(after.levels[level], theirs.head, theirs.tail)]
     if before.stop % size:
@@ -133,7 +158,7 @@ def _first(samples: np.ndarray, more: np.ndarray, layout: CorrelatorLayout) -> n
 
 
 def summary_arrays(summary: Summary) -> dict[str, np.ndarray]:
-    """All arrays by name, for a file."""
+    """All arrays of a summary by name, for a file."""
     arrays = {"reference": summary.reference}
     for level, moments in enumerate(summary.levels):
         parts: list[object] = [moments, moments.blocks, *summary.ends[level : level + 1]]
@@ -150,7 +175,7 @@ def summary_arrays(summary: Summary) -> dict[str, np.ndarray]:
 def summary_from_arrays(
     layout: CorrelatorLayout, arrays: dict[str, np.ndarray], extent: tuple[int, int, int]
 ) -> Summary:
-    """Put together what `summary_arrays` took apart; `extent` is start, stop and n_samples."""
+    """Summary from the arrays of `summary_arrays`; `extent` is start, stop and n_samples."""
 
     def part(kind: type, level: int) -> dict[str, Any]:
         names = [field.name for field in fields(kind) if field.name != "blocks"]

@@ -1,6 +1,6 @@
 """The spectrum of a flux near f = 0 from covariances of its block means, which are all that a correlator keeps.
 
-Means over blocks of w samples have the same S(0) as the samples, so that any w will do whose lags 0 … p − 1 outlast the
+Means over blocks of w samples have the same S(0) as the samples, so any w is valid whose lags 0 … p − 1 span the
 slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] depends on the periodogram I only through its Fourier
 sums with 1/S, which for a few modes need the first covariances alone. Hence any I with these covariances serves, and
 the autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; its degrees of freedom are
@@ -184,7 +184,7 @@ def blocking_levels(correlator: Correlator, time_step: float) -> list[BlockingLe
     coarse = _long_enough(levels, BLOCKING.min_blocks)[-1]
     mean = correlator.mean().reshape(-1, 3).sum(axis=0)
     scatter = np.einsum("axbx->", coarse.windowed(np.zeros(1))[0].real) / (coarse.n_blocks * coarse.time_step)
-    # A mean known to be zero, as most are, leaves more information than one that is subtracted.
+    # Subtracting a mean that is zero in equilibrium would cost information.
     return levels if mean @ mean > BLOCKING.max_offset * scatter else _levels(correlator, time_step, remove_mean=False)
 
 

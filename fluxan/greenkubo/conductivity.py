@@ -55,7 +55,7 @@ def green_kubo(
     components: str = "auto",
     velocity: NDArray[np.float64] | None = None,
 ) -> Conductivity:
-    """Thermal conductivity with its error, its parts, and warnings of what speaks against it.
+    """Thermal conductivity with its error, its parts, and warnings.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _opened(flux: object, stack: ExitStack, *, dt: float | None, units: str | No
 def _series(
     flux: object, *, dt: float | None, remove: str | None, velocity: NDArray[np.float64] | None
 ) -> HeatFluxSeries:
-    """The flux as a series, whatever it comes as."""
+    """The flux as a series, from a Dataset, an array, a correlator or a series."""
     sampled = isinstance(flux, (np.ndarray, list, tuple, HeatFluxSeries))
     if velocity is not None and not sampled:
         raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")
@@ -177,7 +177,7 @@ def _series(
 
 
 def _with_comparable_mass_flux(series: HeatFluxSeries, velocity: NDArray[np.float64] | None) -> HeatFluxSeries:
-    """The series of another code, whose mass fluxes are of any unit."""
+    """A series with its mass fluxes, which may be in any unit, scaled to the size of the heat flux."""
     series.require_time_step()
     own = series.velocity
     if velocity is not None:

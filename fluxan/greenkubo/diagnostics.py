@@ -1,4 +1,4 @@
-"""Notes and warnings of a conductivity: all sentences on what was decided, and on what speaks against a result."""
+"""Notes and warnings of a conductivity: choices that were made, and evidence against the result."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ MIN_LAG_DECAY_TIMES: Final = 3.0
 #: Drift of the temperature that matters, as a fraction of it, and of the energy in standard deviations of it.
 _MAX_TEMPERATURE_DRIFT: Final = 0.01
 _MAX_ENERGY_DRIFT: Final = 1.0
-#: Frequencies below a corner that show it for what it is.
+#: Frequencies below a corner with which the spectrum resolves it.
 _MIN_FREQUENCIES_BELOW_CORNER: Final = 20
-#: Fraction of κ along an axis at which there is no flux along it.
+#: Conductivity along an axis, as a fraction of κ, below which there is no flux along it.
 _ZERO_FLUX: Final = 1e-9
 #: Probability of the worst of the lowest octaves at which no member of the default estimate describes the spectrum.
 _MIN_FIT_PROBABILITY: Final = 1e-3
-#: Error over value beyond which a result is hardly one.
+#: Relative error beyond which the result warns.
 _MAX_RELATIVE_ERROR: Final = 0.3
 #: Methods whose disagreement counts (the running integral's error covers noise alone), and standard deviations of it.
 _COMPARABLE: Final = ("cepstral", "stacie")
 _MAX_DISAGREEMENT: Final = 2.0
-#: Relative difference between a time step that is given and that of a Dataset.
+#: Relative difference between the user's time step and that of a Dataset beyond which the result warns.
 _MAX_STEP_DIFFERENCE: Final = 1e-3
 #: Root mean square of the last quarter of a correlation over C(0) beyond which it has not decayed.
 MAX_UNDECAYED: Final = 0.05
-#: Relative change of a running integral over its plateau beyond which it is none.
+#: Relative change of a running integral over its plateau beyond which the result warns.
 _MAX_PLATEAU_CHANGE: Final = 0.1
 
 
@@ -55,7 +55,7 @@ def diagnose(series: HeatFluxSeries, analysis: FluxAnalysis) -> Diagnostics:
     estimate = estimates.by_method["default"]
     integral = 0.5 * estimate.value / analysis.ordinates.correlation[0]
     corner = 1 / (2 * np.pi * estimates.band)
-    # Where the spectrum leaves S(0) among the lowest frequencies, only the fitted modes know how slow motion is.
+    # Where S(f) departs from S(0) among the lowest frequencies, only the fitted modes give the decay time.
     few = estimates.band * series.duration < _MIN_FREQUENCIES_BELOW_CORNER
     fitted = float(estimate.details["slowest"]) if few else 0.0
     temperature, energy = (_mean(values) for values in (series.temperature, series.potential_energy))
@@ -79,12 +79,12 @@ def notes(
     analysis: FluxAnalysis,
     axes: list[ZeroFrequencyEstimates | None] | None,
 ) -> Iterator[str]:
-    """What was decided; `axes` are the estimates along x, y and z where they were used."""
+    """Choices that were made; `axes` are the estimates along x, y and z where they were used."""
     unit = _unit(result.unit)
     if result.components == "multi":
         why = "species diffuse" if result.diagnostics.diffusing else "as was asked for"
         other = f"without that, κ would be {value_and_error(result.kappa_single, result.error_single)}{unit}"
-        yield f"{why}: κ is that at zero flux of mass; {other}"
+        yield f"{why}: κ is that at zero mass flux; {other}"
     failed = {name: reason for axis in axes or [] if axis is not None for name, reason in axis.failed.items()}
     failed |= analysis.estimates.failed
     yield from (f"{name} gave no estimate: {reason}" for name, reason in failed.items())
@@ -93,9 +93,9 @@ def notes(
 
 
 def _correlator_notes(reach: CorrelatorReach, series: HeatFluxSeries) -> Iterator[str]:
-    """What a correlator does not keep."""
+    """Quantities that a correlator does not keep."""
     if series.n_channels > 1:
-        yield "a correlator keeps no fluxes of species: where they diffuse, κ at zero flux of mass needs the flux"
+        yield "a correlator keeps no fluxes of species: where they diffuse, κ at zero mass flux needs the flux"
     if not reach.cross_products:
         yield (
             "the correlator holds no products of unlike components: the tensor is known along its diagonal alone; "
@@ -104,7 +104,7 @@ def _correlator_notes(reach: CorrelatorReach, series: HeatFluxSeries) -> Iterato
 
 
 def warnings(result: Conductivity, series: HeatFluxSeries, analysis: FluxAnalysis) -> Iterator[str]:
-    """What the user should know before believing the result."""
+    """All evidence against the result."""
     yield from disagreements(analysis.estimates, result.method)
     yield from _run_warnings(result)
     yield from _spectrum_warnings(result.estimates.get("default"))
@@ -149,7 +149,7 @@ def _run_warnings(result: Conductivity) -> Iterator[str]:
 
 
 def _spectrum_warnings(estimate: Estimate | None) -> Iterator[str]:
-    """What the spectrum near f = 0 says against the default estimate."""
+    """Misfit of the default estimate near f = 0, and a possible cusp."""
     details = {} if estimate is None else estimate.details
     if details.get("misfit", 1.0) < _MIN_FIT_PROBABILITY:
         yield (
@@ -218,15 +218,15 @@ def _correlator_warnings(reach: CorrelatorReach) -> Iterator[str]:
 
 
 def record_warnings(record: HeatFluxSeries, result: Conductivity) -> Iterator[str]:
-    """What another code's file does not tell of diffusion."""
+    """Diffusion that a short run of another code leaves unknown."""
     if record.species and result.components == "single" and result.diagnostics.diffusion is None:
-        yield "the run is too short to tell whether species diffuse: components='multi' takes κ at zero flux of mass"
+        yield "the run is too short to tell whether species diffuse: components='multi' takes κ at zero mass flux"
 
 
 def setting_warnings(
     source: object, series: HeatFluxSeries, *, units: str, temperature: float, dt: float | None
 ) -> Iterator[str]:
-    """Units, temperature and time step of a flux that do not go with what it holds."""
+    """Units, temperature and time step given by the user that contradict those of the flux."""
     recorded = None if series.temperature is None else float(np.mean(series.temperature))
     yield from questions(units, temperature, recorded)
     if dt is None or not hasattr(source, "attrs") or source.attrs.get("time_unit") == "frame":
@@ -237,7 +237,7 @@ def setting_warnings(
 
 
 def blow_up_warning(name: str, ratio: float, frame: int) -> str:
-    """A quantity of a run that gets so many times its median from a frame on."""
+    """Text for a quantity that rises to `ratio` times its median from a frame on."""
     return f"{name} gets {ratio:.2g} times its median from frame {frame} on: the run blew up"
 
 
@@ -250,7 +250,7 @@ def undecayed_fraction(correlation: np.ndarray, tail: int) -> float:
 def plateau_warnings(
     correlation: np.ndarray, integral: np.ndarray, window: slice, *, tail: int, axis: str
 ) -> Iterator[str]:
-    """What the correlation (n,) along an axis and its integral (n,) say against a plateau.
+    """Evidence against a plateau: a correlation (n,) that has not decayed, or an integral (n,) that still changes.
 
     Parameters
     ----------
@@ -276,5 +276,5 @@ def plateau_warnings(
 
 
 def _unit(unit: str) -> str:
-    """Unit behind a number, with its blank."""
+    """Unit as it follows a number, with the space between; empty for reduced units."""
     return "" if unit == "reduced" else f" {unit}"

@@ -1,4 +1,4 @@
-"""Conductivity along x, y and z: whether the three may be one and the same."""
+"""Conductivity along x, y and z, and whether the three agree within their errors."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ class Directions:
 
     @property
     def isotropic(self) -> bool:
-        """Whether the three may be one and the same."""
+        """Whether the three agree within their errors."""
         return not any(self._differ(a, b) for a, b in combinations(range(3), 2))
 
     def mean(self, *axes: int) -> tuple[float, float]:
         """Mean over axes (all by default), and its error, NaN where it is not known.
 
-        Directions that are copies of each other are worth no more than one: their covariance counts where it is larger.
+        Copies of one direction have no smaller error than one alone: their covariance counts where it is larger.
         """
         chosen = np.array(axes or (0, 1, 2))
         variance = float((self.error[chosen] ** 2).sum())
@@ -94,7 +94,7 @@ class Directions:
 
     @property
     def plane(self) -> tuple[int, int] | None:
-        """Two axes that may be one and the same, from which the third differs."""
+        """Two axes that agree, and from which the third differs."""
         alike = [pair for pair in combinations(range(3), 2) if not self._differ(*pair)]
         return alike[0] if len(alike) == 1 and alike[0][0] not in self.nothing else None
 

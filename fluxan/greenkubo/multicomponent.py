@@ -106,7 +106,7 @@ class Projected:
 
 
 def bin_width(n_fluxes: int) -> int:
-    """Frequencies per bin: odd, and so many that the prediction uses up few of the ordinates."""
+    """Frequencies per bin: odd, and enough that the prediction uses up few of the ordinates."""
     return 2 * n_fluxes + 1
 
 

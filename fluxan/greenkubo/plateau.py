@@ -40,7 +40,7 @@ class PlateauConductivity:
     n_parts : int
         Runs, or parts of one, whose scatter gives the errors.
     notes, warnings : tuple of str
-        What was decided, and what speaks against the result.
+        Choices that were made, and evidence against the result.
     """
 
     directions: Directions
@@ -73,7 +73,7 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
         raise InputError(f"the correlation has {n} lags; its integral needs {2 * _TAIL} at the very least")
     weights = correlation.weights[:, 0] / correlation.weights[:, 0].sum()
     mean, scatter = correlation.mean, _scatter(correlation.values, weights)
-    # Along an axis that carries nothing, as the normal of a sheet, C(0) is noise of either sign.
+    # Along an axis without flux, such as the normal of a sheet, C(0) is noise of either sign.
     if mean[0].min() < -ISOTROPY.zero * mean[0].max() or mean[0].max() <= 0:
         raise InputError(
             f"the correlation begins with {', '.join(f'{c:.4g}' for c in mean[0])} along x, y, z: that of a flux that "

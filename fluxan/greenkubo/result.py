@@ -38,7 +38,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How far the run can be trusted.
+    """Length of a run, drifts and diffusion.
 
     Attributes
     ----------
@@ -106,9 +106,9 @@ class Conductivity(Displayed):
         Whether κ along x, y and z, the diagonal of `tensor`, may be one and the same. Where it is not, each was
         estimated from the flux along its own axis, and `kappa` is their mean: the conductivity along none of them.
     notes : tuple of str
-        What was decided.
+        Choices that were made.
     warnings : tuple of str
-        What speaks against the result.
+        Evidence against the result.
     """
 
     kappa: float

@@ -67,7 +67,7 @@ class ZeroFrequencyEstimates:
 def flat_band(spectrum: Spectrum, zero_frequency: float) -> float:
     """Frequency (THz) up to which a spectrum stays near `zero_frequency`; a relaxation does so up to its corner.
 
-    Bins have so many degrees of freedom that they do not leave the range by chance.
+    Bins have enough degrees of freedom not to leave the range by chance.
     """
     pooled = spectrum.pooled(ratio=_BIN_RATIO, singles=0)
     wide = pooled.dof >= _MIN_DOF

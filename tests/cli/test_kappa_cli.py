@@ -35,7 +35,7 @@ def test_kappa_of_a_flux_file(run, own, tmp_path):
     status, out, err = run("kappa", own, "--plot", tmp_path / "kappa.svg")
     assert status == 0
     assert out.startswith("κ = 0.1")
-    assert "at zero flux of mass" in out
+    assert "at zero mass flux" in out
     rows = {words[0]: words[1:] for words in map(str.split, out.splitlines()) if words}
     assert {"default", "cepstral", "running", "Ar", "Kr", "sum"} <= rows.keys()
     assert err == f"plotted: {tmp_path / 'kappa.svg'}\n"
@@ -129,7 +129,7 @@ def test_kappa_at_zero_mass_flux(run, tmp_path):
     assert kappas[4] == pytest.approx(2 * kappas[0], rel=0.35)
     _, out, _ = run("kappa", *options)
     assert "c_vcm[1] of flux.dat was taken for the species' mass flux (--mass-flux none leaves it out)" in out
-    assert "species diffuse: κ is that at zero flux of mass; without that, κ would be" in out
+    assert "species diffuse: κ is that at zero mass flux; without that, κ would be" in out
     status, _, err = run("kappa", *options, "--columns", "c_flux[*],c_vcm[1][*]")
     assert status == 2
     assert "give it as --mass-flux c_vcm[1][1]" in err

@@ -79,7 +79,7 @@ def test_parts_add_up_where_directions_differ():
 
 
 def test_a_mixture_that_is_anisotropic():
-    """At zero flux of mass each axis is projected by itself."""
+    """At zero mass flux each axis is projected by itself."""
     rng = np.random.default_rng(7)
     heat = sample("one mode", 6) * np.sqrt([1, 1, 0.1])
     mass = SERIES["white"].sample(20_000, rng=rng)

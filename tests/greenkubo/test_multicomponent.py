@@ -1,4 +1,4 @@
-"""Conductivity at zero flux of mass, against known Onsager matrices and a liquid whose energies are shifted by hand."""
+"""Conductivity at zero mass flux, against known Onsager matrices and a liquid whose energies are shifted by hand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_notes_say_what_was_decided():
     result = fluxan.green_kubo(flux, velocity=velocity, **LJ)
     assert result.components == "multi"
     assert result.diagnostics.diffusing
-    assert "species diffuse: κ is that at zero flux of mass; without that, κ would be" in str(result)
+    assert "species diffuse: κ is that at zero mass flux; without that, κ would be" in str(result)
     alone = fluxan.green_kubo(flux, velocity=velocity, components="single", **LJ)
     assert alone.kappa == alone.kappa_single == result.kappa_single
     assert any("zero of their energies" in warning for warning in alone.warnings)

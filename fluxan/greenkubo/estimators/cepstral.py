@@ -106,7 +106,7 @@ class Cepstrum:
     variance: NDArray[np.float64]
 
     def multiplied(self, correction: float) -> NDArray[np.int64]:
-        """(n,) index of the order that is so many times each order, at most the last."""
+        """Index (n,) of the order `correction` times each order, rounded up, at most the last."""
         orders = np.arange(1, self.criterion.size + 1)
         return np.clip(np.ceil(orders * correction), 1, orders.size).astype(np.int64) - 1
 

@@ -78,6 +78,7 @@ def cusp(spectrum: Spectrum) -> Cusp | None:
     f, log_density, shape = spectrum.frequencies, np.log(spectrum.density), spectrum.dof / 2
     evidence, log_zero = [np.full((exponents.size, CUSP.corners), -np.inf)], [np.zeros((exponents.size, CUSP.corners))]
     size = f.size
+    # Every band: evidence and S(0) of each corner and exponent.
     while size >= CUSP.min_bins:
         corners = np.geomspace(CUSP.above_top * f[size - 1], CUSP.above_lowest * f[0], CUSP.corners)
         fall = np.log1p((f[:size] / corners[:, None]) ** exponents[:, None, None])
@@ -85,17 +86,18 @@ def cusp(spectrum: Spectrum) -> Cusp | None:
         total = weights.sum()
         level = np.log((weights * np.exp(log_density[:size] + fall)).sum(axis=-1) / total)
         likelihood = (weights * (log_density[:size] + fall)).sum(axis=-1) - total * level
-        found = likelihood - 0.5 * np.log(total) - np.log(CUSP.level_width) - spectrum.cost_of_free_bins(size)
-        evidence.append(np.where(fall[..., -1] > np.log(CUSP.min_fall), found, -np.inf))
+        marginal = likelihood - 0.5 * np.log(total) - np.log(CUSP.level_width) - spectrum.cost_of_free_bins(size)
+        evidence.append(np.where(fall[..., -1] > np.log(CUSP.min_fall), marginal, -np.inf))
         log_zero.append(level)
         size = min(size - 1, int(np.searchsorted(f, f[size - 1] / CUSP.band_ratio)))
-    found = np.stack(evidence)
-    if not np.isfinite(found).any():
+    # Average over the grid with the evidence as weight.
+    log_evidence = np.stack(evidence)
+    if not np.isfinite(log_evidence).any():
         return None
-    weight = np.exp(found - found.max())
+    weight = np.exp(log_evidence - log_evidence.max())
     weight /= weight.sum()
     return Cusp(
-        float(logsumexp(found) - np.log(exponents.size * CUSP.corners)),
+        float(logsumexp(log_evidence) - np.log(exponents.size * CUSP.corners)),
         float((weight * np.stack(log_zero)).sum()),
         float((weight * exponents[:, None]).sum()),
     )

@@ -1,11 +1,11 @@
 """The default estimator of a spectral density at zero frequency: a mixture of three models, weighted by evidence.
 
-Three members describe the periodogram: a floor and a few modes (`mode_search`, `mode_sampler`), a log S of which
-nothing is known but that it is smooth (`gaussian_process`), and relaxation times that follow a power law
-(`relaxation_times`). Each gives the posterior of S(0); the posteriors are averaged with the members' evidence as
-weights. Spectra of few relaxations and resonances go to the modes, whose error is then near the Cramér–Rao bound;
-spectra of glasses, salts and water, which no few Lorentzians describe, go to the Gaussian process, those of crystals to
-the power law; in between, the spread between the members is part of the error.
+Three members describe the periodogram: a floor and a few modes (`mode_search`, `mode_sampler`), a smooth log S without
+further assumptions (`gaussian_process`), and relaxation times that follow a power law (`relaxation_times`). Each gives
+the posterior of S(0); the posteriors are averaged with the members' evidence as weights. For spectra of few relaxations
+and resonances the modes prevail, whose error is then near the Cramér–Rao bound; for those of glasses, salts and water,
+which a few Lorentzians do not describe, the Gaussian process; for those of crystals the power law. In between, the
+spread between the members is part of the error.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def mixture(
     time_step: float = 1.0,
     members: tuple[str, ...] = MEMBERS,
 ) -> Estimate:
-    """Estimate S(0) of a spectral density from its periodogram, with an error that covers; nothing to tune.
+    """Estimate S(0) of a spectral density from its periodogram, with its standard error; nothing to tune.
 
     Parameters
     ----------
@@ -225,14 +225,14 @@ class _Mixture:
     def of(cls, members: list[_Member]) -> _Mixture:
         """Weight members by their evidence."""
         evidence = np.array([member.log_evidence for member in members])
-        share = np.exp(evidence - evidence.max())
-        share /= share.sum()
+        weight = np.exp(evidence - evidence.max())
+        weight /= weight.sum()
         return cls(
             np.concatenate([member.zero for member in members]),
-            np.concatenate([part * member.weight for part, member in zip(share, members, strict=True)]),
-            {member.name: float(part) for part, member in zip(share, members, strict=True)},
+            np.concatenate([w * member.weight for w, member in zip(weight, members, strict=True)]),
+            {member.name: float(w) for w, member in zip(weight, members, strict=True)},
             float(evidence.max()),
-            members[int(np.argmax(share))].curve,
+            members[int(np.argmax(weight))].curve,
         )
 
 
@@ -285,14 +285,14 @@ def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
 
 def _cusp(pooled: Spectrum, weighted: _Mixture, value: float, error: float) -> dict[str, float]:
     """S(0) of a cusp over the value, where a cusp describes the spectrum best and lies more than the error above."""
-    found = cusp(pooled)
+    fit = cusp(pooled)
     if (
-        found is None
-        or found.log_evidence < weighted.log_evidence + MIXTURE.cusp_margin
-        or np.exp(found.log_zero) < value + error
+        fit is None
+        or fit.log_evidence < weighted.log_evidence + MIXTURE.cusp_margin
+        or np.exp(fit.log_zero) < value + error
     ):
         return {"cusp": 0.0, "exponent": 0.0}
-    return {"cusp": float(np.exp(found.log_zero)) / value, "exponent": found.exponent}
+    return {"cusp": float(np.exp(fit.log_zero)) / value, "exponent": fit.exponent}
 
 
 def _details(best: Model, draws: Draws, time_step: float) -> dict[str, float]:

@@ -93,8 +93,8 @@ def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = REL
     shape = tuple(len(axis) for axis in (settings.exponents, settings.longest, settings.spans))
     coarse = np.zeros(shape, dtype=bool)
     coarse[::2, ::2, ::2] = True
-    found = _Fits.of(spectrum, np.argwhere(coarse), settings)
-    best = found.evidence.max(axis=0, initial=-np.inf)
+    fits = _Fits.of(spectrum, np.argwhere(coarse), settings)
+    best = fits.evidence.max(axis=0, initial=-np.inf)
     if not np.isfinite(best).any():
         return None
     # 2. The fine grid around the coarse points of large evidence.
@@ -102,15 +102,16 @@ def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = REL
     kept[tuple(np.argwhere(coarse)[best > best.max() - settings.max_evidence_gap].T)] = True
     for axis in range(3):
         kept |= np.roll(kept, 1, axis) | np.roll(kept, -1, axis)
-    found = _Fits.of(spectrum, np.argwhere(kept), settings)
-    weight = np.exp(found.evidence - found.evidence.max())
+    fits = _Fits.of(spectrum, np.argwhere(kept), settings)
+    # 3. The average over all bands and grid points, and the curve of the best.
+    weight = np.exp(fits.evidence - fits.evidence.max())
     band, which = np.unravel_index(np.argmax(weight), weight.shape)
-    curve = found.level[band, which] + found.curves[which, : found.sizes[band]]
+    curve = fits.level[band, which] + fits.curves[which, : fits.sizes[band]]
     return Posterior(
         (weight / weight.sum()).ravel(),
-        found.level.ravel(),
-        np.broadcast_to(found.variance[:, None], weight.shape).ravel(),
-        float(logsumexp(found.evidence) - np.log(np.prod(shape))),
+        fits.level.ravel(),
+        np.broadcast_to(fits.variance[:, None], weight.shape).ravel(),
+        float(logsumexp(fits.evidence) - np.log(np.prod(shape))),
         curve,
     )
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are a flux, and which a flux of mass: as the user says, or by the customary names."""
+"""Which columns of a table are a flux, and which a mass flux: as the user says, or by the customary names."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def is_fluxlike(stem: str) -> bool:
 
 
 def is_mass_flux(stem: str) -> bool:
-    """Whether a name is customary for a flux of mass."""
+    """Whether a name is customary for a mass flux."""
     return _MASS_FLUX.search(stem) is not None
 
 

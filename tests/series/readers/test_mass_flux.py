@@ -1,4 +1,4 @@
-"""Mass fluxes, momenta and species' velocities in other codes' files: κ at zero flux of mass."""
+"""Mass fluxes, momenta and species' velocities in other codes' files: κ at zero mass flux."""
 
 from __future__ import annotations
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 import fluxan
 from fluxan.flux.local import LocalRoute
 from fluxan.neighbors import build_graph
+from fluxan.potentials.linear_potential import LinearPotential
+from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.system import Frame
 from fluxan.trajectory.labelled_frame import LabelledFrame
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
@@ -63,3 +66,13 @@ def training_frames(n_frames=4, **options):
         )
         for k in range(n_frames)
     ]
+
+
+def linear_model(seed=0):
+    """A linear model of argon and krypton with random weights."""
+    functions = default_functions([18, 36], cutoff=5.0, triplet_cutoff=4.2, n_radial=4, zetas=(1.0,), widths=(1.0,))
+    model = LinearPotential(functions)
+    generator = torch.Generator().manual_seed(seed)
+    model.weights.data = torch.randn(model.weights.shape, generator=generator, dtype=torch.float64)
+    model.offsets[:] = torch.tensor([0.3, -0.2])
+    return model

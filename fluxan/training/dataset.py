@@ -155,7 +155,7 @@ class TrainingSet:
             No trajectory is as long as a batch.
         """
         if consecutive:
-            groups = self._runs(size)
+            groups = self.runs(size)
         else:
             order = np.random.default_rng(seed).permutation(len(self)).tolist()
             groups = [sorted(order[k : k + size]) for k in range(0, len(order), size)]
@@ -165,8 +165,8 @@ class TrainingSet:
             for group in groups
         ]
 
-    def _runs(self, size: int) -> list[list[int]]:
-        """Runs of `size` consecutive frames of one trajectory."""
+    def runs(self, size: int) -> list[list[int]]:
+        """Indices of runs of `size` consecutive frames of one trajectory; what is left after the last is left out."""
         runs: list[list[int]] = []
         current: list[int] = []
         for k, item in enumerate(self.frames):

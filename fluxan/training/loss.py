@@ -54,6 +54,8 @@ class FluxTerm:
         Frequencies, THz; for "band".
     time_step : float or None
         Interval between consecutive frames, ps; for "band".
+    window : int
+        Number of consecutive frames that are transformed together; for "band".
     """
 
     form: str = "thermal"
@@ -63,6 +65,7 @@ class FluxTerm:
     fixed_momentum: bool = True
     band: tuple[float, float] | None = None
     time_step: float | None = None
+    window: int = 64
 
     def __post_init__(self) -> None:
         """Refuse combinations without a meaning."""
@@ -72,10 +75,17 @@ class FluxTerm:
             if self.temperature is None:
                 raise InputError("the flux term needs a temperature, K, for its Maxwell-Boltzmann velocities")
             require_temperature(self.temperature)
-        if self.form == "band" and (self.band is None or self.time_step is None):
-            raise InputError("the flux term over a band needs band, THz, and the time between frames")
+        if self.form == "band" and (self.band is None or self.time_step is None or self.window < 2):
+            raise InputError("the flux term over a band needs band, THz, the time between frames, and a window")
         if self.form == "reference" and (self.by_element or self.gauge_fixed):
             raise InputError("a reference flux is compared as it is: neither by element nor without mean virials")
+
+    @property
+    def sampling(self) -> tuple[float, tuple[float, float]]:
+        """Interval between frames, ps, and the band, THz."""
+        if self.band is None or self.time_step is None:
+            raise InputError("only a flux term over a band has a sampling")
+        return self.time_step, self.band
 
     @property
     def label(self) -> str | None:
@@ -170,10 +180,9 @@ def frame_flux_power(prediction: Prediction, batch: Batch, term: FluxTerm) -> to
     flux = sampled_flux(virial, batch, by_element=term.by_element)
     if term.form == "reference":
         flux = flux - batch.fluxes[:, None, :]
-    if term.form == "band" and term.band is not None and term.time_step is not None:
+    if term.form == "band":
         # The power of the band is that of the whole batch; each frame is given an equal share.
-        power = band_power(flux, term.time_step, term.band)
-        return power / batch.n_frames * torch.ones_like(batch.counts)
+        return band_power(flux, *term.sampling) / batch.n_frames * torch.ones_like(batch.counts)
     return flux.square().sum(dim=(1, 2))
 
 

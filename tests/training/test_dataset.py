@@ -70,7 +70,7 @@ def test_frames_of_a_batch_share_no_edge():
 
 def test_consecutive_frames():
     training_set = TrainingSet(frames_of(5, 7))
-    assert training_set._runs(3) == [[0, 1, 2], [5, 6, 7], [8, 9, 10]]
+    assert training_set.runs(3) == [[0, 1, 2], [5, 6, 7], [8, 9, 10]]
     with pytest.raises(InputError, match="no trajectory has 8 consecutive frames"):
         training_set.batches(4.0, 8, consecutive=True)
 

@@ -86,7 +86,7 @@ def write_model(
         JSON cannot hold the record of the training.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -105,10 +105,22 @@ def write_model(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
     unfinished = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, unfinished, metadata=metadata)
+        unfinished.write_bytes(_in_order(save(tensors, metadata=metadata)))
         unfinished.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path} cannot be written: {error}") from None
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with sorted metadata, which that library writes in random order.
+
+    Such a file begins with the length of its header, 8 bytes, and the header, a JSON text padded with spaces.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = header.encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_trained(path: str | Path, *, kind: str | None = None) -> Potential:

@@ -11,7 +11,7 @@ model with the least. Division by N makes it independent of the size of the cell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,6 +128,10 @@ class LossWeights:
         """Labels that every frame must have."""
         labels = [label for name, label in NEEDS.items() if getattr(self, name)]
         return tuple(labels + ([self.term.label] if self.term and self.term.label else []))
+
+    def without_flux(self) -> LossWeights:
+        """The same weights without a flux term."""
+        return replace(self, flux=0.0, term=None)
 
 
 def mean_squares(prediction: Prediction, batch: Batch, weights: LossWeights) -> dict[str, torch.Tensor]:

@@ -42,6 +42,8 @@ STATED = {
 }
 #: Largest relative misfit of a convention that is believed, and smallest ratio of another's misfit to it.
 _MAX_MISFIT, _MIN_RATIO = 0.3, 3.0
+#: Part of the evidence where every order gives the same virials.
+ANY_ORDER = "; any order of the shear is the same"
 #: Frames are strained copies of each other if their fractional coordinates agree to this.
 _SAME_SITES = 1e-6
 #: Conventions whose virials differ by less, relatively, are one.
@@ -134,12 +136,7 @@ def _detect(frames: Sequence[ReadFrame], stated: str | None, predicted: Callable
         if found is not None or claim is not None:
             return _agreed(found, claim)
     if predicted is not None:
-        virials = predicted()
-        misfits, scale = _model_misfits(frames, virials, candidates)
-        evidence = f"virials of a linear model fitted to energies and forces, misfit {min(misfits):.1%}"
-        found = _select(frames, candidates, misfits, evidence)
-        if claim is None:
-            _refuse_unit(frames, misfits, scale)
+        found = _model_convention(frames, predicted(), check_unit=claim is None)
         if found is not None or claim is not None:
             return _agreed(found, claim)
     if claim is not None:
@@ -154,7 +151,7 @@ def _agreed(found: Convention | None, claim: Convention | None) -> Convention:
     """What was detected, which must not contradict what is stated."""
     if claim is None or found is None:
         return found or claim  # type: ignore[return-value]
-    if (found.sign, found.order) != (claim.sign, claim.order) and "any order" not in found.evidence:
+    if (found.sign, found.order) != (claim.sign, claim.order) and ANY_ORDER not in found.evidence:
         raise InputError(f"the stress is stated as: {claim}; its energies say: {found}")
     if found.sign != claim.sign:
         raise InputError(f"the stress is stated as: {claim}; its energies say: {found}")
@@ -200,16 +197,35 @@ def _work(first: ReadFrame, second: ReadFrame, convention: Convention) -> float:
     return float(-0.5 * ((virials[0] * change).sum() + (virials[1] * np.linalg.solve(deform, change)).sum()))
 
 
-def _model_misfits(
-    frames: Sequence[ReadFrame], virials: np.ndarray, candidates: Sequence[Convention]
-) -> tuple[list[float], float]:
-    """Relative misfit of the virials for each convention, and the factor by which the best one's are off."""
+def _model_convention(frames: Sequence[ReadFrame], virials: np.ndarray, *, check_unit: bool) -> Convention | None:
+    """Sign that the diagonals of a model's virials show, and order that the rest shows; None where they do not."""
     chosen = [k for k, item in enumerate(frames) if item.stress is not None]
-    read = np.array([[c.virial(np.asarray(frames[k].stress)) for k in chosen] for c in candidates])
-    return _misfits(read.reshape(len(candidates), -1), virials[chosen].ravel())
+    numbers, diagonal = [np.asarray(frames[k].stress) for k in chosen], np.eye(3, dtype=bool)
+    orders = list(ORDERS)
+
+    def read(sign: int, order: str, mask: np.ndarray) -> np.ndarray:
+        return np.array([Convention(sign, order).virial(x)[mask] for x in numbers]).ravel()
+
+    misfits, scale = _misfits(
+        [read(sign, orders[0], diagonal) for sign in (-1, 1)], virials[chosen][:, diagonal].ravel()
+    )
+    if check_unit:
+        _refuse_unit(frames, misfits, scale)
+    sign, misfit = (-1, misfits[0]) if misfits[0] < misfits[1] else (1, misfits[1])
+    if misfit > _MAX_MISFIT or max(misfits) < _MIN_RATIO * misfit:
+        return None
+    evidence = f"virials of a linear model fitted to energies and forces, misfit {misfit:.1%}"
+    if all(x.size == 9 for x in numbers):
+        return Convention(sign, orders[0], evidence + ANY_ORDER)
+    shears = [read(sign, order, ~diagonal) for order in orders]
+    shear_misfits, _ = _misfits(shears, virials[chosen][:, ~diagonal].ravel())
+    best, second = np.argsort(shear_misfits)[:2]
+    if shear_misfits[second] < _MIN_RATIO * shear_misfits[best]:
+        return None
+    return Convention(sign, orders[best], evidence)
 
 
-def _misfits(trials: np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
+def _misfits(trials: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray) -> tuple[list[float], float]:
     norm = max(float(np.linalg.norm(truth)), np.finfo(float).tiny)
     misfits = [float(np.linalg.norm(trial - truth)) / norm for trial in trials]
     # The factor that would make the numbers right: some convention fits with it unless they are noise.
@@ -230,7 +246,7 @@ def _select(
     spread = max(float(np.linalg.norm(v - virials[0])) for v in virials)
     if spread > _SAME_VIRIALS * float(np.linalg.norm(virials[0])):
         return None
-    note = "" if len(left) == 1 else "; any order of the shear is the same"
+    note = "" if len(left) == 1 else ANY_ORDER
     return Convention(left[0].sign, left[0].order, evidence + note)
 
 

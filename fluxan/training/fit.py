@@ -57,7 +57,7 @@ class FitResult(NamedTuple):
     history: list[dict[str, float]]
 
 
-class Fit:
+class TrainingRun:
     """One fit in one folder.
 
     Parameters

@@ -13,18 +13,20 @@ from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.training.batches import collate
 from fluxan.training.dataset import TrainingSet
 from fluxan.training.linear_design import LinearDesign
+from fluxan.training.loss import LossWeights
 from fluxan.training.prediction import predict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fluxan.training.loss import LossWeights
     from fluxan.trajectory.labelled_frame import LabelledFrame
 
 #: Directions of the weights that change no label by more than this, relatively, are left at zero.
 _RANK_TOLERANCE = 1e-11
 #: Cutoffs of the model from which virials are estimated, Å.
 _CUTOFF, _TRIPLET_CUTOFF = 6.0, 4.0
+#: Weights of its fit. Energies per atom vary some ten times less than forces, and tell the pressure.
+_WITHOUT_VIRIAL = LossWeights(energy=100.0, forces=1.0, virial=0.0)
 #: Frames from which such a model is fitted at most.
 _MAX_FRAMES = 50
 
@@ -82,19 +84,22 @@ def fit_linear(model: LinearPotential, training_set: TrainingSet, weights: LossW
     return set_weights(model, least_squares(design.roots, weights))
 
 
-def virials_from_forces(frames: Sequence[LabelledFrame], weights: LossWeights) -> np.ndarray:
+def virials_from_forces(frames: Sequence[LabelledFrame]) -> np.ndarray:
     """Virials of frames, (n_frames, 3, 3) eV, by a linear model that is fitted to their energies and forces.
 
     Parameters
     ----------
     frames : sequence of LabelledFrame
         With energies and forces.
-    weights : LossWeights
-        Weights of energy and forces; the virial's must be zero.
+
+    Raises
+    ------
+    InputError
+        A frame lacks its energy or forces.
     """
     few = np.linspace(0, len(frames) - 1, min(len(frames), _MAX_FRAMES)).astype(int)
     elements = TrainingSet(frames).elements
     functions = default_functions(elements, cutoff=_CUTOFF, triplet_cutoff=_TRIPLET_CUTOFF)
-    model = fit_linear(LinearPotential(functions), TrainingSet([frames[k] for k in few]), weights)
+    model = fit_linear(LinearPotential(functions), TrainingSet([frames[k] for k in few]), _WITHOUT_VIRIAL)
     batches = (collate([item], [build_graph(item.frame, model.cutoff)], elements) for item in frames)
     return np.array([predict(model, batch, flux=False, training=False).virials[0].numpy() for batch in batches])

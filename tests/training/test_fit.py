@@ -15,7 +15,7 @@ from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.model_file import training_record
 from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.training.dataset import TrainingSet
-from fluxan.training.fit import CHECKPOINT, HISTORY, MODEL, Fit
+from fluxan.training.fit import CHECKPOINT, HISTORY, MODEL, TrainingRun
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.history import read_history
 from fluxan.training.initial_values import fitted_offsets, given_offsets, set_initial_values
@@ -45,7 +45,9 @@ SETTINGS = FitSettings(epochs=6, batch_size=4, learning_rate=1e-2, average=0.9)
 
 
 def fit(folder, make=behler_parrinello, *, weights=WEIGHTS, settings=SETTINGS, monitor=None):
-    return Fit(make(), TRAIN, VALIDATION, weights=weights, settings=settings, folder=Path(folder), monitor=monitor)
+    return TrainingRun(
+        make(), TRAIN, VALIDATION, weights=weights, settings=settings, folder=Path(folder), monitor=monitor
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -156,17 +158,17 @@ def test_a_loss_that_overflows_stops_the_fit(tmp_path):
 def test_unknown_elements_are_refused(tmp_path):
     model = BehlerParrinello(default_functions([18], cutoff=4.0, triplet_cutoff=3.0))
     with pytest.raises(ModelError, match="does not know Kr"):
-        Fit(model, TRAIN, VALIDATION, weights=WEIGHTS, settings=SETTINGS, folder=tmp_path)
+        TrainingRun(model, TRAIN, VALIDATION, weights=WEIGHTS, settings=SETTINGS, folder=tmp_path)
 
 
 def test_missing_labels_are_refused(tmp_path):
     frames = TrainingSet([item.replace(virial=None) for item in FRAMES])
     with pytest.raises(InputError, match="8 of 8 frames have no virial"):
-        Fit(behler_parrinello(), frames, VALIDATION, weights=WEIGHTS, settings=SETTINGS, folder=tmp_path)
+        TrainingRun(behler_parrinello(), frames, VALIDATION, weights=WEIGHTS, settings=SETTINGS, folder=tmp_path)
     unlabelled = [item.replace(frame=item.frame.replace(velocities=None)) for item in FRAMES]
     weights = LossWeights(flux=1.0, term=FluxTerm("velocities"))
     with pytest.raises(InputError, match="8 of 8 frames have no velocities"):
-        Fit(
+        TrainingRun(
             behler_parrinello(),
             TrainingSet(unlabelled),
             VALIDATION,

@@ -108,6 +108,7 @@ def write_model(
         unfinished.write_bytes(_in_order(save(tensors, metadata=metadata)))
         unfinished.replace(path)
     except (OSError, SafetensorError) as error:
+        unfinished.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error}") from None
 
 

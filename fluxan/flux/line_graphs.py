@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Identifies a set of rows: a group of nodes of the autograd graph, and the number of rows.
+#: Identifies a set of rows by a group of nodes of the autograd graph, and the number of rows.
 Key = tuple[Any, int]
 
 
@@ -37,7 +37,7 @@ class Column:
     Attributes
     ----------
     edges : (n_rows,) int64 tensor
-        Edges.
+        Edge of each row.
     path : Path
         Displacement from the place of each row to its edge's receiver.
     """

@@ -1,7 +1,7 @@
-"""Parses units that NetCDF trajectories name in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
+"""Parses units that NetCDF trajectories give in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
 
-Strings of LAMMPS' unit styles: ``src/NETCDF/netcdf_units.cpp``; releases before 2021 give units to the time and the
-cell alone. AMBER: http://ambermd.org/netcdf/nctraj.xhtml. MDAnalysis and mdtraj write those of AMBER, or nm.
+Strings of LAMMPS' unit styles: ``src/NETCDF/netcdf_units.cpp``; releases before 2021 give only those of the time and
+the cell. AMBER: http://ambermd.org/netcdf/nctraj.xhtml. MDAnalysis and mdtraj write those of AMBER, or nm.
 """
 
 from __future__ import annotations

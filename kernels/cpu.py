@@ -53,7 +53,7 @@ def pair_flux(
     partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (LANES * flux.size,))
     flat = (array.reshape(-1) for array in (r_ij, g_ij, velocities))
     _pair_flux(receivers, senders, *flat, owner_row, carrier_column, length, partial)
-    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which the caller sees in the result
+    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN in the result
         partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
 
 

@@ -16,7 +16,7 @@ import numba
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Flags of all CPU kernels. Fastmath allows fused multiply-adds alone, which round once instead of twice (pair flux in
+#: Flags of all CPU kernels. Fastmath allows only fused multiply-adds, which round once instead of twice (pair flux in
 #: single precision: 2.8 instead of 3.2 ns per edge): sums keep their order, and NaN propagates. error_model="numpy"
 #: omits the test for division by zero.
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}

@@ -54,7 +54,7 @@ def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
     """Arrange one channel's spectra of zero-padded segments for `cross_spectra`.
 
     Segments of M samples are padded to 2M, so that a delay by one segment multiplies a spectrum by (-1)^f. `joined` is
-    the spectrum of a segment together with the one before it, `own` that of the segment alone. The M/2 + 1 even
+    the spectrum of a segment together with the one before it, `own` that of the segment itself. The M/2 + 1 even
     frequencies come first: in `own` they are the discrete spectrum of the unpadded segment.
 
     Parameters

@@ -164,7 +164,7 @@ def make_layout(
     points_per_level: int,
     segment: int | None,
 ) -> CorrelatorLayout:
-    """Check the settings of `Correlator`, see there, and round `points_per_level` and `segment` up.
+    """Check the settings (see `Correlator`), and round `points_per_level` and `segment` up.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Sums of lagged products that can be shifted to another reference, pooled over runs, and joined to a continuation.
 
 Sums are of x' = x - reference, with a reference near the mean, so that no digits are lost to a large offset. Since the
-sums of both factors are kept beside the sum of their products, the shift to another reference is exact:
+sums of both factors are kept as well as the sum of their products, the shift to another reference is exact:
 Σ(a' + d_a)(b' + d_b) = Σa'b' + d_b Σa' + d_a Σb' + n d_a d_b.
 """
 

@@ -204,7 +204,7 @@ class PowerSpectrum:
         return fluxan.plot(self, unit=unit)
 
     def _weights(self) -> np.ndarray:
-        """Number of frequencies ±f that each one stands for: 1 or 2."""
+        """Number of frequencies, f and −f, that each density represents: 1 or 2."""
         weights = np.full(len(self.frequencies), 2.0)
         weights[0] = 1.0
         if self.length % 2 == 0:

@@ -2,7 +2,7 @@
 
 `evaluate` is the entry point: it builds the graph, chooses a route and adds the convective part. The routes are
 
-- `local`: pair forces g_ij, for models whose U_i depends on the edges of i alone;
+- `local`: pair forces g_ij, for models whose U_i depends only on the edges of i;
 - `adjoint`: backward passes weighted with r_ij at the crossings of edges (`crossings`, `index_nodes`, `line_graphs`,
   `paths`), for message-passing models, on the periodic graph itself;
 - `unfolded`: the finite graph of periodic replicas (`replicas`), for any model.

@@ -312,7 +312,7 @@ def decided_pass(
 
 def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:
     """Make positions and edge vectors depend on displacements, which are zero."""
-    # Edge vectors are not computed anew from positions, which would lose digits in single precision.
+    # Edge vectors are not recomputed from positions, which would lose precision in float32.
     moves = displacements
     if graph.positions.requires_grad and not graph.r_ij.requires_grad:
         moves = displacements + (graph.positions - graph.positions.detach())

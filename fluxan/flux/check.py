@@ -92,7 +92,7 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     InputError
         There is no such route.
     ModelError
-        The model breaks its contract, or the route asked for (under "auto", every route) fails its checks.
+        The model violates the interface of `Potential`, or the requested route (under "auto", every route) fails.
     """
     require_route(route)
     start = time.perf_counter()

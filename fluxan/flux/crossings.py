@@ -58,7 +58,7 @@ class Crossing:
     edges : (n_rows,) int64 tensor or None
         Edges to which the edge data belong, where they are not all edges in order.
     path : Path or None
-        In a line graph, the displacement that belongs to each row.
+        In a line graph, the displacement of each row.
     """
 
     node: Any
@@ -79,7 +79,7 @@ class Crossing:
         """Make the next backward pass store the adjoint of the edge data in `recorded`."""
         if self.slot is None:
             return self.node.register_prehook(lambda above: recorded.__setitem__(self, above[0]))
-        # The adjoint that comes from this scatter alone: the edge data may be used elsewhere too.
+        # The adjoint from this scatter only: the edge data may be used elsewhere too.
         return self.node.register_hook(lambda below, _: recorded.__setitem__(self, below[self.slot]))
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:

@@ -182,7 +182,7 @@ class FluxEvaluator:
         Raises
         ------
         ModelError
-            No route passes its checks there, or the one asked for does not.
+            No route passes its checks there, or the requested one does not.
         """
         seen, report = source.signature, self.report
         if seen is None or report is None or seen in report.signatures or graph.n_edges == 0:

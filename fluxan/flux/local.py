@@ -1,6 +1,6 @@
 """The local route: flux and virials from one pair force g_ij = ∂U_i/∂r_ij per edge.
 
-It is exact if U_i depends on the edges of i alone. The model's own closed form of g_ij is used if there is one, else
+It is exact if U_i depends only on the edges of i. The model's own closed form of g_ij is used if there is one, else
 one backward pass.
 """
 

@@ -23,7 +23,7 @@ def pair_flux(
 
     ``J[α, β] = −Σ r_ij (g_ij · v_j)`` over the edges whose receiver *i* is in group α and whose sender *j* is in β:
     the many-body form of Fan et al., Phys. Rev. B 92, 094301 (2015), resolved by owner. It holds for energies U_i that
-    depend on the edges of *i* alone.
+    depend only on the edges of *i*.
 
     Arrays are NumPy arrays or anything that NumPy converts, or tensors on the CPU; or all of them are arrays on one
     CUDA device (torch, CuPy, Numba), which are used in place.

@@ -71,7 +71,7 @@ class Relation:
     path : Path
         From the receiver of the first edge to that of the second.
     doubtful : bool
-        Whether some rows, taken alone, would allow another displacement.
+        Whether some rows by themselves would allow another displacement.
     """
 
     name: str

@@ -6,7 +6,7 @@
    ``∂(Σ_i φ_i U_i)/∂r_j − φ_j ∂(Σ_i U_i)/∂r_j`` for every atom and any model. A missed crossing violates it, whereas
    forces and stress do not depend on crossings.
 3. Reach (unfolded route): energies of the finite graph of replicas against those of the periodic graph.
-4. Stress: Σ_j W_j against the derivative of the energy by strain.
+4. Stress: Σ_j W_j against the derivative of the energy with respect to strain.
 5. Unfolded: virials of the local and adjoint routes against those of the unfolded route, on small graphs.
 """
 
@@ -66,7 +66,7 @@ class RouteChecks:
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
-        # The first evaluation is of the user's own graph, so that errors about the model's contract refer to it.
+        # The first evaluation is of the user's own graph, so that errors about the model's output refer to it.
         own, own_graph = decided_pass(model, graph)
         whole = _repeated(model, own_graph, own.search)
         self.graph = rattled(whole, _RATTLE)
@@ -241,7 +241,7 @@ def _repeated(model: Potential, graph: Graph, found: CrossingSearch) -> Graph:
 def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str | None:
     """Describe why relations found in a line graph of the user's own cell are not confirmed; None if they are.
 
-    The gauge check gives equal weights to edges that differ by their image alone. Where edges share both atoms, wrong
+    The gauge check gives equal weights to edges that differ only by their image. Where edges share both atoms, wrong
     relations are noticed only by comparison with a larger cell, perturbed or not.
     """
     if own.search.undecided:

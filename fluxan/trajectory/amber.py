@@ -134,7 +134,7 @@ class AmberTrajectory(Trajectory):
         return float(scale) * found
 
     def _unit(self, name: str) -> str | None:
-        """Unit of a variable as the file names it; None stands for the convention's own."""
+        """Unit of a variable as the file gives it; None for that of the convention."""
         variables = self._file.variables
         named = {key: str(variable.attributes.get("units", "")).strip("\0 ") for key, variable in variables.items()}
         if named[name]:

@@ -36,7 +36,7 @@ def send(out: BinaryIO, path: str, n_atoms: int) -> None:
 
 
 def nameless_topology(n_atoms: int) -> Any:
-    """Make an mdtraj topology of `n_atoms` atoms without elements: mdtraj's readers need their number alone."""
+    """Make an mdtraj topology of `n_atoms` atoms without elements: mdtraj's readers need only their number."""
     import mdtraj
 
     topology = mdtraj.Topology()

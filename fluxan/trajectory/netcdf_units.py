@@ -135,7 +135,7 @@ def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:
 def _parse(unit: str) -> tuple[float, Dimension] | None:
     """Value and dimension of a product of units, e.g. "kcal/(mol angstrom)"; None where a word is unknown.
 
-    A slash divides by the next unit alone, or by everything within a parenthesis.
+    A slash divides only by the next unit, or by everything within a parenthesis.
     """
     text = re.sub(r"atomic time units?", "atomictime", unit.strip("\0 ").lower())
     text = re.sub(r"/\s*\(([^()]+)\)", lambda match: "/" + "/".join(re.split(r"[\s*·]+", match[1].strip())), text)

@@ -63,7 +63,7 @@ def open_trajectory(
     start, stop, stride : int, optional
         The frames to read, as in ``range``.
     leapfrog : bool, optional
-        Whether velocities belong to half an MD step before the positions; by default the file decides.
+        Whether velocities are those of half an MD step before the positions; by default inferred from the file.
     **reduced_units : ReducedUnits
         ``epsilon`` (eV), ``sigma`` (Å) and ``mass`` (u), for ``units="lj"``.
 

@@ -103,24 +103,24 @@ def header_line(file: BinaryIO) -> bytes:
 def read_rows(file: BinaryIO, n_rows: int, *, n_columns: int = 1, marker: bytes | None = None) -> bytes:
     """Read the next `n_rows` lines unparsed.
 
-    Memory grows with what the file holds, not with `n_rows`. The file's last line may lack its newline, see
+    Memory grows with the lines that exist, not with `n_rows`. The file's last line may lack its newline, see
     `is_whole_row`.
 
     Parameters
     ----------
     file : file of bytes
-        At the first of the lines.
+        Open file, positioned at the first of the lines.
     n_rows : int
         Number of lines that the header gives.
     n_columns : int
         Number of columns that the header gives.
     marker : bytes or None
-        What begins the next frame.
+        Bytes with which the next frame begins.
 
     Raises
     ------
     InputError
-        The file ends before or within the last line, or the next frame begins before.
+        The file ends before or within the last of these lines, or the next frame begins before that.
     """
     parts: list[bytes] = []
     left = n_rows
@@ -227,7 +227,7 @@ def parse_table(rows: bytes, numeric: Sequence[int], text: int | None = None) ->
     Raises
     ------
     InputError
-        A word stands in place of a number, or a line is short; the first such atom is named.
+        A column of numbers holds a word, or a line is short; the message names the first such atom.
     """
     import pandas as pd
 

@@ -73,7 +73,7 @@ class Trajectory(Displayed, ABC):
     calculator : object or None
         The ASE calculator of the atoms, if they carry one.
     half_step : bool
-        Whether the stored velocities belong to half an MD step before the positions.
+        Whether the stored velocities are those of half an MD step before the positions.
     md_step : float or None
         MD time step, ps, where it is known.
     hands_over : bool
@@ -87,7 +87,7 @@ class Trajectory(Displayed, ABC):
     seeks : bool
         Whether a frame can be reached without unpacking or parsing those before it.
     notes : list of str
-        What a user should know, e.g. that velocities belong to half steps.
+        Messages for the user, e.g. that velocities are those of half steps.
     """
 
     format = "trajectory"

@@ -68,7 +68,7 @@ class AmberContents:
 
 
 class AmberWriter:
-    """Writes frames as they come; use it in a ``with`` statement.
+    """Writes frames one after the other; use it in a ``with`` statement.
 
     Parameters
     ----------

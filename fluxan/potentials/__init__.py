@@ -1,8 +1,9 @@
 """Interatomic potentials: thin torch modules that map a `fluxan.system.Graph` to atomic energies U_i, eV.
 
-`base` is the contract. Analytic potentials are `lennard_jones`, `vashishta` and `stillinger_weber`; `equivariant` is a
-network that fluxan trains; `adapters` wrap models of other programs. `load` makes a potential from a file or a name,
-`fingerprint` identifies it. Names are imported on first use, so that importing this package stays fast.
+`base` defines what a potential must provide. Analytic potentials are `lennard_jones`, `vashishta` and
+`stillinger_weber`; `equivariant` is a network that fluxan trains; `adapters` wrap models of other programs. `load`
+makes a potential from a file or a name, `fingerprint` identifies it. Names are imported on first use, so that importing
+this package stays fast.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """fluxan: exact, decomposed heat flux of machine-learned interatomic potentials.
 
-Units: Å, ps, eV, u, K; heat fluxes are volume-extensive, in eV Å/ps.
+Units: Å, ps, eV, u, K; heat fluxes are volume-extensive (not divided by the volume), in eV Å/ps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m fluxan`: the command line where the command `fluxan` is not on the path."""
+"""`python -m fluxan`: the command line, where the command `fluxan` is not on the PATH."""
 
 from fluxan.cli.app import main
 

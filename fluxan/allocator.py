@@ -7,7 +7,7 @@ per process; ``FLUXAN_MALLOC=0`` in the environment leaves the allocator as it i
 no such thresholds.
 
 The kept memory is what one frame needs, plus fragmentation: the peak is up to 7 % higher for message-passing networks
-whose cell fluctuates. A model of a few tensors that are all large, and differ in size from frame to frame, may take
+in a fluctuating cell. A model of a few tensors that are all large, and differ in size from frame to frame, may take
 twice the memory; it does not grow further.
 """
 

@@ -15,12 +15,12 @@ _MAX_NAMES, _MAX_CHARACTERS = 6, 100
 
 
 class Displayed:
-    """Mix-in that displays an object by its `_facts`."""
+    """Mix-in that displays an object as the names and texts that its `_facts` returns."""
 
     __slots__ = ()
 
     def _facts(self) -> Mapping[str, str]:
-        """Text by name; empty texts are left out."""
+        """Texts to display, by name; empty ones are left out."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ def _shown(displayed: Displayed) -> list[tuple[str, str]]:
 
 
 def names(labels: Sequence[object]) -> str:
-    """Names separated by commas; of more than six the first ones and their number."""
+    """Names separated by commas; of more than six, the first six and the number of all."""
     first = ", ".join(map(str, labels[:_MAX_NAMES]))
     return first if len(labels) <= _MAX_NAMES else f"{first}, … ({len(labels)} in all)"
 

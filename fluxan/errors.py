@@ -16,7 +16,7 @@ class ShortRunError(InputError):
 
 
 class TrajectoryError(FluxanError, ValueError):
-    """A trajectory's content is not usable: broken frame, no velocities, changing atoms."""
+    """A trajectory's content is not usable: a broken frame, no velocities, atoms that change."""
 
 
 class FileError(FluxanError, OSError):
@@ -24,7 +24,7 @@ class FileError(FluxanError, OSError):
 
 
 class OutputError(FluxanError, OSError):
-    """An output cannot be written or continued: it exists, is not writable, was begun with other input; disk full."""
+    """An output cannot be written or continued: it exists, is not writable or has other input, or the disk is full."""
 
 
 class ModelError(FluxanError, ValueError):

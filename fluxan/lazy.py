@@ -22,7 +22,8 @@ def submodule(package: str, name: str) -> ModuleType:
 
     Returns
     -------
-    module
+    module : ModuleType
+        The module.
 
     Raises
     ------

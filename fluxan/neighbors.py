@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 #: Fields of a `Graph` with one row per edge.
 EDGES = ("senders", "receivers", "shifts", "r_ij")
-#: Largest extent of a system along an open direction, in cutoffs.
+#: Largest extent of a system along an open (not periodic) direction, in units of the cutoff.
 MOST_BINS = 1e4
 #: Verlet skins among which `best_skin` chooses, Å.
 SKINS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-#: Cost of a search in addition to that of one pass through a stored list, in units of the latter (measured: 4.3 against
-#: 1.9 µs per atom with 62 neighbours).
+#: Extra cost of a search over one pass through a stored list, in units of that pass (measured: 4.3 against 1.9 µs per
+#: atom with 62 neighbours).
 REBUILD_COST = 1.5
 
 
@@ -30,9 +30,9 @@ def build_graph(frame: Frame, cutoff: float) -> Graph:
     ----------
     frame : Frame
         Any cell: triclinic, left-handed, smaller than the cutoff (several images of one neighbour and of an atom
-        itself become several edges), periodic in some directions only, or none.
+        itself become several edges), periodic in some directions only, or in none.
     cutoff : float
-        Å.
+        Largest distance of a pair, Å.
 
     Returns
     -------
@@ -50,18 +50,18 @@ def build_graph(frame: Frame, cutoff: float) -> Graph:
 
 
 class NeighborList:
-    """Graphs of successive frames; a Verlet list with a skin is kept from frame to frame where that saves time.
+    """Graphs of successive frames; a Verlet list with a skin is reused from frame to frame where that saves time.
 
-    The list depends on the frames since the last `reset` alone. The order of edges, and with it the round-off of sums
+    The list depends only on the frames since the last `reset`. The order of edges, and with it the round-off of sums
     over them, depends on these frames.
 
     Parameters
     ----------
     cutoff : float
-        Å.
+        Largest distance of a pair, Å.
     skin : float, optional
-        Å; the list is rebuilt when an atom has moved by half of it. By default it is chosen by the displacements
-        between the first two frames.
+        Extra distance within which pairs are stored, Å; the list is rebuilt when an atom has moved by half of it. By
+        default it is chosen from the displacements between the first two frames.
 
     Raises
     ------
@@ -86,12 +86,13 @@ class NeighborList:
         """Graph of the next frame.
 
         The edges are views of the list's memory: they are valid until the next call, and as long as this object exists.
-        Atoms that were wrapped across a boundary since the previous frame stand in ``graph.positions`` where they would
-        be without the wrapping; edges do not depend on that.
+        For atoms that were wrapped across a boundary since the previous frame, ``graph.positions`` holds the positions
+        without the wrapping; edges do not depend on that.
 
         Parameters
         ----------
         frame : Frame
+            The frame, of the same atoms as the one before.
 
         Returns
         -------
@@ -116,7 +117,7 @@ class NeighborList:
         return Vesin(cutoff=self.cutoff, full_list=True, skin=skin, n_threads=1)
 
     def _unwrap(self, frame: Frame) -> tuple[Frame, float]:
-        """Undo the wrapping of atoms since the previous frame; the frame, and the largest displacement since, Å."""
+        """Undo the wrapping of atoms since the previous frame; returns the frame, and the largest displacement, Å."""
         last = self._last
         if last is None or last.n_atoms != frame.n_atoms:
             return frame, np.inf
@@ -154,12 +155,12 @@ class NeighborList:
 def best_skin(cutoff: float, step: float) -> float:
     """Skin with the smallest expected cost per frame, Å; 0 where a search in every frame is cheapest.
 
-    A longer skin means more pairs per pass, and fewer searches: the list lasts ``skin / (2 step)`` frames.
+    A larger skin means more pairs per pass, and fewer searches: the list lasts ``skin / (2 step)`` frames.
 
     Parameters
     ----------
     cutoff : float
-        Å.
+        Largest distance of a pair, Å.
     step : float
         Displacement of the fastest atom from frame to frame, Å.
     """
@@ -173,7 +174,7 @@ def best_skin(cutoff: float, step: float) -> float:
 
 
 def _refuse_scattered(frame: Frame, cutoff: float) -> None:
-    """Refuse atoms too far apart: vesin divides open directions into bins of one cutoff, and crashes with too many."""
+    """Refuse atoms too far apart: vesin divides open directions into bins of one cutoff; too many crash it."""
     if all(frame.pbc):
         return
     offsets = np.abs(frame.positions - np.median(frame.positions, axis=0)).max(axis=1)
@@ -181,7 +182,7 @@ def _refuse_scattered(frame: Frame, cutoff: float) -> None:
         atom = int(offsets.argmax())
         raise InputError(
             f"atom {atom} (counted from 0) lies {offsets[atom]:.3g} Å from the others in an open system; "
-            "take out what has left"
+            "remove the atoms that have escaped"
         )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar that counts frames; without `progress` it shows nothing."""
+    """A progress bar that counts frames; without `progress` (of rich) it shows nothing."""
 
     def __init__(self, progress: Any = None, task: Any = None, unit: str = "frames") -> None:
         self._progress = progress
@@ -54,7 +54,8 @@ def progress_bar(
 
     Yields
     ------
-    Bar
+    bar : Bar
+        The progress bar.
     """
     if not show:
         yield Bar()
@@ -69,7 +70,7 @@ def progress_bar(
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    # On a terminal, text that is printed meanwhile appears above the bar; output into a file is left alone.
+    # On a terminal, text that is printed meanwhile appears above the bar; output to a file is not redirected.
     redirect = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=redirect) as progress:
         yield Bar(progress, progress.add_task(name, total=total, completed=done, rate=""), unit)

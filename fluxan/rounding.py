@@ -1,4 +1,4 @@
-"""Rounding of a value and its error in everything that people read."""
+"""Rounding of a value and its error for output that people read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def value_and_error(value: float, error: float | None) -> str:
     Parameters
     ----------
     value : float
+        The value.
     error : float or None
         In the unit of the value. None, a negative and a non-finite error count as unknown.
 
@@ -30,7 +31,7 @@ def value_and_error(value: float, error: float | None) -> str:
         return _minus(f"{value:.4g} ± unknown")
     if error == 0 or not isfinite(value):
         return _minus(f"{value:.4g} ± {error:.2g}")
-    places = 1 - _exponent(error, 1)  # decimal places that the error's two digits reach
+    places = 1 - _exponent(error, 1)  # decimal place of the error's second digit
     if -_DECIMALS < places <= _DECIMALS and max(abs(value), error) < _LARGE:
         return _minus(f"{_fixed(value, places)} ± {_fixed(error, places)}")
     # A common exponent: that of the error, or of the rounded value where that is larger.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 PERIODIC = (True, True, True)
-#: Largest coordinate, Å, and velocity, Å/ps: beyond it differences of coordinates lose the digits that a flux needs.
+#: Largest coordinate, Å, and velocity, Å/ps: beyond it differences of coordinates are too imprecise for a flux.
 LARGEST = 1e7
 
 
@@ -28,17 +28,17 @@ class Frame(Displayed):
     Attributes
     ----------
     positions : (n_atoms, 3) float64
-        Å.
+        Positions, Å.
     velocities : (n_atoms, 3) float64 or None
-        Å/ps; None where the file has none.
+        Velocities, Å/ps; None where the file has none.
     cell : (3, 3) float64 or None
-        Å, rows are cell vectors; None for a cluster.
+        Cell vectors in rows, Å; None for a cluster.
     numbers : (n_atoms,) int64
         Atomic numbers; 0 is unknown.
     masses : (n_atoms,) float64
-        u; by default the elements' standard masses.
+        Masses, u; by default the elements' standard masses.
     time : float
-        ps.
+        Time of the frame, ps.
     pbc : tuple of 3 bool
         Whether each cell direction is periodic; an open direction keeps its cell vector.
 
@@ -124,15 +124,15 @@ class Graph:
     numbers : (n_atoms,) int64
         Atomic numbers.
     positions : (n_atoms, 3) real
-        Å.
+        Positions, Å.
     cell : (3, 3) real or None
-        Å, rows are cell vectors; None for a cluster.
+        Cell vectors in rows, Å; None for a cluster.
     senders, receivers : (n_edges,) int64
         Atoms of each edge; the energy of the receiver depends on the sender's position.
     shifts : (n_edges, 3) int32
         Cell translations of the sender.
     r_ij : (n_edges, 3) real
-        Å, ``positions[senders] + shifts @ cell - positions[receivers]``.
+        Edge vectors ``positions[senders] + shifts @ cell - positions[receivers]``, Å.
     """
 
     numbers: torch.Tensor
@@ -170,7 +170,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Flux(Displayed):
-    """Heat flux of one frame, volume-extensive, in eV Å/ps, split into groups of atoms.
+    """Heat flux of one frame, volume-extensive (not divided by the volume), in eV Å/ps, split into groups of atoms.
 
     Attributes
     ----------
@@ -222,7 +222,7 @@ class Flux(Displayed):
 
 
 def hand_over(array: np.ndarray) -> np.ndarray:
-    """Make an array read-only to which no other reference exists, so that a frame uses it without a copy."""
+    """Make an array read-only so that a frame uses it without a copy; no other reference to it may exist."""
     if array.base is None:
         array.setflags(write=False)
     return array

@@ -6,7 +6,7 @@
 `atomic_virial`, `virial_flux`, `convection`. Numba is imported when one of them is first used.
 
 Kernels take pre-allocated arrays, outputs last; outputs are overwritten. Sums are in float64 whatever the inputs are.
-Kernels do not check their input: an index out of range is undefined behaviour. `fluxan.pair_flux` is a checked entry.
+Kernels do not check their input: an index out of range is undefined behaviour. `fluxan.pair_flux` checks it first.
 
 Arrays of the heat flux:
 
@@ -39,13 +39,13 @@ Arrays of the correlators; the unit of a product is that of the samples squared:
 name                shape                           dtype        meaning
 =================== =============================== ============ ===================================================
 ``samples``         (n, n_channels)                 float64      samples as they arrive, one per time step
-``rows``            (n_channels, n)                 float64      samples by channel, time contiguous
+``rows``            (n_channels, n)                 float64      one row for each channel, contiguous in time
 ``pairs``           `correlation_cpu.Pairs`         int64        channel pairs (a, b) whose products are summed
 ``levels``          `correlation_cpu.Levels`        see there    state of a multi-tau correlator
 ``products``        (n_lags, n_pairs)               float64      Σ_t a(t − lag) b(t)
 ``reference``       (n_channels,)                   float64      subtracted from every sample, against cancellation
 ``padded``          (n_channels, n_segments, m)     float64      zero-padded segments of samples
-``spectra``         (n_segments, 2 M + 2)           float64      Fourier transforms, real and imaginary part in turn
+``spectra``         (n_segments, 2 M + 2)           float64      Fourier transforms, real and imaginary interleaved
 =================== =============================== ============ ===================================================
 
 ``int`` is int32 or int64 (shifts also int8), ``float`` is float32 or float64; arrays are C-contiguous.

@@ -1,6 +1,6 @@
 """C functions of the CPU kernels, which take raw pointers and return a status; ``fluxan/md/fluxan.h`` declares them.
 
-Unlike the kernels they check their arguments, since no other code does, and report what is wrong by the status.
+Unlike the kernels, they check their arguments, since no other code does, and return a status that says what is wrong.
 """
 
 from __future__ import annotations
@@ -92,5 +92,5 @@ def _checked_atomic_virial(senders, r_ij, g_ij, virial):
 
 @serial
 def _all_below(indices, limit):
-    # A negative index becomes a huge unsigned one; where all are valid the largest is below the limit.
+    # As an unsigned number a negative index is huge: comparing the largest one with the limit checks both ends.
     return indices.size == 0 or _largest_unsigned_chunk(indices, 0, indices.size) < np.uint64(limit)

@@ -1,16 +1,18 @@
 """Sums of lagged products over chunks of samples, and the multi-tau correlator, on one CPU thread.
 
 Samples x_c(t) of channel c are in rows, contiguous in time, so that loops over time are vectorised. All functions run
-on one thread and read their input in a fixed order: the same samples give the same bits.
+on one thread and read their input in a fixed order: the same samples give bit for bit the same results.
 
 Multi-tau (Ramírez, Sukumaran, Vorselaars, Likhtman, J. Chem. Phys. 133, 154103 (2010)) keeps a hierarchy of levels, of
 which level l holds means of 2^l samples:
 
 1. `multitau_extend` appends samples to level 0;
-2. when a whole chunk waits at a level, `_accumulate` adds its lagged products to the open error block;
+2. when a level holds a whole chunk of new samples, `_accumulate` adds their lagged products to the current block;
 3. `_promote` appends means of pairs of its samples to the next level;
 4. `_advance` keeps the last samples as history for the next chunk, and `_cascade` goes on with the next level;
-5. when an error block is full, `_next_block` opens another; when all are full, neighbours merge.
+5. when a block is full, `_next_block` begins another; when all are full, adjacent blocks are merged in pairs.
+
+The sums are kept in blocks of consecutive samples, since errors are estimated from the scatter of blocks.
 """
 
 from __future__ import annotations
@@ -32,25 +34,25 @@ class Pairs(NamedTuple):
     first: np.ndarray  # (n_pairs,) channel a of pair q
     second: np.ndarray  # (n_pairs,) channel b of pair q
     tile_channels: np.ndarray  # (n_tiles, 8) four channels a, then four channels b
-    tile_pairs: np.ndarray  # (n_tiles, 16) the pairs of a tile, b fastest
+    tile_pairs: np.ndarray  # (n_tiles, 16) the pairs of a tile; channel b varies fastest
     rest: np.ndarray  # (n_rest,) pairs that are in no tile
 
 
 class Levels(NamedTuple):
-    """State of a multi-tau correlator: level l holds means of 2^l samples, n_lags lags and n_blocks error blocks."""
+    """State of a multi-tau correlator: level l has means of 2^l samples, n_lags lags and n_blocks blocks."""
 
-    rows: np.ndarray  # (n_levels, n_channels, n_lags + 3/2 chunk) history, then waiting samples
+    rows: np.ndarray  # (n_levels, n_channels, n_lags + 3/2 chunk) history, then samples not yet summed
     waiting: np.ndarray  # (n_levels,) number of samples not yet summed
     seen: np.ndarray  # (n_levels,) number of samples summed
-    unpaired: np.ndarray  # (n_levels,) 1 where the first sample is the second of a pair, of a series that began before
+    unpaired: np.ndarray  # (n_levels,) 1 if the first sample completes a pair that an earlier part began
     reference: np.ndarray  # (n_channels,) subtracted from every sample: the mean of the first chunk
     head: np.ndarray  # (n_levels, n_lags, n_channels) first samples
     products: np.ndarray  # (n_levels, n_blocks, n_lags, n_pairs) Σ a(t - k) b(t)
-    carry: np.ndarray  # (n_levels, n_lags, n_pairs) rounding error of the open block (Kahan)
+    carry: np.ndarray  # (n_levels, n_lags, n_pairs) rounding error of the current block (Kahan)
     sums: np.ndarray  # (n_levels, n_blocks, n_channels) Σ a(t)
     counts: np.ndarray  # (n_levels, n_blocks) number of samples
-    block: np.ndarray  # (n_levels,) index of the open block
-    chunks: np.ndarray  # (n_levels,) number of chunks in the open block
+    block: np.ndarray  # (n_levels,) index of the current block
+    chunks: np.ndarray  # (n_levels,) number of chunks in the current block
     block_chunks: np.ndarray  # (n_levels,) number of chunks of a full block
 
 
@@ -197,7 +199,7 @@ def _add_compensated(values, total, carry):
 
 @serial
 def merge_blocks(blocks):
-    """Add neighbours along the first axis of (n_blocks, n); the second half becomes zero."""
+    """Add adjacent blocks in pairs along the first axis of (n_blocks, n); the second half becomes zero."""
     n_blocks, n = blocks.shape
     for i in range(n_blocks // 2):
         for j in range(n):
@@ -209,7 +211,7 @@ def merge_blocks(blocks):
 
 @serial
 def _next_block(level, levels):
-    """Open the next error block; where all are full, merge neighbours and make blocks twice as long."""
+    """Begin the next block; where all are full, merge adjacent ones in pairs and make blocks twice as long."""
     n_blocks = levels.counts.shape[1]
     carry = levels.carry[level]
     for i in range(carry.shape[0]):
@@ -227,7 +229,7 @@ def _next_block(level, levels):
 
 @serial
 def _accumulate(level, count, pairs, levels):
-    """Add the first `count` waiting samples of a level to its sums."""
+    """Add the first `count` samples of a level that are not yet summed to its sums."""
     n_lags = levels.head.shape[1]
     rows = levels.rows[level]
     products = np.empty(levels.carry.shape[1:])
@@ -250,7 +252,7 @@ def _accumulate(level, count, pairs, levels):
 def _promote(level, count, levels):
     """Append means of pairs of samples to the next level."""
     n_lags = levels.head.shape[1]
-    # Where an earlier series ended within a pair, pairs begin one sample before the chunk, or after the first sample.
+    # Where the samples before end within a pair, pairs begin one sample before the chunk, or after the first sample.
     begin = -1 if levels.unpaired[level] else 0
     if begin < 0 and levels.seen[level] == 0:
         begin = 1
@@ -277,7 +279,7 @@ def _set_reference(count, levels):
 
 @serial
 def _advance(level, count, pairs, levels):
-    """Sum `count` waiting samples of a level, append their means to the next level, and keep the last as history."""
+    """Sum `count` new samples of a level, append their means to the next level, and keep the last as history."""
     if level == 0:
         _set_reference(count, levels)
     _accumulate(level, count, pairs, levels)
@@ -294,7 +296,7 @@ def _advance(level, count, pairs, levels):
 
 @serial
 def _chunk(levels):
-    """Number of samples that a level sums at once; up to half as many arrive at a time while fewer are waiting."""
+    """Number of samples that a level sums at once; up to half as many are added to it at a time."""
     return (levels.rows.shape[2] - levels.head.shape[1]) * 2 // 3
 
 
@@ -309,9 +311,9 @@ def _cascade(level, pairs, levels):
 
 @serial
 def multitau_extend(samples, pairs, levels):
-    """Add samples to a multi-tau correlator with error blocks.
+    """Add samples to a multi-tau correlator.
 
-    A level sums whole chunks alone, so that results are bit for bit the same however the samples are split over calls.
+    A level sums only whole chunks, so that results are bit for bit the same however samples are divided among calls.
 
     Parameters
     ----------
@@ -336,7 +338,7 @@ def multitau_extend(samples, pairs, levels):
 
 @serial
 def multitau_finish(pairs, levels):
-    """Sum the samples still waiting at every level; no samples can follow, so give it a copy of the state."""
+    """Sum the remaining samples of every level; none can be added afterwards, so pass a copy of the state."""
     for level in range(levels.rows.shape[0]):
         if levels.waiting[level]:
             _advance(level, levels.waiting[level], pairs, levels)

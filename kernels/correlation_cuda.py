@@ -2,8 +2,8 @@
 
 Arrays are device arrays, used in place. The counters of `Levels` (waiting, seen, unpaired, counts, block, chunks,
 block_chunks) stay on the host, which runs the steps of the multi-tau correlator as `correlation_cpu` describes them.
-One block of threads computes one sum, in an order that depends on its length alone: results are bit for bit the same at
-every run, and agree with the CPU's to round-off.
+One block of threads computes one sum, in an order that depends only on its length: results are bit for bit the same in
+every run, and agree with those of the CPU to round-off.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def lagged_products(rows: Any, start: int, count: int, pairs: Pairs, out: Any, s
 
 @cuda.jit(device=True)
 def _block_sum(value):
-    """Sum `value` over the threads of the block, by halves; the first thread has the sum."""
+    """Sum `value` over the threads of a block (tree reduction); the first thread has the sum."""
     shared = cuda.shared.array(0, float64)
     shared[cuda.threadIdx.x] = value
     half = cuda.blockDim.x // 2
@@ -126,7 +126,7 @@ def _transpose_into(samples, at, out):
 
 @cuda.jit
 def _subtract_mean(rows, start, count, reference, begins):
-    """Subtract the reference; at the first chunk `reference` holds the sum of its samples, and becomes their mean."""
+    """Subtract the reference; at the first chunk it is given as the sum of its samples, and becomes their mean."""
     channel = cuda.blockIdx.x
     value = reference[channel] / count if begins else reference[channel]
     cuda.syncthreads()
@@ -266,7 +266,7 @@ def multitau_extend(samples: Any, pairs: Pairs, levels: Levels, stream: Any = 0)
 
 
 def multitau_finish(pairs: Pairs, levels: Levels, stream: Any = 0) -> None:
-    """Sum the samples still waiting at every level; no samples can follow, so give it a copy of the state."""
+    """Sum the remaining samples of every level; none can be added afterwards, so pass a copy of the state."""
     for level in range(len(levels.rows)):
         if levels.waiting[level]:
             _advance(level, int(levels.waiting[level]), pairs, levels, stream)

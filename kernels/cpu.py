@@ -1,7 +1,7 @@
 """CPU kernels of the heat flux; names, shapes and units are in `fluxan.kernels`.
 
-Each sum is divided into chunks whose borders depend on the size of the input alone. Each chunk has a partial sum of its
-own, and partial sums are added in order, so that results are bit for bit the same at every run, for any number of
+Each sum is divided into chunks whose borders depend only on the size of the input. Each chunk has a partial sum of its
+own, and partial sums are added in order, so that results are bit for bit the same in every run, for any number of
 threads (`atomic_virial`: for a given number of threads). There are no atomic operations.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 from . import terms
 from .jit import Kernel, n_threads, serial
 
-#: Edges per chunk: 4 MB of input, large enough to hide the start of a chunk and small enough to balance the threads.
+#: Edges per chunk: 4 MB of input, large enough to hide the cost of starting one, small enough to balance the threads.
 EDGES_PER_CHUNK = 2**16
-#: Number of sums that consecutive edges are added to in turn, a power of two.
+#: Number of separate sums to which consecutive edges are added cyclically, a power of two.
 LANES = 4
 #: Atoms per chunk.
 ATOMS_PER_CHUNK = 2**13
@@ -46,14 +46,14 @@ def pair_flux(
 ) -> None:
     """Potential flux of a local model: flux[owner, carrier] = −Σ r_ij (g_ij · v_j)."""
     n_groups = len(flux)
-    # Offsets of an atom's group in `flux`, as owner and as carrier, in one byte if they fit: they then stay in the
-    # cache although senders come in any order (a quarter faster than int64).
+    # Offsets of an atom's group in `flux`, as owner and as carrier, one byte each if they fit: they then stay in the
+    # cache although senders are in arbitrary order (a quarter faster than int64).
     narrow = np.uint8 if flux.size <= 256 else np.uint32
     owner_row, carrier_column = (groups * (3 * n_groups)).astype(narrow), (groups * 3).astype(narrow)
     partial, length = _partial_sums(len(receivers), EDGES_PER_CHUNK, (LANES * flux.size,))
     flat = (array.reshape(-1) for array in (r_ij, g_ij, velocities))
     _pair_flux(receivers, senders, *flat, owner_row, carrier_column, length, partial)
-    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which the caller sees in the result
+    with np.errstate(invalid="ignore"):  # infinities of both signs give NaN in the result
         partial.reshape(-1, flux.size).sum(axis=0, out=flux.reshape(-1))
 
 
@@ -97,8 +97,8 @@ def atomic_virial(
 ) -> None:
     """Nine-component virial of each atom: virial[sender][a, b] = −Σ r_ij[a] g_ij[b].
 
-    Each thread sums into a copy of `virial` of its own. Copies are limited to 9 bytes per edge all together: with few
-    edges per atom more threads would spend more time on adding the copies than they save.
+    Each thread sums into a copy of `virial` of its own. The copies are limited to 9 bytes per edge in total: with few
+    edges per atom, further threads would save less time than adding their copies takes.
     """
     n_copies = min(n_threads(), 1 + len(senders) // (8 * max(len(virial), 1)))
     copies = np.empty((n_copies - 1, *virial.shape))

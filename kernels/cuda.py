@@ -6,8 +6,8 @@ Arrays are device arrays, used in place: Numba's, torch's, CuPy's. Sums are form
 2. each block adds the columns of its threads,
 3. a second kernel adds the sums of the blocks.
 
-There are no atomic operations, so that results are bit for bit the same at every run. The exceptions are
-`atomic_virial`, and `pair_flux` for more than 32 groups, which add atomically: their addresses are many, and two
+There are no atomic operations, so that results are bit for bit the same in every run. The exceptions are
+`atomic_virial`, and `pair_flux` for more than 32 groups, which add atomically: they have so many addresses that two
 threads rarely use the same one at once.
 """
 
@@ -24,9 +24,9 @@ from . import terms
 THREADS = 128
 #: Largest number of blocks of a sum. It does not depend on the device, so that the order of sums does not either.
 MAX_BLOCKS = 1024
-#: Float64 sums of one thread: 48 × 128 × 8 bytes are the 48 KiB of shared memory that a block may have.
+#: Number of float64 sums per thread: 48 × 128 × 8 bytes are the 48 KiB of shared memory that a block may have.
 ROWS = 48
-#: Largest number of windows of `ROWS` sums: each window reads all indices again; beyond it `pair_flux` adds atomically.
+#: Largest number of windows of `ROWS` sums. Each window reads all indices again; for more, `pair_flux` adds atomically.
 MAX_WINDOWS = 64
 
 _dot = cuda.jit(device=True)(terms.dot)
@@ -38,7 +38,7 @@ def _blocks(n_items: int) -> int:
 
 
 def _sum_windows(kernel: Any, n_items: int, n_slots: int, width: int, arrays: tuple, out: Any, stream: Any) -> None:
-    """Run a kernel that sums `n_items` items into `n_slots` slots of `width` numbers each, and add its blocks.
+    """Run a kernel that sums `n_items` items into `n_slots` slots of `width` numbers each, and add up its blocks.
 
     Shared memory holds a window of slots at a time; one row of blocks sums each window. `out` holds
     ``n_slots * width`` numbers in C order.
@@ -83,7 +83,7 @@ def _clear_columns(columns, n_rows):
 
 @cuda.jit(device=True)
 def _add_columns(columns, n_rows):
-    """Sum each row over the threads of the block, by halves, into its first column."""
+    """Sum each row over the threads of a block (tree reduction), into its first column."""
     half = cuda.blockDim.x // 2
     while half > 0:
         cuda.syncthreads()
@@ -171,7 +171,7 @@ def _pair_flux_scatter(receivers, senders, r_ij, g_ij, velocities, groups, n_gro
 def atomic_virial(_receivers: Any, senders: Any, r_ij: Any, g_ij: Any, virial: Any, stream: Any = 0) -> None:
     """Nine-component virial of each atom: virial[sender][a, b] = −Σ r_ij[a] g_ij[b].
 
-    Components are added atomically, in an order that differs from run to run: results agree to round-off, not in bits.
+    Components are added atomically, in an order that differs from run to run: results agree to round-off only.
     """
     flat = virial.reshape(virial.shape[0] * 9)
     if len(flat):

@@ -16,17 +16,17 @@ import numba
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Flags of all CPU kernels. Fastmath allows fused multiply-adds alone, which round once instead of twice (pair flux in
-#: single precision: 2.8 instead of 3.2 ns per edge): sums keep their order and NaN stays visible. error_model="numpy"
+#: Flags of all CPU kernels. Fastmath allows only fused multiply-adds, which round once instead of twice (pair flux in
+#: single precision: 2.8 instead of 3.2 ns per edge): sums keep their order, and NaN propagates. error_model="numpy"
 #: omits the test for division by zero.
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
-# Reordering a sum is what lets the compiler use vector lanes: 16 instead of 2.2 products per ns. A block holds about a
+# The compiler can vectorise a sum only if it may reorder it: 16 instead of 2.2 products per ns. A block holds about a
 # thousand terms, so the order changes its sum by some 1e-16 of Σ|x y|; a test asserts 1e-14. NaN and infinity keep
 # their meaning.
 _REORDER = {"reassoc", "contract", "nsz"}
 
-# Numba's "workqueue" threading layer aborts the process when two threads of Python launch at once.
+# Numba's "workqueue" threading layer aborts the process when two Python threads launch kernels at once.
 _one_launch = threading.Lock()
 
 
@@ -50,7 +50,7 @@ def source_hash(folder: Path) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Folder for compiled kernels, one per state of the sources; None where no folder is writable."""
+    """Folder for compiled kernels, one for each version of the sources; None where no folder is writable."""
     try:
         folder = _user_cache() / "fluxan" / source_hash(Path(__file__).parent)
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,9 +71,10 @@ def compile_cpu(function: Callable[..., Any], build: str, **options: object) -> 
     function : callable
         The function.
     build : str
-        Name of a folder of the cache: builds with other options need another folder, since Numba's key lacks them.
-    **options
-        Options of `numba.njit` beside `FLAGS`.
+        Name of a folder of the cache: builds with other options need another folder, since Numba's
+        cache does not tell them apart.
+    **options : object
+        Options of `numba.njit` in addition to `FLAGS`.
     """
     if _CACHE is None:
         return numba.njit(**(FLAGS | options))(function)

@@ -1,4 +1,4 @@
-"""Sums of cross-spectra over segments of samples, on one CPU thread; its rules are those of `correlation_cpu`."""
+"""Sums of cross-spectra over segments of samples, on one CPU thread, under the rules that `correlation_cpu` states."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def subtract_reference(padded, length, count, reference):
 
 @reordered
 def segment_sums(padded, length, count, out):
-    """Sum each segment of `length` samples into ``out[c, s]``; only the first `count` samples of all segments count.
+    """Sum each segment of `length` samples into ``out[c, s]``; only the first `count` samples in all are used.
 
     `padded` is (n_channels, n_segments, ≥ length).
     """
@@ -54,13 +54,13 @@ def split_spectra(spectra, previous, joined_re, joined_im, own_re, own_im):
     """Arrange one channel's spectra of zero-padded segments for `cross_spectra`.
 
     Segments of M samples are padded to 2M, so that a delay by one segment multiplies a spectrum by (-1)^f. `joined` is
-    the spectrum of a segment together with the one before it, `own` that of the segment alone. The M/2 + 1 even
+    the spectrum of a segment together with the one before it, `own` that of the segment itself. The M/2 + 1 even
     frequencies come first: in `own` they are the discrete spectrum of the unpadded segment.
 
     Parameters
     ----------
     spectra : (n_segments, 2 M + 2) float64
-        Real and imaginary parts in turn, as in an array of complex numbers; M is even.
+        Real and imaginary parts interleaved, as in an array of complex numbers; M is even.
     previous : (2 M + 2,) float64
         Spectrum of the segment before; overwritten by that of the last segment.
     joined_re, joined_im, own_re, own_im : (n_segments, M + 1) float64
@@ -105,11 +105,11 @@ def cross_spectra(first_re, first_im, second_re, second_im, first, second, rows,
     Parameters
     ----------
     first_re, first_im, second_re, second_im : (n_channels, n_segments, ≥ n_frequencies) float64
-        Spectra; `n_segments` is even, an odd number is filled up with zeros.
+        Spectra; `n_segments` is even: an odd number of segments is padded with one of zeros.
     first, second, rows : (n_pairs,) int64
         Channels a and b of each pair, and its row in `out`.
     out_re, out_im : (≥ n_pairs, n_frequencies) float64
-        Sums, added to.
+        Sums, to which the products are added.
     """
     for pair in range(first.size):
         re, im = out_re[rows[pair]], out_im[rows[pair]]

@@ -16,11 +16,12 @@ from .jit import serial
 
 #: Newton iterations at most.
 MOST_ITERATIONS = 25
-#: Gain of the log posterior below which Newton's method ends.
+#: Increase of the log posterior per iteration below which Newton's method ends.
 TOLERANCE = 1e-3
 #: Exponents are limited to this value, so that the likelihood stays finite after too long a first step.
 LARGEST_EXPONENT = 50.0
-#: Smallest I/S in Newton's matrix, to which ordinates far below the curve would hardly contribute otherwise.
+#: Lower bound of I/S (ordinate over curve) in Newton's matrix, to which ordinates far below the curve would hardly
+#: contribute otherwise.
 LEAST_WEIGHT = 0.5
 
 
@@ -38,9 +39,9 @@ def fit_log_spectra(phase, log_density, shape, scales, sizes, results, curves):
         Standard deviations s_k of a set's coefficients.
     sizes : (n_sets,) int64
         Number of coefficients of each set.
-    results : (n_sets, 3), output
+    results : (n_sets, 3) float64, output
         Log evidence, relative to the log likelihood of the curve through all ordinates; mean and variance of log S(0).
-    curves : (n_sets, n), output
+    curves : (n_sets, n) float64, output
         log S at the frequencies.
     """
     cosines = _cosines(phase, scales.shape[1])
@@ -125,7 +126,7 @@ def _maximum(design, log_density, shape, coefficients, residual):
 
 @serial
 def _newton_step(design, shape, residual, slope, coefficients, step):
-    """Newton step of the coefficients; `slope` is the derivative of the log likelihood by log S at the ordinates."""
+    """Newton step of the coefficients; `slope` is the derivative of the log likelihood, with respect to log S."""
     n, size = design.shape
     matrix = np.empty((size, size))
     _normal_matrix(design, shape, residual, LEAST_WEIGHT, matrix)

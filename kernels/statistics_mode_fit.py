@@ -21,20 +21,21 @@ OSCILLATION = 2
 
 @serial
 def mode_spectrum(kinds, parameters, half, density, derivatives):
-    """Spectral density of modes and its derivatives by their parameters.
+    """Spectral density of modes and its derivatives with respect to their parameters.
 
     Parameters
     ----------
     kinds : (n_modes,) int64
         FLOOR, RELAXATION or OSCILLATION.
     parameters : (n_parameters,) float64
-        Logarithms, mode by mode: height; sharpness, but for a floor; centre, for an oscillation.
+        Logarithms of A, b and ω₀, mode by mode: height A; sharpness b, unless the mode is a floor; centre ω₀, if it is
+        an oscillation.
     half : (2, n) float64
         Sine and cosine of half the angle 2πf·(time step) of each bin.
     density : (n,) float64, output
         In the unit of the heights.
     derivatives : (n_parameters, n) float64, output
-        By the logarithms.
+        Derivatives with respect to these logarithms, in the unit of the heights.
     """
     for k in range(density.size):  # a loop, since array expressions take Numba a second each to compile
         density[k] = 0.0
@@ -99,7 +100,7 @@ def _dot(a, b):
 
 @serial
 def _prior(parameters, terms, slope, precision):
-    """Add the prior's Gaussian terms and one-sided walls to slope and precision; returns their log density."""
+    """Add the prior's Gaussian terms and one-sided terms (walls) to slope and precision; returns their log density."""
     rows, centres, widths, sides = terms
     size = parameters.size
     value = 0.0
@@ -136,7 +137,7 @@ def _evaluate(kinds, parameters, data, terms, work, slope, precision):
         ratio = density[k] / model[k]
         likelihood -= shape[k] * (math.log(model[k]) + ratio)
         weights[k] = shape[k] * (ratio - 1.0)
-    # Slope by the parameters.
+    # Slope: derivatives with respect to the parameters.
     for p in range(size):
         for k in range(model.size):
             relative[p, k] /= model[k]
@@ -197,12 +198,13 @@ def fisher_scoring(kinds, data, terms, limits, here, precision):
     Parameters
     ----------
     kinds : (n_modes,) int64
+        FLOOR, RELAXATION or OSCILLATION.
     data : tuple of half (2, n), density (n,), shape (n,) float64
         Sine and cosine of half the angle, the pooled periodogram and its gamma shapes.
     terms : tuple of rows (n_terms, P), centres, widths, sides (n_terms,) float64
-        Gaussian terms of the prior; those with a side are walls, which act on that side only.
+        Gaussian terms of the prior; those with a side are one-sided (walls) and act on that side only.
     limits : tuple of float
-        Largest step of a parameter, number of iterations, and gain below which to end.
+        Largest step of a parameter, largest number of iterations, and gain in log posterior below which to stop.
     here : (P,) float64
         Starting point; overwritten with the location of the maximum.
     precision : (P, P) float64, output

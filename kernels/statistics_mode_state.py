@@ -1,7 +1,8 @@
 """State, prior and likelihood of a spectrum made of modes, for the sampler of its posterior.
 
-Parameters are logarithms, see `fluxan.greenkubo.estimators.modes`. Each mode has three (height, sharpness, centre), not
-all of which its kind uses. The floor and the oscillations occupy the first slots, relaxations the slots after them.
+Parameters are logarithms, see `fluxan.greenkubo.estimators.modes`. Each mode has room for three (height A, sharpness b,
+centre ω₀), of which its kind uses one to three. The floor and the oscillations are in the first slots, relaxations in
+those after them.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class ModePrior(NamedTuple):
     variance, variance_width : float
         Mean and width of the normal prior of a mode's variance.
     lowest, highest, wall : float
-        Range of the uniform prior of a relaxation's corner frequency, and width of the Gaussian walls at its ends.
+        Range of the uniform prior of a relaxation's corner frequency, and width of the half-Gaussian tails beyond it.
     resolved, slow_odds : float
-        Corner frequency below which a relaxation has the log odds `slow_odds`.
+        Corner frequency below which a relaxation is badly resolved, and what its log prior is then changed by.
     middle, middle_width : float
         Mean and width of the normal prior of an oscillation's corner and centre.
     slowest, least_quality : float
-        Lower walls of an oscillation's centre, and of its centre over its corner.
+        Lower bounds, with the same half-Gaussian tails, of an oscillation's centre and of its centre over its corner.
     """
 
     level: float
@@ -56,7 +57,7 @@ class ModePrior(NamedTuple):
 
 
 class ChainState(NamedTuple):
-    """State of a chain and its data; few arrays, since each array argument of a function costs compilation time.
+    """State of a Markov chain and its data, in few arrays, since each array argument costs compilation time.
 
     Attributes
     ----------
@@ -75,8 +76,8 @@ class ChainState(NamedTuple):
     likelihood : (1,) float64
         Log likelihood of the total.
     shortest : (3,) float64
-        Log of the shortest step of each kind: step lengths are e^u, u uniform from there to 0, since well and badly
-        determined modes need different ones.
+        Log of the shortest step of each kind: step lengths are e^u with u uniform between this value and 0, since well
+        and badly determined modes need steps of different lengths.
     prior : ModePrior
         Prior of the parameters.
     """
@@ -113,13 +114,13 @@ def add_into(sign, source, out):
 
 @serial
 def log_normal(offset, width):
-    """Log density of a normal distribution, without its norm."""
+    """Log density of a normal distribution, without its normalisation."""
     return -0.5 * (offset / width) ** 2
 
 
 @serial
 def log_prior(kind, mode, prior):
-    """Log prior density of a mode; that of a relaxation is normalised, apart from its walls and odds."""
+    """Log prior density of a mode; that of a relaxation is normalised, apart from its tails and `slow_odds`."""
     if kind == FLOOR:
         return log_normal(mode[0] - prior.level, prior.level_width)
     corner = 0.5 * (LOG_4 - mode[1])
@@ -127,7 +128,7 @@ def log_prior(kind, mode, prior):
     if kind == RELAXATION:
         value += log_normal(min(corner - prior.lowest, 0.0) + max(corner - prior.highest, 0.0), prior.wall)
         value += prior.slow_odds if corner < prior.resolved else 0.0
-        # Density of log sharpness: half that of the log corner, which changes half as fast.
+        # Density with respect to log sharpness: half that of the log corner, which changes half as fast.
         return value - math.log(2.0 * (prior.highest - prior.lowest) * prior.variance_width) - HALF_LOG_2PI
     value += log_normal(corner - prior.middle, prior.middle_width) + log_normal(
         mode[2] - prior.middle, prior.middle_width
@@ -167,7 +168,7 @@ def log_zero_frequency(state, n_modes):
 
 @reordered
 def log_likelihood(total, density, shape):
-    """Log likelihood of gamma-distributed ordinates about a model (n,), without its norm."""
+    """Log likelihood of gamma-distributed ordinates with the mean `total` (n,), without its normalisation."""
     value = 0.0
     for k in range(total.size):
         value -= shape[k] * (math.log(total[k]) + density[k] / total[k])

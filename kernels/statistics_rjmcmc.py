@@ -1,11 +1,11 @@
 """Reversible-jump Markov chain Monte Carlo (RJMCMC): the posterior of a spectrum whose number of relaxations is free.
 
 Proposals are births, deaths, splits and merges of relaxations, and changes of their parameters (P. J. Green, Biometrika
-82, 711 (1995)). Two relaxations of similar decay time are hardly distinct from one: the chain samples both,
-while a search for the maximum ends at either.
+82, 711 (1995)). Two relaxations of similar decay time are hardly distinguishable from one: the chain samples
+both descriptions, whereas a search for the maximum ends at one of them.
 
-A proposal is a tuple: the log ratio of priors and proposal densities; two slots whose modes are removed (−1 for none,
-the first one first); and the number of new modes, which are in the last rows of `ChainState.modes`.
+A proposal is a tuple of four: the log ratio of priors and proposal densities; the two slots whose modes are removed (−1
+for none; a single one comes first); and the number of new modes, which are in the last rows of `ChainState.modes`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .statistics_mode_state import (
     recompute_total,
 )
 
-#: Standard deviation of the log height that a birth proposes, about the spectrum at the corner.
+#: Standard deviation of the log height that a birth proposes, around the spectrum at the corner frequency.
 BIRTH_HEIGHT_WIDTH = 1.5
 #: Standard deviation of the difference in log sharpness between the parts of a split.
 SPLIT_DISTANCE_WIDTH = 2.0
@@ -44,8 +44,8 @@ OSCILLATION_STEP = 0.3
 NUMBER_PROPOSALS_PER_SWEEP = 3
 #: Sweeps after which the total is summed again, so that round-off does not accumulate.
 SWEEPS_PER_RECOMPUTATION = 100
-#: Upper bound of a proposal's gain in log likelihood, since the chain starts at the maximum: a proposal that needs more
-#: is rejected before its likelihood is computed.
+#: Upper bound of a proposal's gain in log likelihood (the chain starts at the maximum): a proposal that would need a
+#: larger gain to be accepted is rejected before its likelihood is computed.
 MAX_LOG_LIKELIHOOD_GAIN = 30.0
 _LOG_PI = math.log(math.pi)
 _NO_PROPOSAL = (-math.inf, -1, -1, 0)
@@ -157,7 +157,7 @@ def _propose_exchange(state, first, count, rng):
 
 @serial
 def _log_birth_density(state, mode, total):
-    """Log density of a birth's proposal: a uniform corner, and a log-normal height about the spectrum there."""
+    """Log density of a birth's proposal: a uniform corner, and a log-normal height around the spectrum there."""
     prior = state.prior
     corner = 0.5 * (LOG_4 - mode[1])
     span = prior.highest - prior.lowest + 2.0 * prior.wall
@@ -174,7 +174,7 @@ def _log_birth_density(state, mode, total):
 
 @serial
 def _propose_birth(state, count, rng):
-    """Propose a new relaxation: a uniform corner, and a log-normal height about the spectrum there."""
+    """Propose a new relaxation: a uniform corner, and a log-normal height around the spectrum there."""
     prior, mode = state.prior, state.modes[-2]
     span = prior.highest - prior.lowest + 2.0 * prior.wall
     corner = prior.lowest - prior.wall + span * rng.random()
@@ -217,7 +217,7 @@ def _log_split_ratio(state, whole, sharp, blunt):
 
 @serial
 def _propose_split(state, first, count, rng):
-    """Propose to replace a relaxation by a sharper and a blunter one."""
+    """Propose to replace a relaxation by two, of larger and of smaller sharpness."""
     slot = first + int(count * rng.random())
     whole, sharp, blunt = state.modes[slot], state.modes[-2], state.modes[-1]
     part, distance = rng.random(), abs(rng.standard_normal()) * SPLIT_DISTANCE_WIDTH
@@ -270,6 +270,7 @@ def sample_posterior(state, first, count, rng, log_zero, numbers):
     first, count : int
         Slot of the first relaxation, and number of relaxations at the start.
     rng : numpy.random.Generator
+        Random numbers.
     log_zero : (sweeps,) float64, output
         Log of the spectral density at zero frequency.
     numbers : (sweeps,) int64, output
@@ -279,7 +280,7 @@ def sample_posterior(state, first, count, rng, log_zero, numbers):
     for sweep in range(log_zero.size):
         if sweep % SWEEPS_PER_RECOMPUTATION == 0:
             recompute_total(state, end)
-        # A sweep: a change of each mode, one exchange fewer than relaxations, then changes of their number.
+        # A sweep: a change of each mode, exchanges (one fewer than relaxations), then changes of their number.
         n_varied = end
         n_kept = n_varied + max(end - first - 1, 0)
         for turn in range(n_kept + NUMBER_PROPOSALS_PER_SWEEP):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def dot(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> float:
-    """Scalar product a·b; g_ij·v_j is the power at which the sender of an edge raises the receiver's energy, eV/ps."""
+    """Scalar product a·b; g_ij·v_j is the rate at which the sender's motion changes the receiver's energy, eV/ps."""
     return ax * bx + ay * by + az * bz
 
 

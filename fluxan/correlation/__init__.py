@@ -1,4 +1,4 @@
-"""Correlation functions and power spectra of fluxes, streamed in bounded memory."""
+"""Correlation functions and power spectra of fluxes, from samples as they arrive, in bounded memory."""
 
 from __future__ import annotations
 

@@ -19,19 +19,19 @@ class Correlation:
     Attributes
     ----------
     lags : (n_lags,) int
-        In samples.
+        Lags, in samples.
     time_step : float
         Sampling interval, ps.
     values : (n_lags, n_channels, n_channels) float64
-        ``values[k, a, b]`` = C_ab(lags[k]), in squared units of the samples; NaN for pairs that are not correlated.
+        ``values[k, a, b]`` = C_ab(lags[k]), in squared units of the samples; NaN for pairs not computed.
     errors : (n_lags, n_channels, n_channels) float64
         One standard error, from the scatter of blocks of the series; infinite for series of fewer than four blocks.
-        Blocks must be longer than the correlations, so the series must be many times as long.
+        Blocks must be longer than the correlation time, and the series many times as long as that.
     counts : (n_lags,) int
-        Products in each mean; for multi-tau, products of block means.
+        Number of products in each mean; for multi-tau, of products of block means.
     widths : (n_lags,) int
-        Samples per block mean: 1, and for multi-tau 2^level. A multi-tau value is C averaged over a triangle of this
-        half width.
+        Samples per block mean: 1, and for multi-tau 2^level. A multi-tau value is C averaged with triangular
+        weights of this half width.
     """
 
     lags: np.ndarray
@@ -60,7 +60,7 @@ class LevelCovariances:
     time_step : float
         Time between block means, ps.
     values : (n_lags, n_channels, n_channels) float64
-        ``values[k, a, b]`` = ⟨a(0) b(k)⟩; NaN for pairs that are not correlated.
+        ``values[k, a, b]`` = ⟨a(0) b(k)⟩; NaN for pairs not computed.
     counts : (n_lags,) int
         Products in each mean.
     """

@@ -32,10 +32,9 @@ _SLICE = 65536
 
 
 class Correlator(Displayed):
-    """Streaming correlation functions of many channels, in bounded memory.
+    """Streaming correlation functions of many channels, on one thread and in bounded memory.
 
-    The state depends on the samples alone, bit for bit: neither on the blocks in which they are added nor on saving and
-    loading. Runs on one thread.
+    The state depends, bit for bit, only on the samples: not on their division into blocks, nor on saving and loading.
 
     Parameters
     ----------
@@ -44,8 +43,8 @@ class Correlator(Displayed):
     max_lag : int
         Longest lag, in samples; for a conductivity at least three decay times of the slowest motion.
     scheme : str
-        "linear": every lag up to `max_lag`, by Fourier transforms. "multitau": lags over decades, ever coarser, between
-        block means (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)).
+        "linear": every lag up to `max_lag`, by Fourier transforms. "multitau": lags over decades, between block means
+        that lengthen with the lag (Ramírez et al., J. Chem. Phys. 133, 154103 (2010)).
     pairs : str or list of (int, int)
         "all"; "auto": each channel with itself; "same-xyz": equal components of vectors, whose channels are x, y, z of
         the first, then of the second, …; or pairs (a, b) of channels.
@@ -57,7 +56,7 @@ class Correlator(Displayed):
         Samples per segment of the linear scheme, at least `max_lag`; sets the resolution of the spectrum. Rounded up to
         a length with a fast transform.
     start : int
-        Index of the first sample, where this series is a shard of a longer one; see `combine`.
+        Index of the first sample, where this series continues earlier ones; see `combine`.
 
     Raises
     ------
@@ -93,7 +92,7 @@ class Correlator(Displayed):
     def _begin(self, layout: CorrelatorLayout, start: int) -> None:
         self.layout = layout
         self._stream = _STREAMS[layout.scheme](layout, start)
-        self._before: Summary | None = None  # earlier shards, which this series continues
+        self._before: Summary | None = None  # earlier parts, which this series continues
         self._others: Summary | None = None  # independent runs
         self._buffer = np.empty((_BUFFER, layout.n_channels))
         self._buffered = 0
@@ -107,7 +106,7 @@ class Correlator(Displayed):
 
     @property
     def n_samples(self) -> int:
-        """Number of samples, over all shards and runs."""
+        """Number of samples, over all parts and runs."""
         parts = [part.n_samples for part in (self._before, self._others) if part is not None]
         return self._stream.n_samples + self._buffered + sum(parts)
 
@@ -120,6 +119,7 @@ class Correlator(Displayed):
         Parameters
         ----------
         samples : (n, n_channels) array, or one sample (n_channels,)
+            Samples, one per time step.
 
         Raises
         ------
@@ -193,13 +193,13 @@ class Correlator(Displayed):
         other : Correlator
             With the same settings; not changed.
         contiguous : bool
-            False for an independent run. True for the shard that continues this series: products across the seam are
-            added, and the result is that of the whole series to round-off. Shards are created with `start`.
+            False for an independent run. True for the part that continues this series: products across the junction are
+            added, and the result is that of the whole series to round-off. Such parts are created with `start`.
 
         Raises
         ------
         InputError
-            Other settings, or a shard that does not start where this one stops.
+            Other settings, or a part that does not start where this one stops.
         """
         if not isinstance(other, Correlator):
             raise InputError(f"only correlators can be combined, got {type(other).__name__}")
@@ -211,11 +211,11 @@ class Correlator(Displayed):
             self._others = theirs if self._others is None else self._others.pooled(theirs)
             return
         if self._others is not None or other._others is not None:
-            raise InputError("contiguous shards must not hold independent runs: combine the shards of each run first")
+            raise InputError("contiguous parts must not hold independent runs: combine the parts of each run first")
         mine, theirs = self._own_summary(), other._own_summary()
         if theirs.start != mine.stop:
             raise InputError(
-                f"the shard begins at sample {theirs.start}, this series stops at {mine.stop}: "
+                f"the part begins at sample {theirs.start}, this series stops at {mine.stop}: "
                 f"begin it with Correlator(..., start={mine.stop})"
             )
         self._before = mine.followed_by(theirs)

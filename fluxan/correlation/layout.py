@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from fluxan.kernels.correlation_cpu import Pairs
 
-#: Blocks from which errors are estimated: at least half of this many, at most this many. Full ones merge in pairs.
+#: Number of blocks from which errors are estimated; when all are full, they are merged in pairs, which leaves half.
 N_BLOCKS = 16
-#: Samples that a multi-tau level sums at once: the products of one pair stay in the first-level cache.
+#: Samples that a multi-tau level sums at once: the products of one pair then fit into the first-level cache.
 CHUNK = 1024
 #: Smallest number of samples that the linear scheme transforms at once; blocks for errors cannot be shorter.
 BATCH = 16384
@@ -136,7 +136,7 @@ class CorrelatorLayout:
         )
 
     def square(self, values: np.ndarray, *, spectral: bool = False) -> np.ndarray:
-        """Values (..., n_pairs) as matrices (..., n_channels, n_channels), NaN for pairs that are not correlated."""
+        """Values (..., n_pairs) as matrices (..., n_channels, n_channels), NaN for pairs not computed."""
         a, b = self.spectral_channels if spectral else (self.first, self.second)
         square = np.full((*values.shape[:-1], self.n_channels, self.n_channels), np.nan, dtype=values.dtype)
         square[..., a, b] = values
@@ -164,7 +164,7 @@ def make_layout(
     points_per_level: int,
     segment: int | None,
 ) -> CorrelatorLayout:
-    """Check the settings of `Correlator`, see there, and round `points_per_level` and `segment` up.
+    """Check the settings (see `Correlator`), and round `points_per_level` and `segment` up.
 
     Raises
     ------
@@ -199,6 +199,7 @@ def wanted_pairs(pairs: str | Iterable[tuple[int, int]], n_channels: int) -> tup
     pairs : str or list of (int, int)
         "all", "auto" (a = b), "same-xyz" (equal components; channels are vectors, x, y, z fastest), or the pairs.
     n_channels : int
+        Channels per sample.
 
     Raises
     ------
@@ -227,10 +228,10 @@ def wanted_pairs(pairs: str | Iterable[tuple[int, int]], n_channels: int) -> tup
 
 
 def tiled(pairs: tuple[tuple[int, int], ...]) -> Pairs:
-    """Combine pairs into tiles of 4 × 4 channels, all of whose products are among the pairs; others stay single."""
+    """Combine pairs into tiles of 4 × 4 channels, all of whose products are wanted; other pairs stay single."""
     from fluxan.kernels.correlation_cpu import TILE, Pairs
 
-    # First channels with the same partners form the rows of tiles, their partners the columns.
+    # Channels a with the same partners b form the rows of tiles, and these partners the columns.
     number = {pair: q for q, pair in enumerate(pairs)}
     partners: dict[tuple[int, ...], list[int]] = {}
     for a in sorted({a for a, _ in pairs}):

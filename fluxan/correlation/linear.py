@@ -24,8 +24,8 @@ STATE = (
     "padded", "counters", "reference", "previous", "spectra", "power", "power_sums", "head", "tail",
     "products", "sums", "counts",
 )  # fmt: skip
-#: Elements of `counters`: samples of the open batch, samples already summed, segments in the power spectrum, index of
-#: the open block, batches in it, batches of a full block.
+#: Elements of `counters`: samples of the current batch, samples already summed, segments in the power spectrum, index
+#: of the current block, batches in it, batches of a full block.
 COUNTERS = ("waiting", "seen", "n_segments", "block", "batches", "block_batches")
 
 
@@ -37,7 +37,7 @@ class LinearStream:
     layout : CorrelatorLayout
         Settings.
     start : int
-        Index of the first sample, where this series is a shard of a longer one.
+        Index of the first sample, where this series continues earlier ones.
     """
 
     def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
@@ -48,7 +48,7 @@ class LinearStream:
         self._counters = np.array([0, 0, 0, 0, 0, 1], dtype=np.int64)
         self._reference = np.zeros(channels)
         self._previous = np.zeros((channels, n + 1), dtype=np.complex128)
-        self._spectra = np.zeros((2, n_pairs, n + 1))  # real and imaginary parts, of the open block
+        self._spectra = np.zeros((2, n_pairs, n + 1))  # real and imaginary parts, of the current block
         self._power = np.zeros((2, len(layout.spectral_pairs), n // 2 + 1))
         self._power_sums = np.zeros(channels)
         self._head = np.zeros((channels, layout.max_lag))
@@ -110,7 +110,7 @@ class LinearStream:
         return Summary(layout, self._reference, (moments,), (ends,), self.start, stop, seen, segments)
 
     def _sum_batch(self) -> None:
-        """Add the open batch to the sums; at the end of the series it may be incomplete."""
+        """Add the current batch to the sums; at the end of the series it may be incomplete."""
         from fluxan.kernels.spectra import cross_spectra
 
         layout, work, count = self.layout, self._work, self._get("waiting")
@@ -133,7 +133,7 @@ class LinearStream:
             self._close_block()
 
     def _center(self, count: int) -> np.ndarray:
-        """Subtract the reference, the mean of the first batch, from the open batch.
+        """Subtract the reference, the mean of the first batch, from the current batch.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class LinearStream:
         return sums
 
     def _keep_ends(self, count: int) -> None:
-        """Keep the first and last `max_lag` samples of the series, for joining it with other shards."""
+        """Keep the first and last `max_lag` samples of the series, for joining it with other parts."""
         n, length, seen = self.layout.max_lag, self.layout.segment, self._get("seen")
         used = -(-count // length)
         if seen < n:
@@ -166,7 +166,7 @@ class LinearStream:
         self._tail[:] = end[:, -n:]
 
     def _close_block(self) -> None:
-        """Transform the spectra of the open block back; when all blocks are full, adjacent ones are merged."""
+        """Transform the spectra of the current block back; when all blocks are full, adjacent ones are merged."""
         from fluxan.kernels.correlation_cpu import merge_blocks
 
         n_lags, block = self.layout.n_lags, self._get("block")

@@ -1,7 +1,7 @@
-"""Sums of lagged products that can be shifted to another reference, pooled over runs, and joined at a seam.
+"""Sums of lagged products that can be shifted to another reference, pooled over runs, and joined to a continuation.
 
 Sums are of x' = x - reference, with a reference near the mean, so that no digits are lost to a large offset. Since the
-sums of both factors are kept beside the sum of their products, the shift to another reference is exact:
+sums of both factors are kept as well as the sum of their products, the shift to another reference is exact:
 Σ(a' + d_a)(b' + d_b) = Σa'b' + d_b Σa' + d_a Σb' + n d_a d_b.
 """
 
@@ -80,7 +80,7 @@ class Moments:
         return moved.products[some] / moved.counts[some, None]
 
     def errors(self, d: np.ndarray, layout: CorrelatorLayout) -> np.ndarray:
-        """Estimate the standard error of `covariances` by the scatter of blocks; infinite with fewer than four."""
+        """Estimate the standard error of `covariances` from the scatter of blocks; infinite with fewer than four."""
         blocks = self.blocks.shifted(d, layout)
         some = self.counts > 0
         if len(blocks.counts) < 4:
@@ -94,7 +94,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Ends:
-    """First and last samples of a series at one level, for joining it with shards before and after it."""
+    """First and last samples of a series at one level, for joining it to the parts before and after it."""
 
     head: np.ndarray  # (≤ n_lags - 1, n_channels) first samples
     tail: np.ndarray  # (≤ n_lags - 1, n_channels) last samples
@@ -140,19 +140,20 @@ def _first_sums(samples: np.ndarray, n_lags: int) -> np.ndarray:
 
 
 def seam_moments(before: np.ndarray, after: np.ndarray, layout: CorrelatorLayout) -> Moments:
-    """Moments of the pairs of samples across a seam.
+    """Moments of the pairs of samples across the junction of two contiguous parts (seam).
 
     Parameters
     ----------
     before, after : (≤ n_lags - 1, n_channels) float64
-        Last samples before the seam and first ones after it.
+        Last samples before the junction and first ones after it.
     layout : CorrelatorLayout
+        Settings.
     """
     from fluxan.kernels.correlation_cpu import lagged_products
 
     from .layout import tiled
 
-    # Products: samples before and after the seam are separate channels of one series, zero elsewhere.
+    # Products: samples before and after the junction become separate channels of one series, zero elsewhere.
     n_lags, n_channels = layout.n_lags, layout.n_channels
     padded = -(-n_lags // 8) * 8
     rows = np.zeros((2 * n_channels, padded + len(before) + len(after)))

@@ -1,7 +1,8 @@
 """State of a multi-tau correlator while samples are added.
 
 Ramírez, Sukumaran, Vorselaars, Likhtman, J. Chem. Phys. 133, 154103 (2010), with averages over blocks of 2^l samples at
-level l. Unlike there, every level keeps all its lags: covariances of block means estimate a spectrum at zero frequency.
+level l. Unlike there, every level keeps all its lags: a spectrum at zero frequency can then be estimated from the
+covariances of block means.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class MultitauStream:
     layout : CorrelatorLayout
         Settings.
     start : int
-        Index of the first sample, where this series is a shard of a longer one.
+        Index of the first sample, where this series continues earlier ones.
     """
 
     def __init__(self, layout: CorrelatorLayout, start: int = 0) -> None:
@@ -101,7 +102,7 @@ def _ends(closed: Levels, start: int, stop: int) -> list[Ends]:
             if inside_one_block(start, stop, level):
                 lead, trail = lead + trail, np.zeros_like(trail)
             else:
-                # A block of the finer level that has no partner at this end belongs to no whole block of this level.
+                # A block of the finer level without a partner at this end is part of no whole block of this level.
                 lead = lead + finer.head[0] * size if -(-start >> (level - 1)) & 1 else lead
                 trail = trail + finer.tail[-1] * size if (stop >> (level - 1)) & 1 else trail
         n = min(int(seen), n_lags - 1)

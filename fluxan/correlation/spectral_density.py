@@ -30,11 +30,11 @@ class PowerSpectrum:
         THz, from 0 to the Nyquist frequency.
     density : (n_frequencies, n_channels, n_channels) complex
         Squared unit of the flux per THz, averaged over the chosen components x, y, z. ``density[:, a, b]`` is S_ab, the
-        complex conjugate of S_ba; NaN for pairs that are not correlated.
+        complex conjugate of S_ba; NaN for pairs that were not computed.
     dof : (n_frequencies,) float64
         Equivalent degrees of freedom: the relative standard error of a power is sqrt(2 / dof).
     sides : str
-        "two", or "one" where densities inside the band are doubled and stand for ±f together.
+        "two" for two-sided densities; "one" for one-sided ones, which stand for ±f together.
     bandwidth : float
         Width over which frequencies are averaged, THz.
     length : int
@@ -50,7 +50,8 @@ class PowerSpectrum:
     n_averages : int
         Segments times components.
     coupling : (n_coupled,) float64
-        Squared correlation of powers 0, 1, 2, … frequencies apart, due to the window and to overlap of segments.
+        Squared correlation of the powers at frequencies 0, 1, 2, … steps apart, due to the window and the overlap of
+        segments.
     """
 
     frequencies: np.ndarray
@@ -203,7 +204,7 @@ class PowerSpectrum:
         return fluxan.plot(self, unit=unit)
 
     def _weights(self) -> np.ndarray:
-        """Number of frequencies ±f that each one stands for: 1 or 2."""
+        """Number of frequencies, f and −f, that each density represents: 1 or 2."""
         weights = np.full(len(self.frequencies), 2.0)
         weights[0] = 1.0
         if self.length % 2 == 0:
@@ -274,7 +275,7 @@ def _window(name: str, length: int) -> np.ndarray:
 def _coupling(window: np.ndarray, hop: int, n: int) -> np.ndarray:
     """Squared correlations of amplitudes 0, 1, … frequencies apart, summed over pairs of segments and divided by `n`.
 
-    For segments j hops apart they are |Σ_t w(t) w(t + j hop) exp(2πi m t / length)|² / (Σ w²)²
+    For segments j·hop samples apart they are |Σ_t w(t) w(t + j hop) exp(2πi m t / length)|² / (Σ w²)²
     (Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967), for m = 0).
     """
     length = len(window)

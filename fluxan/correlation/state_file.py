@@ -29,7 +29,7 @@ SCHEMA = "fluxan correlator 1"
 #: that it can be verified before anything is parsed.
 _MARK = b"sha256:"
 _BLANK = b"0" * 64
-#: Bytes at the beginning of a file among which the schema stands.
+#: Number of bytes at the beginning of a file that must contain the schema.
 _HEAD = 1 << 16
 
 
@@ -39,8 +39,9 @@ def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: 
     Parameters
     ----------
     path : str or Path
+        File to write.
     arrays : mapping of str to array
-        Integer, real or complex.
+        Arrays to write, integer, real or complex.
     attributes : mapping
         Further global attributes.
 
@@ -74,7 +75,9 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, objec
     Returns
     -------
     arrays : dict of str to array
+        Arrays of the file.
     attributes : dict
+        Global attributes of the file.
 
     Raises
     ------

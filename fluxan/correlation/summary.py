@@ -1,4 +1,4 @@
-"""Sums over one or several closed series, which can be combined."""
+"""Sums over one or several finished series, which can be combined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Segments:
     length: int
 
     def shifted(self, d: np.ndarray, layout: CorrelatorLayout) -> Segments:
-        """Sums of x + d; a constant changes zero frequency alone."""
+        """Sums of x + d; a constant changes only the value at zero frequency."""
         a, b = layout.spectral_channels
         power = self.power.copy()
         power[:, 0] += self.length * (d[a] * self.sums[b] + self.sums[a] * d[b]) + self.n * self.length**2 * d[a] * d[b]
@@ -36,7 +36,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Summary:
-    """Sums over closed series.
+    """Sums over finished series.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Summary:
         )
 
     def followed_by(self, other: Summary) -> Summary:
-        """Sums over this series and its continuation `other`, products across the seam included."""
+        """Sums over this series and its continuation `other`, products across the junction included."""
         if not (self.n_samples and other.n_samples):
             return self if self.n_samples else other
         other = other.about(self.reference)
@@ -128,20 +128,20 @@ def inside_one_block(start: int, stop: int, level: int) -> bool:
 
 
 def _join(before: Summary, after: Summary, level: int) -> tuple[Moments, Ends]:
-    """Join one level of two shards. A block that the seam divides is completed and stands between them."""
+    """Join one level of two contiguous parts; a block that extends over both is completed and placed between theirs."""
     layout, size = before.layout, 1 << level
     mine, theirs = before.ends[level], after.ends[level]
     mine_inside = inside_one_block(before.start, before.stop, level)
-    # Sum of the samples of the block at the seam.
+    # Sum of the samples of the block that extends over both.
     cut = (mine.lead if mine_inside else mine.trail) + theirs.lead
-    # One shard, or both, may lie within that block and have no whole block.
+    # One part, or both, may lie within that block and have no whole block.
     if inside_one_block(after.start, after.stop, level):
         if mine_inside:
             return before.levels[level], Ends(mine.head, mine.tail, cut, theirs.trail)
         return before.levels[level], Ends(mine.head, mine.tail, mine.lead, cut)
     if mine_inside:
         return after.levels[level], Ends(theirs.head, theirs.tail, cut, theirs.trail)
-    # Both have whole blocks: append the block at the seam, then the later shard.
+    # Both have whole blocks: append the block that extends over both, then the later part.
     moments, head, tail = before.levels[level], mine.head, mine.tail
     runs = [(after.levels[level], theirs.head, theirs.tail)]
     if before.stop % size:

@@ -1,8 +1,9 @@
 """The adjoint route: exact flux and virials of message-passing models on the periodic graph, without replicas.
 
-In a backward pass from the energies, the part of an adjoint that comes from owner i is to be weighted with the
-displacement from i to the place of the adjoint. That displacement changes only at crossings (`fluxan.flux.crossings`),
-where it changes by ``r_ij``. All W_j are therefore found in three steps (docs/theory.md derives them):
+An adjoint is the derivative of the energies with respect to an intermediate value of the model. For W_j the part of an
+adjoint that comes from U_i is weighted with the displacement from atom i to the atom of the intermediate value. In a
+backward pass this displacement changes only at crossings (`fluxan.flux.crossings`), by ``r_ij``. All W_j are therefore
+found in three steps (docs/theory.md derives them):
 
 1. a forward pass, and a search of its autograd graph for the crossings (`ForwardPass`);
 2. one plain backward pass, which records the adjoints of the edge data at every crossing (`ForwardPass.adjoints`);
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: A small cell is repeated for the adjoint route up to this number of edges.
+#: Number of edges up to which a small cell is repeated for the adjoint route.
 _MAX_EDGES = 20_000
 
 
@@ -101,7 +102,7 @@ def injected_flux(
     by_owner : iterable of list
         Adjoints at every crossing, of the energies of each group of owners.
     velocities : (n_atoms, 3) float64
-        Å/ps.
+        Velocities, Å/ps.
     groups : (n_atoms,) int
         Group of each atom.
     n_groups : int
@@ -156,7 +157,7 @@ class ForwardPass:
     training : bool
         Make the results differentiable.
     strained : bool
-        Let positions, cell and edge vectors depend on a strain of zero too, for the stress. No value changes.
+        Let positions, cell and edge vectors also depend on a strain, which is zero, for the stress. No value changes.
 
     Attributes
     ----------
@@ -192,7 +193,7 @@ class ForwardPass:
 
     @cached_property
     def signature(self) -> Signature:
-        """Signature of this forward pass: a check of it holds for others of the same signature."""
+        """Signature of this forward pass: a check of this pass also holds for others with the same signature."""
         return signature(self.search, n_edges=self.graph.n_edges, n_atoms=self.graph.n_atoms)
 
     @cached_property
@@ -217,7 +218,7 @@ class ForwardPass:
     def recording(self) -> Iterator[list[torch.Tensor | None]]:
         """Record the adjoints at every crossing of the one backward pass that runs inside the context.
 
-        The list that it yields is filled at the end of the context; it has None where no adjoint arrived.
+        The list that it yields is filled at the end of the context, with None for crossings that no adjoint reached.
         """
         found: dict[Crossing, torch.Tensor | None] = {}
         recorded: list[torch.Tensor | None] = []
@@ -246,7 +247,7 @@ class ForwardPass:
         return self._backward([self.energies], [seeds])
 
     def inject(self, adjoints: list[torch.Tensor | None], weights: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Start a backward pass from the crossings for each weight, from their adjoints times the weight of each edge.
+        """For each set of weights, start a backward pass at the crossings from their adjoints times these weights.
 
         Parameters
         ----------
@@ -310,8 +311,8 @@ def decided_pass(
 
 
 def _displace(graph: Graph, displacements: torch.Tensor) -> Graph:
-    """Make positions and edge vectors depend on displacements of zero."""
-    # Edge vectors are not computed anew from positions, which would lose digits in single precision.
+    """Make positions and edge vectors depend on displacements, which are zero."""
+    # Edge vectors are not recomputed from positions, which would lose precision in float32.
     moves = displacements
     if graph.positions.requires_grad and not graph.r_ij.requires_grad:
         moves = displacements + (graph.positions - graph.positions.detach())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Cost of the unfolded flux over that of energy and forces, on the same replicas.
+#: Cost of the unfolded flux relative to that of energy and forces, on the same replicas.
 _UNFOLDED_COST = 2.0
 
 
@@ -37,11 +37,11 @@ class CheckReport:
     errors : dict of str to float
         Relative error of each check: "gauge", "stress", "unfolded", "reach".
     note : str
-        What else the user should know; empty if all checks of all routes passed.
+        Checks that failed, and problems that the user should know of; empty if all passed.
     seconds : float
         Time that the checks took, s.
     signatures : frozenset of Signature or None
-        Forward passes that were checked; a frame with another signature is checked separately.
+        Signatures of the forward passes that were checked; a frame with another one is checked separately.
     """
 
     route: str
@@ -92,7 +92,7 @@ def choose_route(model: Potential, graph: Graph, *, route: str = "auto") -> tupl
     InputError
         There is no such route.
     ModelError
-        The model breaks its contract, or the route asked for (under "auto", every route) fails its checks.
+        The model violates the interface of `Potential`, or the requested route (under "auto", every route) fails.
     """
     require_route(route)
     start = time.perf_counter()

@@ -6,7 +6,7 @@ operations leave a node in the autograd graph, which saves the index: the model 
 
 1. collects the gathers and scatters between the energies and the positions (`fluxan.flux.index_nodes`);
 2. compares the index of each with the graph's senders and receivers (`_classify`);
-3. compares others with senders and receivers of subsets of edges that the model itself selects (`_Subsets`), or
+3. compares the other indices with senders and receivers of subsets of edges that the model selects (`_Subsets`), or
 4. with relations between edges, for messages from edge to edge (`fluxan.flux.line_graphs`);
 5. lists what cannot be identified or inspected as hidden. The gauge check then decides (`fluxan.flux.route_checks`).
 """
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from fluxan.flux.paths import Path
     from fluxan.system import Graph
 
-#: Nodes whose inside cannot be inspected: compiled or scripted blocks, and Python functions with their own backward.
+#: Nodes whose inside cannot be inspected: compiled or scripted blocks, Python functions with their own backward pass.
 OPAQUE = ("CompiledFunction", "DifferentiableGraph", "CheckpointFunction")
 
-#: Part of the description of an index that fits several readings; in a larger cell only one would fit.
+#: Part of the description of an index with several possible meanings; in a larger cell only one would be possible.
 _IMAGES = "that differ by their image alone (repeat the cell)"
 
 #: Largest number of subsets of edges that an index is compared with; models have a few, one for each cutoff.
@@ -58,7 +58,7 @@ class Crossing:
     edges : (n_rows,) int64 tensor or None
         Edges to which the edge data belong, where they are not all edges in order.
     path : Path or None
-        In a line graph, the displacement that belongs to each row.
+        In a line graph, the displacement of each row.
     """
 
     node: Any
@@ -79,7 +79,7 @@ class Crossing:
         """Make the next backward pass store the adjoint of the edge data in `recorded`."""
         if self.slot is None:
             return self.node.register_prehook(lambda above: recorded.__setitem__(self, above[0]))
-        # The adjoint that comes from this scatter alone: the edge data may be used elsewhere too.
+        # The adjoint from this scatter only: the edge data may be used elsewhere too.
         return self.node.register_hook(lambda below, _: recorded.__setitem__(self, below[self.slot]))
 
     def weigh(self, weights: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
@@ -116,7 +116,7 @@ class CrossingSearch(NamedTuple):
 
     @property
     def undecided(self) -> bool:
-        """Whether some index fits several readings, which differ by periodic images."""
+        """Whether some index has several possible meanings, which differ by periodic images."""
         return any(_IMAGES in text for text in self.hidden)
 
 
@@ -137,18 +137,18 @@ def find_crossings(energies: torch.Tensor, leaf: torch.Tensor, graph: Graph, *, 
     Returns
     -------
     CrossingSearch
-        Crossings and possible hiding places.
+        Crossings, and nodes that may hide others.
     """
     nodes = [(node, kind_of(node)) for node in nodes_between(energies, leaf)]
     ends = (graph.senders, graph.receivers)
     plain = {node: _classify(node, kind, *ends) for node, kind in nodes if kind in GATHERS or kind in SCATTERS}
-    # Gathers by which `ForwardPass` makes edge vectors depend on displacements are not the model's.
+    # The gathers with which `ForwardPass` makes edge vectors depend on displacements are not part of the model.
     target = get_gradient_edge(leaf).node
     ours = {node for node in plain if node.next_functions[0][0] is target}
     subsets = _Subsets(nodes, *ends, len(leaf))
     line = None
     if lines and any(unknown for node, (_, unknown) in plain.items() if node not in ours):
-        # Some index is neither senders nor receivers: it may be an index of edges.
+        # Some index equals neither senders nor receivers: it may be an index of edges.
         line = LineGraph([node for node, _ in nodes], graph, leaf)
         line = line if line.passes_between_edges else None
     found, hidden = [], []

@@ -21,7 +21,7 @@ MODE_DEPENDENT = ("_DropoutNd", "_NormBase")
 
 
 def model_name(model: torch.nn.Module) -> str:
-    """Return the name of a model in messages: that of its class, also if it is scripted."""
+    """Return the name of a model for messages: that of its class, even if it is scripted."""
     return getattr(model, "original_name", type(model).__name__)
 
 
@@ -49,7 +49,7 @@ def model_device(model: torch.nn.Module) -> torch.device:
 
 
 def model_reach(model: torch.nn.Module) -> int:
-    """Return the number of edges that an atomic energy reaches; 1 if the model does not declare it."""
+    """Return the number of edges (hops) over which an atomic energy extends; 1 if the model does not declare it."""
     return int(getattr(model, "n_hops", 1))
 
 
@@ -130,7 +130,7 @@ def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _refuse_training(model: torch.nn.Module) -> None:
-    """Raise `ModelError` for a model in training mode, if that was asked for or changes the energies.
+    """Raise `ModelError` for a model in training mode, if the user set that mode or it changes the energies.
 
     A new torch module is in training mode, whereas a new `Potential` is not.
     """

@@ -54,7 +54,7 @@ def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "
     Returns
     -------
     Flux
-        eV Å/ps, volume-extensive.
+        The flux, eV Å/ps, volume-extensive (not divided by the volume).
 
     Raises
     ------
@@ -140,7 +140,7 @@ class FluxEvaluator:
         return self.flux_by(self.route_for(graph), frame, graph)
 
     def flux_by(self, source: FluxSource, frame: Frame, graph: Graph) -> Flux:
-        """Flux of a frame by a route, or from an evaluation that was made before."""
+        """Flux of a frame, by a route or from an earlier evaluation."""
         if frame.velocities is None:
             raise InputError("there are no velocities; a heat flux needs them: give velocities= in Å/ps")
         if frame.n_atoms != len(self.groups):
@@ -175,14 +175,14 @@ class FluxEvaluator:
         return virial if other is None else other.atomic_virial(graph)[1]
 
     def _other_route(self, source: FluxSource, graph: Graph, where: str) -> Route | None:
-        """Return the route that passes its checks on this graph if that is another one than the source's, else None.
+        """Return the route that passes its checks on this graph if it is not the source's own, else None.
 
-        Nothing is checked where a check of the signature of the source's forward pass has been made before.
+        Nothing is checked if a forward pass with the signature of the source's has been checked before.
 
         Raises
         ------
         ModelError
-            No route passes its checks there, or the one asked for does not.
+            No route passes its checks there, or the requested one does not.
         """
         seen, report = source.signature, self.report
         if seen is None or report is None or seen in report.signatures or graph.n_edges == 0:

@@ -1,4 +1,4 @@
-"""Checks a model's gradients against finite differences of its energies, which use no gradient.
+"""Checks a model's gradients against finite differences of its energies, which do not rely on autograd.
 
 Models with detached messages, layers under ``torch.no_grad()`` or wrong custom backward passes satisfy every identity
 between gradients (gauge check, stress, unfolding), since all of these use the same gradients. The check
@@ -6,7 +6,7 @@ between gradients (gauge check, stress, unfolding), since all of these use the s
 1. displaces all atoms along one random direction, by ±h and ±2h, and takes central differences of the energies;
 2. extrapolates both to a step of zero (Richardson), and compares with the gradients along the direction;
 3. repeats with smaller steps if that finds an error, since energies may jump at a hard cutoff within a step;
-4. accepts an error only where it exceeds what the difference between the steps h and 2h leaves uncertain.
+4. reports an error only where it exceeds the uncertainty, which is estimated from the steps h and 2h.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 #: Largest displacement over the shortest edge, and largest relative error that passes, in double and single precision.
 _STEPS: Final = {torch.float64: (5e-4, 1e-3), torch.float32: (1e-2, 1e-1)}
-#: Factor of the uncertainty that the error must exceed; the uncertainty is a third of the difference between the steps
-#: h and 2h. A jump of the energy by 1 within h is an error of 0.58/h at a difference of 0.25/h: 7 uncertainties.
+#: An error is reported if it exceeds this many uncertainties; the uncertainty is a third of the difference between the
+#: results of steps h and 2h. A jump of the energy by 1 within h is an error of 0.58/h at a difference of 0.25/h: 7
+#: uncertainties.
 _UNCERTAINTIES: Final = 12.0
-#: Fractions of the step that are tried in turn: along a shorter one fewer atoms pass a hard cutoff.
+#: Fractions of the step that are tried one after the other: within a shorter step fewer pairs cross a hard cutoff.
 _FRACTIONS: Final = {torch.float64: (1.0, 1 / 16, 1 / 256), torch.float32: (1.0,)}
 #: A model is noisy if a displacement by this, Å, gives relative second differences of the energies larger than this.
 _NOISE_STEP: Final = 1e-7
@@ -70,7 +71,7 @@ def gradient_error(
 def _error_along(
     model: Potential, graph: Graph, seeds: Sequence[np.ndarray], gradients: Sequence[np.ndarray], direction: np.ndarray
 ) -> tuple[float, float]:
-    """Relative error of the gradients along one displacement of all atoms, and the part of it that is certain."""
+    """Relative error of the gradients along one displacement of all atoms, and its part beyond the uncertainty."""
     slopes = {
         k: (_energies(model, graph, k * direction) - _energies(model, graph, -k * direction)) / (2 * k) for k in (1, 2)
     }

@@ -1,6 +1,6 @@
 """Reads the nodes of an autograd graph that gather or scatter rows by an index, and the indices that they save.
 
-A node named ``IndexSelectBackward0``, say, belongs to ``x.index_select(dim, index)`` and has the attributes
+A node named ``IndexSelectBackward0``, for example, is that of ``x.index_select(dim, index)`` and has the attributes
 ``_saved_index``, ``_saved_dim`` and ``_saved_self_sym_sizes``; ``next_functions`` are the nodes of its inputs.
 """
 

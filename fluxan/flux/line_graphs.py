@@ -1,11 +1,11 @@
 """Line graphs: models whose messages pass from edge to edge, through angles, undirected bonds, or reversed edges.
 
-The displacement that belongs to a message between two edges is found in these steps:
+The displacement between the receivers of two edges, one of which sends a message to the other, is found in these steps:
 
 1. nodes connected by operations that keep rows (all but gathers and scatters) form a group (`_Groups`), in which row n
-   stands for the same edge throughout;
+   is that of the same edge throughout;
 2. an index of atoms that equals all senders or receivers shows that the rows of its group are the edges in order;
-3. from there, each index of edges shows which edge every row of another group stands for (`LineGraph._resolve_edges`);
+3. from there, each index of edges shows the edge of every row of another group (`LineGraph._resolve_edges`);
 4. an index between two groups whose edges are both known relates pairs of edges, which share an atom: the relation
    gives the displacement between their receivers (`fluxan.flux.paths.relate`).
 """
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Identifies a set of rows: a group of nodes of the autograd graph, and the number of rows.
+#: Identifies a set of rows by a group of nodes of the autograd graph, and the number of rows.
 Key = tuple[Any, int]
 
 
 @dataclass(slots=True)
 class Column:
-    """The edge that each row of a group stands for.
+    """The edge to which each row of a group corresponds.
 
     Attributes
     ----------
     edges : (n_rows,) int64 tensor
-        Edges.
+        Edge of each row.
     path : Path
         Displacement from the place of each row to its edge's receiver.
     """
@@ -170,7 +170,7 @@ class LineGraph:
         return True
 
     def _relate(self, rows: Key, table: Column, index: torch.Tensor) -> IndexRole:
-        """Relation of rows to a table of edges, by every edge that a row is known to stand for."""
+        """Relation of rows to a table of edges, for every edge to which a row is known to correspond."""
         edges, offset = table.edges[index], table.path.at(index)
         known = self._columns[rows]
         found: list[tuple[Relation, Path]] = []

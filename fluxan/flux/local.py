@@ -1,6 +1,6 @@
 """The local route: flux and virials from one pair force g_ij = ∂U_i/∂r_ij per edge.
 
-It is exact if U_i depends on the edges of i alone. The model's own closed form of g_ij is used if there is one, else
+It is exact if U_i depends only on the edges of i. The model's own closed form of g_ij is used if there is one, else
 one backward pass.
 """
 
@@ -27,8 +27,8 @@ class LocalRoute:
     """Flux and virial from g_ij = ∂U_i/∂r_ij.
 
     ``J_αβ = −Σ r_ij (g_ij · v_j)`` over edges from carriers *j* in β to owners *i* in α, ``W_j = −Σ_i r_ij ⊗ g_ij``
-    (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 21). For a message-passing model both are wrong without any error:
-    `fluxan.flux.check` must have checked it before.
+    (Fan et al., Phys. Rev. B 92, 094301 (2015), eq. 21). For a message-passing model both are wrong, and nothing shows
+    it: `fluxan.flux.check` must have checked the model before.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def edge_signature(energies: torch.Tensor, r_ij: torch.Tensor, graph: Graph) -> 
 
 def refuse_non_finite(model: torch.nn.Module, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor) -> None:
     """Raise `ModelError` if an energy or a pair force is not finite."""
-    # NaN and infinity survive in a sum, which costs one read of the array.
+    # A sum, which reads the array once, shows NaN and infinity.
     if torch.isfinite(g_ij.sum()) and torch.isfinite(energies.sum()):
         return
     if not torch.isfinite(energies).all():

@@ -23,7 +23,10 @@ def pair_flux(
 
     ``J[α, β] = −Σ r_ij (g_ij · v_j)`` over the edges whose receiver *i* is in group α and whose sender *j* is in β:
     the many-body form of Fan et al., Phys. Rev. B 92, 094301 (2015), resolved by owner. It holds for energies U_i that
-    depend on the edges of *i* alone.
+    depend only on the edges of *i*.
+
+    Arrays are NumPy arrays or anything that NumPy converts, or tensors on the CPU; or all of them are arrays on one
+    CUDA device (torch, CuPy, Numba), which are used in place.
 
     Parameters
     ----------
@@ -34,24 +37,21 @@ def pair_flux(
     g_ij : (n_edges, 3) float
         ∂U_i/∂r_ij, eV/Å.
     velocities : (n_atoms, 3) float
-        Å/ps.
+        Velocities, Å/ps.
     groups : (n_atoms,) int
         Group of each atom, 0 to ``n_groups − 1``.
     n_groups : int
         Number of groups.
 
-    Arrays are NumPy arrays or anything that NumPy converts, or tensors on the CPU; or all of them are arrays on one
-    CUDA device (torch, CuPy, Numba), which are used in place.
-
     Returns
     -------
-    (n_groups, n_groups, 3) float64, eV Å/ps
-        Owner × carrier × xyz, not divided by the volume; the sum over both groups is the total potential flux.
+    (n_groups, n_groups, 3) float64
+        Owner × carrier × xyz, eV Å/ps, not divided by the volume; the sum over both groups is the total potential flux.
 
     Raises
     ------
     InputError
-        A shape or kind of number is wrong, an index is out of range, or a value is not finite; the message names the
+        A shape or dtype is wrong, an index is out of range, or a value is not finite; the message names the
         first such edge.
     DependencyError
         The arrays are on a CUDA device, and the package numba-cuda is missing.
@@ -187,7 +187,7 @@ def _check_index(indices: Any, name: str, limit: int, first: int) -> None:
 
 
 def _finite(flux: np.ndarray, arrays: dict[str, Any]) -> np.ndarray:
-    """Return the flux if it is finite, else name the first bad edge: NaN and infinity survive in every sum."""
+    """Return the flux if it is finite, else name the first bad edge: NaN and infinity propagate into every sum."""
     if np.isfinite(flux).all():
         return flux
     values = {name: _to_host(array) for name, array in arrays.items()}

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Tolerance for equal displacements, Å: those that are not equal differ by a lattice vector.
+#: Tolerance for equal displacements, Å: different ones differ by a lattice vector.
 _SAME = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """One displacement per row: a sum of edge vectors, each times a factor; an empty sum is no displacement.
+    """One displacement per row: a sum of edge vectors, each times a factor; an empty sum is a displacement of zero.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Path:
         return Path(self.steps + tuple((-factor, edges) for factor, edges in other.steps))
 
     def at(self, rows: torch.Tensor) -> Path:
-        """Path of some rows."""
+        """Path of the given rows."""
         return Path(tuple((f[rows] if isinstance(f, torch.Tensor) else f, edges[rows]) for f, edges in self.steps))
 
     def sum(self, weights: torch.Tensor) -> torch.Tensor | float:
@@ -71,7 +71,7 @@ class Relation:
     path : Path
         From the receiver of the first edge to that of the second.
     doubtful : bool
-        Whether some rows, taken alone, would allow another displacement.
+        Whether some rows by themselves would allow another displacement.
     """
 
     name: str

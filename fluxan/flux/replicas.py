@@ -5,7 +5,7 @@ system. `_Reach` builds it breadth first from the atoms of the cell:
 
 1. find all edges that end at the atoms added last (`_Reach._edges_into`);
 2. identify their senders as replicas, an atom and a cell translation (`_Reach._keys`);
-3. add the replicas that are new, and the edges (`_Reach.grow`); repeat for each hop of the model.
+3. add the edges and the replicas not yet present (`_Reach.grow`); repeat for each hop of the model.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def unfold(graph: Graph, n_hops: int) -> Unfolded:
     graph : Graph
         float64, on the CPU.
     n_hops : int
-        Number of edges that an atomic energy reaches.
+        Number of edges (hops) over which an atomic energy extends.
     """
     reach = _Reach(graph)
     for _ in range(n_hops):

@@ -6,7 +6,7 @@
    ``∂(Σ_i φ_i U_i)/∂r_j − φ_j ∂(Σ_i U_i)/∂r_j`` for every atom and any model. A missed crossing violates it, whereas
    forces and stress do not depend on crossings.
 3. Reach (unfolded route): energies of the finite graph of replicas against those of the periodic graph.
-4. Stress: Σ_j W_j against the derivative of the energy by strain.
+4. Stress: Σ_j W_j against the derivative of the energy with respect to strain.
 5. Unfolded: virials of the local and adjoint routes against those of the unfolded route, on small graphs.
 """
 
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Largest relative errors that pass, by the precision of the model; those of exact routes are near 1e-15 and 1e-6.
+#: Largest relative error that passes, for each precision of the model; exact routes have about 1e-15 and 1e-6.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-#: Graphs are compared with their unfolded ones up to this number of edges.
+#: Number of edges up to which a graph is compared with its unfolded graph.
 MAX_UNFOLDED_EDGES = 20_000
-#: Displacements of atoms over the shortest edge: large enough to break any symmetry; and the smallest that the
-#: precision of the check resolves, so that the edges within each inner cutoff of the model stay those of the graph.
+#: Random displacements of the atoms, relative to the shortest edge: one large enough to break any symmetry; and the
+#: smallest that the precision resolves, so that edges hardly cross the inner cutoffs of the model.
 _RATTLE = 0.05
 _FINE_RATTLE = {torch.float64: 1e-4, torch.float32: 1e-2}
-#: Smaller cells are repeated: any two like atoms have a centre of inversion between them.
+#: Cells of fewer atoms are repeated: in them any two like atoms may have a centre of inversion between them, by which
+#: errors cancel.
 MIN_ATOMS = 8
 
 
@@ -59,13 +60,13 @@ class RouteChecks:
     Attributes
     ----------
     notes : list of str
-        Problems that are no fault of the route.
+        Problems that are not due to the route.
     signatures : dict of str to set
         Signatures of the forward passes that were checked, by route.
     """
 
     def __init__(self, model: Potential, graph: Graph) -> None:
-        # The first evaluation is of the user's own graph, so that errors about the model's contract refer to it.
+        # The first evaluation is of the user's own graph, so that errors about the model's output refer to it.
         own, own_graph = decided_pass(model, graph)
         whole = _repeated(model, own_graph, own.search)
         self.graph = rattled(whole, _RATTLE)
@@ -77,7 +78,7 @@ class RouteChecks:
         if self._dtype != torch.float64:
             self._evaluate_in_double()
         self._energies = to_numpy(self._forward.energies)
-        #: The user's graph with the finest displacements, and unchanged where these change which edges the model uses.
+        #: The user's graph with the smallest displacements; also unchanged if these change which edges the model uses.
         self._near = [rattled(whole, _FINE_RATTLE.get(self._dtype, 1e-2))]
         if ForwardPass(model, model_graph(model, self._near[0])).signature != own.signature:
             self._near.append(own_graph)
@@ -240,7 +241,7 @@ def _repeated(model: Potential, graph: Graph, found: CrossingSearch) -> Graph:
 def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str | None:
     """Describe why relations found in a line graph of the user's own cell are not confirmed; None if they are.
 
-    The gauge check gives equal weights to edges that differ by their image alone. Where edges share both atoms, wrong
+    The gauge check gives equal weights to edges that differ only by their image. Where edges share both atoms, wrong
     relations are noticed only by comparison with a larger cell, perturbed or not.
     """
     if own.search.undecided:
@@ -257,15 +258,15 @@ def _unconfirmed(model: Potential, own: ForwardPass, larger: list[Graph]) -> str
 def rattled(graph: Graph, amount: float = _RATTLE) -> Graph:
     """Displace atoms at random and shrink the cell so that no edge becomes longer.
 
-    In a crystal many terms vanish or cancel by symmetry, and errors in them would not be noticed. The checks hold for
-    any geometry; but models may be undefined beyond their cutoff.
+    In a crystal many terms vanish or cancel by symmetry, and errors in them would not be noticed. The identities
+    checked hold for any geometry, but models may be undefined beyond their cutoff.
 
     Parameters
     ----------
     graph : Graph
         float64, on the CPU.
     amount : float
-        Largest displacement over the length of the shortest edge.
+        Largest displacement, relative to the length of the shortest edge.
     """
     if graph.n_edges == 0:
         return graph
@@ -306,7 +307,7 @@ def _local_gauge(model: Potential, graph: Graph, phi: np.ndarray) -> tuple[np.nd
 
 
 def _relative(difference: np.ndarray, *scales: np.ndarray) -> float:
-    """Largest absolute difference over the largest absolute value of `scales`."""
+    """Largest absolute difference, relative to the largest absolute value of `scales`."""
     largest = float(np.abs(difference).max(initial=0.0))
     scale = max(float(np.abs(values).max(initial=0.0)) for values in scales)
     return largest / max(scale, np.finfo(np.float64).tiny) if largest else 0.0

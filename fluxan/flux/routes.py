@@ -23,7 +23,7 @@ class FluxSource(Protocol):
     name : str
         Name of the route.
     signature : Signature or None
-        Signature of the last forward pass; None where the source cannot show one.
+        Signature of the last forward pass; None where the source has none.
     """
 
     name: str

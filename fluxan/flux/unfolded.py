@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Graph
 
-#: Largest difference of Σ_i U̇_i from the power of the forces, over the machine epsilon, for correct second derivatives.
+#: Largest relative difference of Σ_i U̇_i from the power of the forces that counts as round-off, in machine epsilons.
 ROUNDINGS = 1e4
 
 
@@ -114,7 +114,7 @@ class UnfoldedCluster:
     def flux_from_rates(self, velocities: np.ndarray, groups: np.ndarray) -> np.ndarray | None:
         """``Σ_i r_i U̇_i − Σ_j r_j (∂U/∂r_j · v_j)`` for masks (n_groups, n_atoms) of owners and carriers.
 
-        The rates U̇_i of all owners take one backward pass through a backward pass. Returns None if the model has no
+        The rates U̇_i of all owners take one double-backward pass. Returns None if the model has no
         second derivatives, or wrong ones: the sum of the rates must equal the power of all gradients.
         """
         moving = velocities[self.atoms]

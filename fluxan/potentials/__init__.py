@@ -1,10 +1,10 @@
 """Interatomic potentials: thin torch modules that map a `fluxan.system.Graph` to atomic energies U_i, eV.
 
-`base` is the contract. Analytic potentials are `lennard_jones`, `vashishta` and `stillinger_weber`. Potentials that
-fluxan trains are `equivariant`, a message-passing network, and those of `symmetry_functions`: `behler_parrinello` and
-`linear_potential`; `model_file` writes and reads their files. `adapters` wrap models of other programs. `load` makes a
-potential from a file or a name, `fingerprint` identifies it. Names are imported on first use, so that importing this
-package stays fast.
+`base` defines what a potential must provide. Analytic potentials are `lennard_jones`, `vashishta` and
+`stillinger_weber`. Potentials that fluxan trains are `equivariant`, a message-passing network, and those of
+`symmetry_functions`: `behler_parrinello` and `linear_potential`; `model_file` writes and reads their files. `adapters`
+wrap models of other programs. `load` makes a potential from a file or a name, `fingerprint` identifies it. Names are
+imported on first use, so that importing this package stays fast.
 """
 
 from __future__ import annotations

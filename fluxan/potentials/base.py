@@ -1,4 +1,4 @@
-"""The contract between a potential and the rest of fluxan."""
+"""The interface of potentials: what the rest of fluxan requires of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base class of potentials whose parameters belong to elements: looks up species, writes the model as TOML."""
+"""Base class of potentials with parameters for each element: looks up species, writes the model as TOML."""
 
 from __future__ import annotations
 

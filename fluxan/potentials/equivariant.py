@@ -1,8 +1,8 @@
 """A thin equivariant message-passing network: scalar and vector features, any number of layers and elements.
 
 Messages follow PaiNN (Schütt, Unke, Gastegger, ICML 2021, arXiv:2102.03150, eqs. 7-10) with radial Bessel functions
-and the polynomial cutoff of DimeNet (Gasteiger, Groß, Günnemann, ICLR 2020, arXiv:2003.03123, eqs. 7-8). Vectors enter
-by their squared norms, so that all derivatives exist where a vector is zero.
+and the polynomial cutoff of DimeNet (Gasteiger, Groß, Günnemann, ICLR 2020, arXiv:2003.03123, eqs. 7-8). Norms of
+vectors are squared, so that all derivatives exist where a vector is zero.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: What identifies such a network in the metadata of a safetensors file.
+#: Entry ``kind`` of the metadata of a safetensors file that holds such a network.
 KIND = "equivariant"
 
 
@@ -207,6 +207,6 @@ def perceptron(n_in: int, n_hidden: int, n_out: int) -> torch.nn.Sequential:
 
 
 def smooth_step(x: torch.Tensor) -> torch.Tensor:
-    """From 1 at x = 0 to 0 at x = 1, where the first and second derivative vanish too; 0 beyond."""
+    """Smooth step from 1 at x = 0 to 0 at x = 1, where its first and second derivative vanish too; 0 beyond."""
     x = x.clamp(max=1.0)
     return 1 - x**6 * (28 - 48 * x + 21 * x**2)

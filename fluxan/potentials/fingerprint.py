@@ -9,7 +9,7 @@ from types import CodeType, FunctionType
 import numpy as np
 import torch
 
-#: Attributes of every torch module: hooks, and the parameters and buffers, which `state_dict` gives too.
+#: Attributes of every torch module, not hashed: hooks; and parameters and buffers, which are taken from `state_dict`.
 _OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 
@@ -17,8 +17,8 @@ def model_sha256(model: torch.nn.Module) -> str:
     """SHA-256 of a model's classes, their code, settings, parameters and buffers, as hexadecimal digits.
 
     Settings are all attributes of the module, its children and their classes that are numbers, strings, arrays or
-    collections of them. So a model with another cutoff, another table or an edited `forward` is another model. The code
-    of a method includes its docstring: to reword it changes the hash.
+    collections of them. So a model with another cutoff, another table or an edited `forward` has another hash. The code
+    of a method includes its docstring: rewording that changes the hash.
     """
     digest = hashlib.sha256()
     for entry in _entries(model):
@@ -48,7 +48,7 @@ def _own_classes(module: torch.nn.Module) -> list[type]:
 
 
 def _content(value: object) -> Iterator[bytes]:
-    """Bytes that distinguish a value from others; none for what is neither data nor code."""
+    """Bytes that distinguish a value from others; none if it is neither data nor code."""
     if isinstance(value, torch.Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
         yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

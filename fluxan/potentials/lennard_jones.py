@@ -83,7 +83,7 @@ class LennardJones(PairPotential):
 
 
 def mix(rows: Mapping[tuple[int, int], Row], rule: str) -> dict[tuple[int, int], Row]:
-    """Add unlike pairs that `rows` lacks, mixed from the like ones by a rule; given pairs stay as they are."""
+    """Add the unlike pairs that `rows` lacks, from the like ones by a mixing rule; given pairs are kept."""
     mixed = dict(rows)
     elements = elements_of(rows)
     for i, first in enumerate(elements):

@@ -55,7 +55,7 @@ def load_model(model: object, **options: object) -> Potential:
         ``"adapter:path"`` for a file of another program, e.g. ``"mace:medium.model"``; the name of a shipped potential
         (`shipped_models`), ``"shipped:ar"``, or ``"ar"`` where no such file exists; a model or calculator of a program
         that has an adapter; or a `Potential` or ``torch.nn.Module`` with ``cutoff`` and ``n_hops``, returned as it is.
-    **options
+    **options : object
         Options of the adapter; no other kind of model takes any.
 
     Raises
@@ -92,7 +92,7 @@ def parse_model(text: str, *, source: str) -> Potential:
     text : str
         The text.
     source : str
-        Where it comes from, for messages.
+        Name of its source, for messages.
 
     Raises
     ------

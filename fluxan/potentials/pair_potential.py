@@ -29,7 +29,7 @@ PAIR_CUTOFF = Parameter(unit="Å", positive=True, optional=True)
 TRUNCATIONS = ("none", "energy", "force")
 
 #: Edges per block of the closed form on a CPU, which bounds the memory of its temporary arrays. Measured for argon with
-#: 63 neighbours on one thread: 0.65 µs per atom from 65536 edges up, 0.85 at 16384, 1.5 at 4096 (calls into torch).
+#: 63 neighbours on one thread: 0.65 µs per atom for 65536 edges or more, 0.85 for 16384, 1.5 for 4096 (calls of torch).
 BLOCK = 65536
 
 

@@ -85,7 +85,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def read_row(values: object, parameters: Mapping[str, Parameter], where: str) -> Row:
-    """Check one row, e.g. ``{epsilon = 0.01, sigma = 3.4}``; returns it complete and in the order of `parameters`."""
+    """Check one row, e.g. ``{epsilon = 0.01, sigma = 3.4}``; returns it with defaults, in the order of `parameters`."""
     if not isinstance(values, Mapping):
         raise ModelError(f"{where} is {values!r}; expected a table like {{ {', '.join(parameters)} }}")
     check_keys(values, parameters, f"{where}.")

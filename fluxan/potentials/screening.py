@@ -88,16 +88,16 @@ class DampedScreening:
 
 
 def read_screening(screening: object, *, lambda_1: object, alpha: object, cutoff: float) -> Screening:
-    """Make a screening from its name, with λ₁ or α, whichever it takes; the other one must not be given.
+    """Make a screening function from its name and its parameter, λ₁ or α; the other one must not be given.
 
     Parameters
     ----------
     screening : {"exponential", "wolf", "damped-shifted"}
-        Name.
+        Name of the function.
     lambda_1, alpha : float or None
         Decay length λ₁, Å, and damping parameter α, 1/Å.
     cutoff : float
-        Å.
+        Cutoff of the pair potential, Å.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The Stillinger-Weber potential: pairs, and triplets whose energy belongs to their centre atom."""
+"""The Stillinger-Weber potential: pair terms, and triplet terms whose energy is assigned to the centre atom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighted sums of potentials, for ASE's calculators of sums and mixtures."""
+"""Weighted sums of potentials, into which ASE's calculators for sums and mixtures are converted."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ class WeightedSum(Potential):
 
 
 def _bits(member: torch.nn.Module) -> int:
-    """Number of bits of a member's real numbers; 128 where it has none and follows the graph."""
+    """Number of bits of a member's real numbers; 128 if it has none, since it then uses the graph's precision."""
     tensors = [*member.parameters(), *member.buffers()]
     return min((torch.finfo(t.dtype).bits for t in tensors if t.is_floating_point()), default=128)

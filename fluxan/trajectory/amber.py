@@ -1,8 +1,8 @@
 """Reads AMBER NetCDF trajectories with velocities, in NetCDF classic or NetCDF-4 files.
 
 Convention: "AMBER NetCDF Trajectory/Restart Convention", http://ambermd.org/netcdf/nctraj.xhtml. Stored values times
-``scale_factor`` are in the variable's ``units``; the factor is applied here and nowhere else. A header of the
-convention, as ``ncdump -h`` prints it (sander's):
+``scale_factor`` are in the variable's ``units``; the factor is applied in this module only. A header
+written by sander, as ``ncdump -h`` prints it:
 
     dimensions:  frame = UNLIMITED ; spatial = 3 ; atom = 22 ; cell_spatial = 3 ; cell_angular = 3 ;
     variables:   float time(frame) ;                          time:units = "picosecond" ;
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: together: velocities are half a step behind (D. A. Case, http://archive.ambermd.org/200203/0086.html).
 _LEAPFROG_PROGRAMS = ("sander", "pmemd")
 
-#: Variables along frames that are read; LAMMPS' names beside those of the convention.
+#: Variables with one entry per frame that are read: names of the convention, and those of LAMMPS.
 _PER_FRAME = (
     "time", "coordinates", "velocities", "forces", "cell_lengths", "cell_angles", "cell_vectors", "id", "identifier",
     "type", "atom_types",
@@ -134,7 +134,7 @@ class AmberTrajectory(Trajectory):
         return float(scale) * found
 
     def _unit(self, name: str) -> str | None:
-        """Unit of a variable as the file names it; None stands for the convention's own."""
+        """Unit of a variable as the file gives it; None for that of the convention."""
         variables = self._file.variables
         named = {key: str(variable.attributes.get("units", "")).strip("\0 ") for key, variable in variables.items()}
         if named[name]:

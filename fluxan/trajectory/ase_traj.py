@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AseTrajectory(Trajectory):
-    """ASE .traj, which holds no times: frames are counted, or are ``timestep`` apart."""
+    """ASE .traj, which holds no times: a frame's time is its number, times ``timestep`` if given."""
 
     format = "ASE trajectory"
 

@@ -1,11 +1,11 @@
 """Reads NetCDF classic files (CDF-1, CDF-2, CDF-5) directly: one bounded read per block of frames.
 
-netCDF4 is not used for them, since its C library fills missing bytes of a cut file with zeros, trusts the sizes in a
-damaged header, and may not run in a reader's thread while another thread writes. Format: "NetCDF Classic Format
+netCDF4 is not used for them, since its C library fills missing bytes of a truncated file with zeros, trusts the sizes
+in a damaged header, and may not run in a reader's thread while another thread writes. Format: "NetCDF Classic Format
 Specification", Unidata, https://docs.unidata.ucar.edu/nug/current/file_format_specifications.html:
 
     file       = "CDF" version numrecs dimensions attributes variables data
-    dimensions = 0x0A count (name length)…                          length 0 is that of records, here: of frames
+    dimensions = 0x0A count (name length)…                          length 0 marks the dimension of records (frames)
     attributes = 0x0C count (name type count values)…
     variables  = 0x0B count (name n_dims dim_ids attributes type size begin)…
     data       = variables without records, then record by record: all variables along records
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}
 #: Tags of the three lists.
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 0x0A, 0x0B, 0x0C
-#: Number of records, by its width in bytes, of a file whose writer never wrote their number.
+#: Stored number of records, by its width in bytes, if the writer never wrote the actual one.
 _STREAMING = {4: (1 << 32) - 1, 8: (1 << 64) - 1}
 
 
@@ -51,7 +51,7 @@ class Variable:
     per_frame : bool
         Whether its first dimension is that of frames.
     begin : int
-        Byte of the file where it begins.
+        Offset of its first byte in the file.
     """
 
     shape: tuple[int, ...]
@@ -78,12 +78,12 @@ class ClassicFile:
     n_frames : int
         Number of whole frames in the file.
     is_cut : bool
-        Whether the file ends within a frame, or before the last frame that its header promises.
+        Whether the file ends within a frame, or before the last frame that its header counts.
 
     Raises
     ------
     FileError
-        The header is cut, or contradicts itself or the file's size.
+        The header is truncated, or contradicts itself or the file's size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +129,7 @@ class ClassicFile:
         return self._record_bytes
 
     def _view(self, data: bytes, variable: Variable, count: int) -> np.ndarray:
-        """View of one variable in the bytes of whole frames: steps from frame to frame by the size of a record."""
+        """View of one variable in the bytes of whole frames; its first stride is the size of a record."""
         inner = np.empty(variable.shape, dtype=np.uint8).strides if 0 in variable.shape else None
         strides = inner or _c_strides(variable.shape, variable.dtype.itemsize)
         offset = variable.begin - self._record_begin
@@ -155,7 +155,7 @@ class _Header:
         self.variables = dict(self._variable() for _ in range(self._list(_VARIABLES, 24)))
 
     def record_layout(self) -> tuple[int, int]:
-        """Size of a record and the byte where the first begins; raises `FileError` where variables overlap."""
+        """Size of a record and the offset of the first one, in bytes; raises `FileError` where variables overlap."""
         records = [v for v in self.variables.values() if v.per_frame]
         if not records:
             return 0, 0
@@ -171,7 +171,7 @@ class _Header:
 
     def _bytes(self, count: int) -> bytes:
         if count > self._size - self._file.tell():
-            raise self._damaged(f"{count} more bytes promised than the file has")
+            raise self._damaged(f"{count} more bytes expected than the file has")
         data = self._file.read(count)
         if len(data) < count:
             raise self._damaged("it ends too soon")

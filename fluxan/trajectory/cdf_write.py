@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: Code and stored type of each type.
+#: Type code and stored dtype of each dtype.
 _CODES = {"S1": (2, "S1"), "i4": (4, ">i4"), "f4": (5, ">f4"), "f8": (6, ">f8")}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 0x0A, 0x0B, 0x0C
-#: Number of frames while the file is written: readers then take it from the file's size.
+#: Stands for the number of frames while the file is written: readers then compute it from the file's size.
 _STREAMING = b"\xff\xff\xff\xff"
 
 
@@ -35,7 +35,7 @@ class ClassicWriter:
     attributes : mapping
         Global attributes: text, or integers.
     constants : mapping of str to (dimensions, values)
-        Variables without frames.
+        Variables that are the same for all frames: dimensions and values.
     per_frame : mapping of str to (type, dimensions, unit)
         Variables along the dimension ``frame``, whose type is f4 or f8.
 
@@ -90,7 +90,7 @@ class ClassicWriter:
             self._file.close()
 
     def _header(self, attributes: Mapping[str, Any], constants: Mapping, per_frame: Mapping) -> bytes:
-        """Bytes of the header, which holds the places of variables: made twice, since they depend on its length."""
+        """Bytes of the header; formed twice, since it holds the offsets of variables, which depend on its length."""
         shapes = [(name, ("frame", *names), kind, {"units": unit}) for name, (kind, names, unit) in per_frame.items()]
         fixed: list[tuple[str, tuple[str, ...], str, dict]] = [
             (name, names, _kind(values), {}) for name, (names, values) in constants.items()

@@ -1,4 +1,4 @@
-"""Converts cells between lengths and angles, as many files hold them, and cell vectors."""
+"""Converts between cell vectors and the lengths and angles that many files hold."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def cell_from_lengths_angles(lengths: np.ndarray, angles: np.ndarray) -> np.ndar
     Parameters
     ----------
     lengths : (3,) array
-        Å.
+        Lengths of a, b and c, Å.
     angles : (3,) array
-        Degrees: α between b and c, β between a and c, γ between a and b.
+        Angles, degrees: α between b and c, β between a and c, γ between a and b.
 
     Returns
     -------

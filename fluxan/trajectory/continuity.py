@@ -1,4 +1,4 @@
-"""Checks each frame against the one before: same atoms in the same order, growing steps and times."""
+"""Checks each frame against the one before: same atoms in the same order, increasing steps and times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Continuity:
-    """What is kept of a frame to check the next one.
+    """Data of a frame with which the next one is compared.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Continuity:
     has_time : bool
         Whether frames carry physical times.
     spacing : float
-        Time between the first frames, ps; times whose rounding is coarser than that may repeat themselves.
+        Time between the first frames, ps; where times are rounded more coarsely than that, equal ones may follow.
     """
 
     frame: Frame

@@ -1,6 +1,6 @@
 """Extended XYZ: a comment line of ``key=value`` names the columns, the cell and the periodic directions.
 
-Format: https://github.com/libAtoms/extxyz. A frame of GPUMD's:
+Format: https://github.com/libAtoms/extxyz. A frame written by GPUMD:
 
     8
     Time=10.00000000 pbc="T T T" Lattice="20 0 0 0 20 0 0 0 20" Properties=species:S:1:pos:R:3:vel:R:3
@@ -8,11 +8,11 @@ Format: https://github.com/libAtoms/extxyz. A frame of GPUMD's:
     …
 
 The format does not define the unit of velocities: ASE writes momenta in its own units, GPUMD velocities in Å/fs, others
-Å/ps; so the user names it. Nor does it define the unit of ``Time=``, but some programs are recognised by their comment
+Å/ps; the user must give it. Nor does it define the unit of ``Time=``, but some programs are recognised by their comment
 lines:
 
     Time=10.00000000 pbc="T T T" Lattice="…" energy=… Properties=…                           GPUMD, fs
-    Timestep=100 Time=0.100000 pbc="T T T" Lattice="…" Potential_energy=… Properties=…       LAMMPS, its style's unit
+    Timestep=100 Time=0.100000 pbc="T T T" Lattice="…" Potential_energy=… Properties=…       LAMMPS, ps or fs
      i =      100, time =       50.000, E =       -17.1643447508                             CP2K, fs
 """
 
@@ -41,7 +41,7 @@ _PAIR = re.compile(r"""([^\s="']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|(\S+
 _PLAIN = "species:S:1:pos:R:3"
 _VELOCITY_NAMES = ("vel", "velo", "velocities", "velocity")
 _MOMENTA_NAMES = ("momenta",)
-#: LAMMPS' styles, as units of velocities.
+#: Unit of velocities of each LAMMPS unit style.
 _STYLES = {"metal": "A/ps", "real": "A/fs"}
 _TRUE = {"t", "true", "1", "p"}
 
@@ -57,7 +57,7 @@ class XyzHeader(FrameHeader):
     pbc : (bool, bool, bool)
         Which directions are periodic.
     step : int or None
-        MD step.
+        Number of the MD step.
     time : float or None
         Time in the file's unit.
     writer : str or None
@@ -78,8 +78,8 @@ class XyzHeader(FrameHeader):
 class ExtxyzTrajectory(TextTrajectory[XyzHeader]):
     """Extended XYZ.
 
-    With the option ``timestep`` the time is that many ps per ``step`` of the comment line, or per frame where it has no
-    step. Without it times come from ``Time=``, where its unit is known.
+    With the option ``timestep`` the time is ``timestep`` times the ``step`` of the comment line, or the number of the
+    frame where there is no step. Without it times come from ``Time=``, where its unit is known.
     """
 
     format = "extended XYZ"

@@ -1,4 +1,4 @@
-"""`FrameRecord`, one frame as its file holds it; and `Reader`, the interface of a trajectory to its own checks."""
+"""`FrameRecord`, one frame as its file holds it; and `Reader`, the part of a trajectory that its checks use."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class FrameRecord:
     Attributes
     ----------
     positions : (n_atoms, 3) float64
-        Å.
+        Positions, Å.
     numbers : (n_atoms,) int
         Atomic numbers.
     velocities : (n_atoms, 3) float64 or None
-        Å/ps.
+        Velocities, Å/ps; None where the file has none.
     cell : (3, 3) float64 or None
         Cell vectors in rows, Å; None for a cluster.
     masses : (n_atoms,) float64 or None
-        u; None stands for the elements' standard masses.
+        Masses, u; None stands for the elements' standard masses.
     time : float or None
-        ps; None where the file has no time.
+        Time, ps; None where the file has none.
     pbc : (bool, bool, bool)
         Which cell directions are periodic.
     step : int or None
@@ -40,9 +40,9 @@ class FrameRecord:
     ids : (n_atoms,) int64 or None
         Identities of the atoms, where the file has them.
     forces : (n_atoms, 3) float64 or None
-        eV/Å, where the file has them.
+        Forces, eV/Å, where the file has them.
     time_resolution : float
-        What stored times are rounded to, ps.
+        Rounding of stored times, ps.
     """
 
     positions: np.ndarray

@@ -18,7 +18,7 @@ from fluxan.trajectory.species import atomic_numbers
 
 
 class Hdf5Trajectory(AmberTrajectory):
-    """mdtraj HDF5 or AMBER NetCDF-4; elements come from the file's topology, unless the user names them."""
+    """mdtraj HDF5 or AMBER NetCDF-4; elements come from the file's topology, unless the user gives them."""
 
     format = "HDF5"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The netCDF and HDF5 C libraries are not thread-safe; every call of them holds this lock.
 NETCDF_LOCK = threading.RLock()
 
-#: Largest compression ratio of deflate: a variable that is larger than this allows is damaged, and is not allocated.
+#: Largest compression ratio of deflate: a variable larger than this times the size of the file is refused as damaged.
 _LARGEST_RATIO = 1032
 
 
@@ -52,7 +52,7 @@ class Hdf5File:
 
     @contextmanager
     def _opened(self, complaint: str) -> Iterator[Any]:
-        """Open the file anew and hold the lock: HDF5 would describe a file that is kept open as it was when opened."""
+        """Open the file anew, holding the lock: HDF5 shows no frames that are appended after a file was opened."""
         import netCDF4
 
         try:

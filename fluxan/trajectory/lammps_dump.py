@@ -12,7 +12,7 @@ restricted triclinic box (the entries UNITS and TIME are optional):
     ITEM: NUMBER OF ATOMS
     32
     ITEM: BOX BOUNDS xy xz yz pp pp pp
-    -3.36 15.12 3.92                                (xlo_bound xhi_bound xy; without tilt xlo xhi alone)
+    -3.36 15.12 3.92                                (xlo_bound xhi_bound xy; without tilt only xlo xhi)
     -5.60 10.64 -3.36
     0.00 11.20 5.04
     ITEM: ATOMS id type mass x y z vx vy vz
@@ -54,7 +54,7 @@ class DumpHeader(FrameHeader):
     Attributes
     ----------
     step : int or None
-        MD step.
+        Number of the MD step.
     time : float or None
         Time in the file's unit.
     box, origin : (3, 3) and (3,) float64

@@ -1,4 +1,4 @@
-"""LAMMPS' unit styles metal, real and lj, as factors to the units of fluxan.
+"""Conversion factors from LAMMPS' unit styles metal, real and lj to the units of fluxan.
 
 LAMMPS manual, "units command", https://docs.lammps.org/units.html.
 """
@@ -24,7 +24,7 @@ class LammpsUnits:
     Attributes
     ----------
     length, velocity, time, mass, force : float
-        Å, Å/ps, ps, u and eV/Å per unit of the style.
+        Units of the style, in Å, Å/ps, ps, u and eV/Å.
     """
 
     length: float = 1.0

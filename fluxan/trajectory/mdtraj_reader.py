@@ -1,4 +1,4 @@
-"""Reads positions from what mdtraj reads (DCD, XTC, PDB, …), and from mdtraj.Trajectory objects.
+"""Reads positions from files of any format of mdtraj (DCD, XTC, PDB, …), and from mdtraj.Trajectory objects.
 
 Velocities must be given separately. Files are read in a child process: the C code of mdtraj's XTC reader overruns its
 buffers on a damaged file, and its plugins print to standard output.
@@ -35,7 +35,7 @@ _WITH_TIME = (".xtc", ".gro", ".tng", ".dtr")
 
 
 class MdtrajTrajectory(Trajectory):
-    """A file that mdtraj reads; where its format has no times, frames are counted, or are ``timestep`` apart."""
+    """A file that mdtraj reads; where its format has no times, they are frame numbers, times ``timestep`` if given."""
 
     format = "mdtraj"
     seeks = False
@@ -85,7 +85,7 @@ class MdtrajTrajectory(Trajectory):
         return _record(positions, cell, time if self._stored_time else None, self._numbers)
 
     def _own_numbers(self, n_atoms: int) -> np.ndarray:
-        """Atomic numbers that the user names, or of the file's own topology."""
+        """Atomic numbers that the user gives, or those of the file's own topology."""
         if self.options.elements is not None:
             return numbers_of_atoms(n_atoms, self.options, what=self.name)
         return topology_numbers(self._file)
@@ -104,7 +104,7 @@ class MdtrajTrajectory(Trajectory):
 
 
 class MdtrajObject(Trajectory):
-    """An ``mdtraj.Trajectory``; its times 0, 1, 2, … are taken as none: mdtraj sets them where a file has no times."""
+    """An ``mdtraj.Trajectory``; times 0, 1, 2, … are ignored: mdtraj sets them where a file has no times."""
 
     format = "mdtraj trajectory"
 

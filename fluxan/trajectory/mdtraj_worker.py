@@ -1,7 +1,7 @@
 """Child process of `fluxan.trajectory.mdtraj_reader`: reads a file with mdtraj and sends arrays to standard output.
 
 Run as ``python -m fluxan.trajectory.mdtraj_worker FILE N_ATOMS``; N_ATOMS is 0 where the file holds its topology.
-Sent, chunk by chunk: a line with the numbers of frames, of atoms, and of frames with a cell; then, as raw float32,
+Each chunk is sent as a line with the numbers of frames, of atoms, and of frames with a cell; then, as raw float32,
 positions (frames, atoms, 3) nm and cell vectors (frames with a cell, 3, 3) nm, and as float64 times (frames,) ps.
 """
 
@@ -26,7 +26,7 @@ def send(out: BinaryIO, path: str, n_atoms: int) -> None:
     import mdtraj
 
     arguments = {"top": nameless_topology(n_atoms)} if n_atoms else {}
-    for chunk in mdtraj.iterload(path, chunk=1, **arguments):  # one by one, so that frames before a broken one arrive
+    for chunk in mdtraj.iterload(path, chunk=1, **arguments):  # one by one, so that frames before a broken one are sent
         vectors = chunk.unitcell_vectors
         cells = np.empty((0, 3, 3)) if vectors is None else vectors
         out.write(b"%d %d %d\n" % (*chunk.xyz.shape[:2], len(cells)))
@@ -36,7 +36,7 @@ def send(out: BinaryIO, path: str, n_atoms: int) -> None:
 
 
 def nameless_topology(n_atoms: int) -> Any:
-    """Make an mdtraj topology of `n_atoms` atoms without elements: mdtraj's readers need their number alone."""
+    """Make an mdtraj topology of `n_atoms` atoms without elements: mdtraj's readers need only their number."""
     import mdtraj
 
     topology = mdtraj.Topology()

@@ -55,7 +55,7 @@ class FrameTrajectory(Trajectory):
                 frame = self._converted(item)
             if not isinstance(frame, Frame):
                 raise TrajectoryError(f"{self.name}, frame {index}: is {type(frame).__name__}, expected fluxan's Frame")
-            # Frames whose time was never set have none: they are counted.
+            # Frames whose time was never set have none: their times are frame numbers.
             time = frame.time if self.has_time else None
             yield FrameRecord(
                 frame.positions, frame.numbers, frame.velocities, frame.cell, frame.masses, time, frame.pbc
@@ -84,7 +84,7 @@ class _Once:
 
 
 class AtomsTrajectory(Trajectory):
-    """A list of ASE atoms, which hold no times: frames are counted, or are ``timestep`` apart.
+    """A list of ASE atoms, which hold no times: a frame's time is its number, times ``timestep`` if given.
 
     ``atoms.calc`` of the first is kept as `calculator`.
     """
@@ -119,7 +119,7 @@ class WithVelocities(Trajectory):
     trajectory : Trajectory
         The positions.
     velocities : (n_frames, n_atoms, 3) array, str or Path
-        Å/ps; entry k belongs to the k-th selected frame. A .npy file is memory-mapped, not loaded.
+        Velocities, Å/ps; entry k belongs to the k-th selected frame. A .npy file is memory-mapped, not loaded.
 
     Raises
     ------

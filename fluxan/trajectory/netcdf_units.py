@@ -1,7 +1,7 @@
-"""Parses units that NetCDF trajectories name in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
+"""Parses units that NetCDF trajectories give in words: "angstrom/picosecond", or LAMMPS' "(Kcal/mol)/angstrom)".
 
-Strings of LAMMPS' unit styles: ``src/NETCDF/netcdf_units.cpp``; releases before 2021 give units to the time and the
-cell alone. AMBER: http://ambermd.org/netcdf/nctraj.xhtml. MDAnalysis and mdtraj write those of AMBER, or nm.
+Strings of LAMMPS' unit styles: ``src/NETCDF/netcdf_units.cpp``; releases before 2021 give only those of the time and
+the cell. AMBER: http://ambermd.org/netcdf/nctraj.xhtml. MDAnalysis and mdtraj write those of AMBER, or nm.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def lammps_unit(name: str, named: Mapping[str, str]) -> str | None:
 def _parse(unit: str) -> tuple[float, Dimension] | None:
     """Value and dimension of a product of units, e.g. "kcal/(mol angstrom)"; None where a word is unknown.
 
-    A slash divides by the next unit alone, or by everything within a parenthesis.
+    A slash divides only by the next unit, or by everything within a parenthesis.
     """
     text = re.sub(r"atomic time units?", "atomictime", unit.strip("\0 ").lower())
     text = re.sub(r"/\s*\(([^()]+)\)", lambda match: "/" + "/".join(re.split(r"[\s*·]+", match[1].strip())), text)

@@ -1,6 +1,6 @@
 """Opens every kind of trajectory: chooses the reader by the file's first bytes, or by its suffix.
 
-How files begin: AMBER NetCDF with ``CDF``, HDF5 (of mdtraj, and AMBER NetCDF-4) with its signature, ASE .traj with
+How files begin: AMBER NetCDF with ``CDF``, HDF5 (mdtraj, AMBER NetCDF-4) with HDF5's signature, ASE .traj with
 ``- of Ulm``, TRR with the integer 1993, LAMMPS dumps with ``ITEM:``, extended XYZ with the number of atoms and, in the
 second line, ``Properties=`` or ``Lattice=``. Everything else is left to mdtraj, by suffix.
 """
@@ -51,9 +51,10 @@ def open_trajectory(
     path : str or Path
         AMBER NetCDF, LAMMPS text dump (also .gz, .zst), extended XYZ, ASE .traj, mdtraj HDF5, GROMACS TRR, or
         anything else that mdtraj reads (positions only).
-    elements, topology
-        Symbols of LAMMPS types 1, 2, … or one per atom or one for all; or a file or topology of mdtraj, for formats
-        without elements (AMBER, TRR, DCD).
+    elements : sequence of str or str, optional
+        Symbols of LAMMPS types 1, 2, …, or one per atom, or one for all atoms.
+    topology : path or mdtraj topology, optional
+        Source of elements for formats that lack them (AMBER, TRR, DCD).
     timestep : float, optional
         ps per MD step, or per frame where a file counts no steps; without it ``time`` may count frames.
     units : str, optional
@@ -62,7 +63,7 @@ def open_trajectory(
     start, stop, stride : int, optional
         The frames to read, as in ``range``.
     leapfrog : bool, optional
-        Whether velocities belong to half an MD step before the positions; by default the file decides.
+        Whether velocities are those of half an MD step before the positions; by default inferred from the file.
     **reduced_units : ReducedUnits
         ``epsilon`` (eV), ``sigma`` (Å) and ``mass`` (u), for ``units="lj"``.
 
@@ -165,7 +166,7 @@ def as_trajectory(traj: Any, *, velocities: Any = None, **reader: Any) -> Trajec
         Lengths and times of mdtraj (nm, ps) and velocities of ASE are converted.
     velocities : (n_frames, n_atoms, 3) array, str or Path, optional
         Velocities, Å/ps, or a .npy file of them, for positions without velocities.
-    **reader
+    **reader : object
         Options of `open_trajectory`.
 
     Raises

@@ -1,4 +1,4 @@
-"""Checks by the first two frames whether velocities and lengths are plausible in the unit that was assumed.
+"""Checks, on the first two frames, whether velocities and lengths are plausible in the unit that was assumed.
 
 A wrong unit would pass unnoticed otherwise: LAMMPS dumps, extended XYZ and arrays do not name theirs, and κ from
 velocities that are a thousand times too small looks like any other number. The checks are
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from fluxan.system import Frame
     from fluxan.trajectory.frame_record import Reader
 
-#: K; a temperature outside is always warned of.
+#: Temperatures, K, outside which there is always a warning.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 1.0, 1e5
-#: K; a temperature between these limits and those above is warned of only if displacements disagree with velocities: a
-#: factor of ten in the velocities (nm for Å) makes 300 K look like 3 K, or like 30,000 K.
+#: Temperatures, K: between these limits and those above there is a warning only if displacements disagree with
+#: velocities. A factor of ten in the velocities (nm for Å) makes 300 K look like 3 K, or like 30,000 K.
 _COLD, _HOT = 5.0, 2e4
-#: K; another unit is suggested if it gives a temperature within these limits, the nearest to room temperature first.
+#: Temperatures, K: another unit is suggested if it gives one in this range, the nearest to room temperature first.
 _USUAL_TEMPERATURES = (30.0, 5000.0)
 _ROOM_TEMPERATURE = 300.0
 #: Atoms per Å³; diamond has 0.18. A liquid in LAMMPS' reduced units has 0.8 per σ³.
 _MAX_DENSITY = 0.6
-#: Atoms per Å³ that is no gas, and atoms per σ³ of a solid under pressure.
+#: Number density, Å⁻³, below which a system is a gas; and number density, σ⁻³, of a solid under pressure.
 _MIN_DENSITY, _MAX_REDUCED_DENSITY = 1e-3, 5.0
-#: Å³ per cube of the units that lengths may be in instead.
+#: Volume, Å³, of a cube of each unit that lengths may be in instead.
 _CUBES = {unit: LENGTH[unit] ** 3 for unit in ("nm", "m")}
 #: Limits of the ratio of the displacement between two frames to velocity × time: factors between units are 10 or more.
 _DISPLACEMENT_RATIO = (0.3, 3.0)
@@ -59,7 +59,7 @@ class Plausibility:
                 self._trajectory.warn("all velocities are zero in its first two frames: were they never written?")
             return first is not None
         temperature = frame.temperature
-        # Where a drift of the whole system alone makes it hot, the job that reads the frames warns of the drift.
+        # Where only a drift of the whole system makes it look hot, the job that reads the frames warns of the drift.
         if _COLD <= temperature <= _HOT or (temperature > _HOT and _thermal(frame).temperature <= _HOT):
             return True
         impossible = not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE

@@ -1,4 +1,4 @@
-"""Options of the trajectory readers: facts that a file does not hold, and the frames to read."""
+"""Options of the trajectory readers: data that a file may lack, and the frames to read."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class ReaderOptions:
         Unit style of a LAMMPS dump (metal, real, lj), or the unit of velocities (a key of `fluxan.units.VELOCITY`) that
         are stored without a unit or with a wrong one.
     start, stop, stride : int, int or None, int
-        The frames to read, as in ``range``: `start` and `stop` are half-open; none of them is negative.
+        The frames to read, as in ``range``: from `start` to before `stop`, every `stride`-th one; none is negative.
     epsilon, sigma, mass : float or None
         See `ReducedUnits`.
     leapfrog : bool or None
-        Whether velocities belong to half an MD step before the positions; None lets the file decide.
+        Whether velocities are those of half an MD step before the positions; None: inferred from the file.
     """
 
     elements: Sequence[str] | str | None = None

@@ -1,4 +1,4 @@
-"""Finds the element of each atom: from the file's types, from names that the user gives, or from a topology."""
+"""Finds the element of each atom: from the file's types, from symbols that the user gives, or from a topology."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def element_list(elements: Sequence[str] | str) -> list[str]:
 
 
 def numbers_from_types(types: np.ndarray, options: ReaderOptions) -> np.ndarray:
-    """Atomic numbers of atoms whose LAMMPS types are named by ``elements``, or that a topology has.
+    """Atomic numbers of atoms, from LAMMPS types that ``elements`` names, or from a topology.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ def open_structure(path: str | Path, **reader: Any) -> Trajectory:
     ----------
     path : str or Path
         A file that `fluxan.open_trajectory` or ASE reads.
-    **reader
+    **reader : object
         Options of `fluxan.open_trajectory`.
 
     Raises

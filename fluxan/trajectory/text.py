@@ -1,4 +1,4 @@
-"""Text files: opens plain and compressed ones, reads lines with care for cut files, and parses tables of numbers."""
+"""Text files: opens plain and compressed ones, reads lines of possibly truncated files, parses tables of numbers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
-#: A longer line means that the file is not a text trajectory; bounds the memory of reading one.
+#: Longest line, bytes: a longer one means that the file is not a text trajectory. The limit bounds memory.
 LONGEST_LINE = 1 << 20
 
-#: Lines read at once: bounds memory where a damaged header promises more than the file holds.
+#: Number of lines read at once: bounds memory where a damaged header gives more atoms than the file holds.
 _LINES_AT_ONCE = 1 << 15
 
 #: Number of preceding rows with which a last line without newline is compared.
@@ -37,7 +37,7 @@ def is_compressed(head: bytes) -> bool:
 
 
 def open_text(path: Path) -> io.BufferedReader:
-    """Open a plain, gzip or Zstandard file for reading bytes, told apart by content."""
+    """Open a plain, gzip or Zstandard file, recognised by its first bytes, for reading bytes."""
     with path.open("rb") as file:
         head = file.read(4)
     if head.startswith(GZIP):
@@ -53,7 +53,7 @@ def open_text(path: Path) -> io.BufferedReader:
 
 
 class _Decompressed(io.RawIOBase):
-    """A decompressor read piece by piece, so that all data before a cut are delivered before the error."""
+    """A decompressor read piece by piece, so that all data before a truncation are returned before the error."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -75,7 +75,7 @@ class _Decompressed(io.RawIOBase):
 
 
 def broken_stream_errors() -> tuple[type[Exception], ...]:
-    """Exceptions that reading a cut or damaged compressed file raises."""
+    """Exceptions that reading a truncated or damaged compressed file raises."""
     errors: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
     try:
         import zstandard
@@ -103,24 +103,24 @@ def header_line(file: BinaryIO) -> bytes:
 def read_rows(file: BinaryIO, n_rows: int, *, n_columns: int = 1, marker: bytes | None = None) -> bytes:
     """Read the next `n_rows` lines unparsed.
 
-    Memory grows with what the file holds, not with `n_rows`. The file's last line may lack its newline, see
+    Memory grows with the lines that exist, not with `n_rows`. The file's last line may lack its newline, see
     `is_whole_row`.
 
     Parameters
     ----------
     file : file of bytes
-        At the first of the lines.
+        Open file, positioned at the first of the lines.
     n_rows : int
-        Number of lines that the header promises.
+        Number of lines that the header gives.
     n_columns : int
-        Number of columns that the header promises.
+        Number of columns that the header gives.
     marker : bytes or None
-        What begins the next frame.
+        Bytes with which the next frame begins.
 
     Raises
     ------
     InputError
-        The file ends before or within the last line, or the next frame begins before.
+        The file ends before or within the last of these lines, or the next frame begins before that.
     """
     parts: list[bytes] = []
     left = n_rows
@@ -148,7 +148,7 @@ def skip_rows(file: BinaryIO, n_rows: int, *, n_columns: int = 1) -> bool:
 
 
 def _whole(lines: Sequence[bytes], n_columns: int) -> int:
-    """Number of whole lines; only the last one can be cut."""
+    """Number of whole lines; only the last one can be truncated."""
     cut = lines and not lines[-1].endswith(b"\n") and not is_whole_row(lines[-1], lines[:-1], n_columns)
     return len(lines) - bool(cut)
 
@@ -172,7 +172,7 @@ def is_whole_row(line: bytes, before: Sequence[bytes], n_columns: int) -> bool:
     before : sequence of bytes
         Lines of the same frame before it.
     n_columns : int
-        Number of columns that the header promises.
+        Number of columns that the header gives.
     """
     fields = line.split()
     rows = [row.split() for row in before[-_COMPARED:]]
@@ -189,7 +189,7 @@ def is_whole_row(line: bytes, before: Sequence[bytes], n_columns: int) -> bool:
 
 
 def _shape(word: bytes) -> tuple[int, int, int]:
-    """Decimals, significant digits and digits of the exponent (1 where it is cut) of a number; zeros for a word."""
+    """Decimals, significant digits and digits of the exponent (1 if incomplete) of a number; zeros for a word."""
     match = _NUMBER.fullmatch(word)
     if match is None:
         return 0, 0, 0
@@ -227,7 +227,7 @@ def parse_table(rows: bytes, numeric: Sequence[int], text: int | None = None) ->
     Raises
     ------
     InputError
-        A word stands in place of a number, or a line is short; the first such atom is named.
+        A column of numbers holds a word, or a line is short; the message names the first such atom.
     """
     import pandas as pd
 

@@ -40,7 +40,7 @@ _BATCH_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class FrameHeader:
-    """What the header of every text format contains.
+    """Header data that all text formats have.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ HeaderType = TypeVar("HeaderType", bound=FrameHeader)
 class TextTrajectory(Trajectory, Generic[HeaderType]):
     """Base class of a text format's reader, which defines `_parse_header`, `_record` and `_begin`.
 
-    Batches, cut files and errors are handled here.
+    Batches, truncated files and errors are handled here.
     """
 
     #: Bytes with which the next header begins, where no line of an atom can contain them.
@@ -178,6 +178,6 @@ def _tables(batch: list[tuple[int, Any, bytes]]) -> list[tuple[np.ndarray, Any]]
     sizes = [header.n_atoms for _, header, _ in batch]
     ends = np.cumsum(sizes)
     if ends[-1] != len(table):
-        raise InputError(f"{len(table)} lines of atoms where {ends[-1]} were promised")
+        raise InputError(f"{len(table)} lines of atoms, expected {ends[-1]}")
     parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     return [(table[part], None if words is None else words[part]) for part in parts]

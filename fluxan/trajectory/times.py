@@ -3,8 +3,8 @@
 `decide_clock` looks at the first records:
 
 1. stored times that grow by more than their rounding are used as they are;
-2. times rounded too coarsely to tell neighbouring frames apart, but on one line over the whole file, become evenly
-   spaced times;
+2. times rounded too coarsely to distinguish adjacent frames, but linear in the frame number over the whole file,
+   become evenly spaced times;
 3. otherwise times are the MD step, or the number of the frame, times ``timestep``;
 4. without ``timestep`` they count steps or frames, and `Clock.has_time` is False.
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from fluxan.trajectory.frame_record import FrameRecord, Reader
 
-#: Number of first frames that decide: two equal times alone may be a frame repeated where runs were joined.
+#: Number of first frames that are examined: two equal times may just be a frame repeated where runs were joined.
 N_FIRST = 3
 #: Stored times are used one by one where their spacing is at least this multiple of their rounding.
 MIN_SPACING_PER_ROUNDING = 1e3
-#: ps; NetCDF's libraries fill in 10³⁷ where nothing was written.
+#: Largest time, ps: the NetCDF libraries fill in 10³⁷ where nothing was written.
 _MAX_TIME = 1e30
 
 
@@ -40,7 +40,7 @@ class Clock:
     stored : bool
         Whether stored times are used.
     timestep : float or None
-        ps per MD step, or per frame where a file counts no steps; None where it was not given.
+        Time per MD step, or per frame where a file counts no steps, ps; None where it was not given.
     spacing : float
         Time between the first frames, ps; 0 where it is not known.
     even : (int, float, float) or None
@@ -113,13 +113,13 @@ def decide_clock(trajectory: Reader, first: Sequence[FrameRecord], indices: rang
     elif len(times) < len(first):
         problem = "only some of its frames have times"
     else:
-        # 1. Stored times, where they tell frames apart.
+        # 1. Stored times, where they differ from frame to frame.
         steps = np.diff(times)
         resolution = max(record.time_resolution for record in first)
         if len(steps) == 0 or np.abs(steps).max() > MIN_SPACING_PER_ROUNDING * resolution:
             clock = Clock(stored=True, timestep=timestep, spacing=max(steps.tolist(), default=0.0))
             return _reconciled(trajectory, clock, first, indices)
-        # 2. Evenly spaced times, where the rounding alone hides that they are.
+        # 2. Evenly spaced times, where they are evenly spaced but for rounding.
         even = _even_spacing(trajectory, first[0], indices)
         if even is not None:
             trajectory.note(
@@ -147,7 +147,7 @@ def _no_growth(times: Sequence[float], resolution: float) -> str:
 
 
 def _even_spacing(trajectory: Reader, begin: FrameRecord, indices: range) -> tuple[int, float, float] | None:
-    """First index, its time and the spacing, where the times of five frames from all over the file lie on one line."""
+    """First index, its time and the spacing, where the times of five frames across the file are linear."""
     total = trajectory._file_frames()
     if total is None or begin.time is None:
         return None

@@ -6,7 +6,7 @@ A reader yields a `FrameRecord` per frame of its file (`_records`). The base cla
 2. each record becomes a `Frame`, whose constructor checks shapes and values,
 3. leapfrog velocities are moved to the time of the positions, where the file has forces,
 4. each frame is compared with the one before (`fluxan.trajectory.continuity`),
-5. the first two frames are asked whether their units are plausible (`fluxan.trajectory.plausibility`).
+5. the first two frames are checked for plausible units (`fluxan.trajectory.plausibility`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fluxan.trajectory.frame_record import FrameRecord
     from fluxan.trajectory.reader_options import ReaderOptions
 
-#: Bytes that a reader asks for at once: bounds its memory, and makes the cost of a call negligible.
+#: Bytes that a reader reads at once: few enough to bound its memory, enough to make the cost of a call negligible.
 BLOCK_BYTES = 1 << 22
 
 #: A trajectory is identified by the SHA-256 of this many of its first bytes, since it may grow while it is read.
@@ -73,7 +73,7 @@ class Trajectory(Displayed, ABC):
     calculator : object or None
         The ASE calculator of the atoms, if they carry one.
     half_step : bool
-        Whether the stored velocities belong to half an MD step before the positions.
+        Whether the stored velocities are those of half an MD step before the positions.
     md_step : float or None
         MD time step, ps, where it is known.
     hands_over : bool
@@ -87,7 +87,7 @@ class Trajectory(Displayed, ABC):
     seeks : bool
         Whether a frame can be reached without unpacking or parsing those before it.
     notes : list of str
-        What a user should know, e.g. that velocities belong to half steps.
+        Messages for the user, e.g. that velocities are those of half steps.
     """
 
     format = "trajectory"
@@ -111,14 +111,14 @@ class Trajectory(Displayed, ABC):
         self._clock: Clock | None = None
         self._counts_steps = True
         self._questioned = False
-        #: Index of a frame and the byte where it begins, from which reading of later frames may start.
+        #: Index of a frame and the offset of its first byte, from which reading of later frames may start.
         self._mark = (0, 0)
 
     @abstractmethod
     def _records(self, indices: range) -> Iterator[FrameRecord]:
-        """Yield the file's frames `indices`, whose stop may lie far beyond the end; other frames are skipped.
+        """Yield the file's frames `indices`, whose stop may be far beyond the last frame; other frames are skipped.
 
-        A frame that is cut off or unreadable raises `TrajectoryError` once the frames before it have been yielded.
+        A frame that is truncated or unreadable raises `TrajectoryError` once the frames before it have been yielded.
         """
 
     def _file_frames(self) -> int | None:
@@ -148,7 +148,7 @@ class Trajectory(Displayed, ABC):
         Raises
         ------
         TrajectoryError
-            At the first frame that is cut or broken, or that does not continue the frame before.
+            At the first frame that is truncated or broken, or that does not continue the frame before.
         """
         check = None if start or self._questioned else Plausibility(self)
         for frame in self._continued(start):
@@ -172,9 +172,9 @@ class Trajectory(Displayed, ABC):
             yield frame
 
     def _settled(self, start: int) -> Iterator[FrameRecord]:
-        """Yield records from number `start` of the selection, after deciding on the clock.
+        """Yield records from number `start` of the selection, after choosing the clock.
 
-        The clock is decided by the first frames of the whole selection, so that a frame has the same time wherever
+        The clock is chosen from the first frames of the whole selection, so that a frame has the same time wherever
         reading starts.
         """
         records = self._records(self._indices(start, None))
@@ -255,7 +255,7 @@ class Trajectory(Displayed, ABC):
         return naming(f"{self.name}, frame {index}")
 
     def _begin_near(self, index: int) -> tuple[int, int]:
-        """Return a frame at or before `index` whose place is known, and the byte where it begins."""
+        """Return a frame at or before `index` whose offset in the file is known, and that offset, bytes."""
         return self._mark if self.seeks and self._mark[0] <= index else (0, 0)
 
     def _indices(self, start: int, total: int | None) -> range:

@@ -6,7 +6,7 @@ They are parsed here, since mdtraj's public reader drops velocities and chemfile
     bytes 0-3     1993                                  magic number
     bytes 4-23    13, 12, "GMX_trn_file"                version string with its lengths
     bytes 24-63   10 integers                           sizes in bytes of the blocks `_BLOCKS`; 0 where there is none
-    bytes 64-75   3 integers                            numbers of atoms, of the MD step, and one that is not used
+    bytes 64-75   3 integers                            number of atoms, number of the MD step, unused
     then          2 reals                               time, lambda; float32 or float64, as the sizes of blocks imply
     then          box, virial, pressure, x, v, f        as many as have a size
 
@@ -48,11 +48,11 @@ class _Head:
     sizes : dict of str to int
         Size of each block, bytes.
     n_atoms, step : int
-        Numbers of atoms and of the MD step.
+        Number of atoms, and number of the MD step.
     time : float
-        ps.
+        Time, ps.
     begin : int
-        Byte of the file where the blocks begin.
+        Offset of the blocks in the file, bytes.
     real : numpy.dtype
         Type of real numbers.
     """
@@ -66,7 +66,7 @@ class _Head:
 
     @property
     def end(self) -> int:
-        """Byte where the next frame begins."""
+        """Offset of the next frame in the file, bytes."""
         return self.begin + sum(self.sizes.values())
 
 
@@ -85,7 +85,7 @@ class TrrTrajectory(Trajectory):
             self._numbers = numbers_of_atoms(first.n_atoms, options, what=self.name)
             second = self._second(file, first)
         self.md_step = options.timestep or _md_step(first, second)
-        #: Where times were never set, frames are told apart by their steps.
+        #: Where times were never set, frames are distinguished by their steps.
         self._counts_steps = second is not None and second.time == first.time and second.step > first.step
         self.half_step = options.leapfrog is not False and first.sizes["v"] > 0
         self._total: int | None = None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AmberContents:
-    """What an AMBER file holds, the same for all of its frames.
+    """Atoms and variables of an AMBER file, the same for all frames.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class AmberContents:
 
 
 class AmberWriter:
-    """Writes frames as they come; use it in a ``with`` statement.
+    """Writes frames one after the other; use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class AmberWriter:
         return attributes if text is None else attributes | {"fluxan_model": text}
 
     def _variables(self) -> dict[str, tuple[str, tuple[str, ...], str]]:
-        """Type, dimensions and unit of each variable along frames."""
+        """Type, dimensions and unit of each variable that has one entry per frame."""
         real = "f8" if self.contents.double else "f4"
         variables: dict[str, tuple[str, tuple[str, ...], str]] = {}
         if self.contents.has_time:
@@ -216,10 +216,10 @@ def convert(
 
     Parameters
     ----------
-    traj
-        What `fluxan.trajectory.as_trajectory` takes.
+    traj : str, Path, Trajectory or other object
+        Anything that `fluxan.trajectory.as_trajectory` takes.
     output : str or Path
-        File to write; it appears under this name once it is whole.
+        File to write; it appears under this name when it is complete.
     double : bool
         Store float64, so that the round trip is exact to the last bit.
     overwrite : bool
@@ -227,8 +227,8 @@ def convert(
     model_text : str, optional
         Description of the model (TOML) to store; by default that of `traj`.
     velocities : (n_frames, n_atoms, 3) array, str or Path, optional
-        Å/ps, where `traj` has none.
-    **reader
+        Velocities, Å/ps, where `traj` has none.
+    **reader : object
         Options of `fluxan.open_trajectory`.
 
     Raises

@@ -15,7 +15,7 @@ from fluxan.potentials.base import Potential
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Kinds of torch archives, each with an entry that identifies it; the first that fits counts.
+#: Kinds of torch archives, each with a file name that identifies it; the first match is taken.
 KINDS = {
     "torchscript": "constants.pkl",
     "package": "extern_modules",
@@ -79,7 +79,7 @@ def refuse_untrusted(path: str | Path, *, trusted: bool, instead: str) -> None:
 
 
 def trusted_call(path: str | Path, open_it: Callable[[], Any]) -> Any:
-    """Open a trusted pickled file by a function of another program.
+    """Open a trusted pickled file with a function of another program.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def open_script(path: str | Path, device: str, **options: Any) -> torch.jit.Scri
 
     No Python objects are unpickled: torch reads the file with an unpickler of its own that knows only tensors and
     TorchScript classes. The file is nevertheless a program, run by TorchScript's interpreter, whose operators can read
-    and write files; torch advises to treat it like one.
+    and write files; torch advises treating it as such.
 
     Raises
     ------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Classes whose energies depend on the graph alone; others of the package add long-range terms (Ewald sums).
+#: Classes whose energies depend only on the graph; others of the package add long-range terms (Ewald sums).
 CLASSES = ("MACE", "ScaleShiftMACE")
 INSTEAD = "or give the TorchScript file that MACE's training writes beside it (*_compiled.model)"
 
@@ -153,7 +153,8 @@ def wrap(model: Any) -> MacePotential:
 
 
 def _import_mace() -> None:
-    # Before e3nn: under torch ≥ 2.6 MACE's e3nn reads its own constants only with the setting that MACE makes.
+    # MACE is imported before e3nn: with torch ≥ 2.6 its version of e3nn can read its own constants only after a setting
+    # that MACE makes.
     try:
         import mace.modules  # noqa: F401
     except ImportError as error:

@@ -1,6 +1,6 @@
-"""Any metatomic model (metatomic-torch): PET, SOAP-BPNN, and whatever else metatrain or other programs export.
+"""Any metatomic model (metatomic-torch): PET, SOAP-BPNN, and other models that metatrain or other programs export.
 
-The model is asked for atomic energies; its neighbour lists are filled from the graph. Its flux is computed by the
+Atomic energies are requested from the model; its neighbour lists are filled from the graph. Its flux is computed by the
 adjoint route where the crossings of its edges can be found, otherwise by the unfolded route.
 """
 
@@ -147,7 +147,7 @@ def wrap(model: Any) -> MetatomicPotential:
 
 
 def _reach(interaction_range: float, lists: list[Any]) -> tuple[float, int]:
-    """Length of the longest edge, Å, and number of edges that an atomic energy reaches."""
+    """Length of the longest edge, Å, and number of edges (hops) over which an atomic energy extends."""
     cutoff = max((options.engine_cutoff(LENGTH_UNIT) for options in lists), default=interaction_range)
     if not (0 < cutoff < math.inf and interaction_range < math.inf):
         raise ModelError(
@@ -178,14 +178,14 @@ def _energy_unit(unit: str) -> float:
 
 
 def _pairs(graph: Graph, options: Any, longest: float) -> Any:
-    """The edges that a neighbour list asks for: within its cutoff, and of a half list one direction of each pair."""
+    """The edges that a neighbour list requires: those within its cutoff, in one direction only for a half list."""
     from metatensor.torch import Labels, TensorBlock
 
     r_ij = graph.r_ij
     pairs = torch.cat([graph.receivers[:, None], graph.senders[:, None], graph.shifts], dim=1).to(torch.int32)
     cutoff = options.engine_cutoff(LENGTH_UNIT)
     kept = torch.ones(len(r_ij), dtype=torch.bool, device=r_ij.device)
-    if cutoff < longest:  # all edges belong to the longest list: they were chosen in double precision before
+    if cutoff < longest:  # all edges are in the longest list: they were selected in double precision before
         kept = torch.linalg.vector_norm(r_ij.detach().to(torch.float64), dim=1) <= cutoff
     if not options.full_list:
         kept = kept & _one_direction(pairs)

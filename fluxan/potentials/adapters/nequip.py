@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from fluxan.system import Graph
 
-#: Modules that call autograd in their `forward`; the module that they wrap gives the energies.
+#: Modules that call autograd in their `forward`; the energies are those of the module that they wrap.
 DERIVATIVES = ("ForceStressOutput", "PartialForceOutput")
 #: Class of a message-passing layer; a model without one (Allegro) is local.
 MESSAGES = "ConvNetLayer"
-#: The files that can be read, for messages.
+#: The files that can be read, for error messages.
 KINDS = "what its training (.ckpt) or nequip-package (.nequip.zip) wrote"
 
 

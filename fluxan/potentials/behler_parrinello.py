@@ -87,11 +87,10 @@ class BehlerParrinello(DescriptorPotential):
             )
         self.eval()
 
-    def forward(self, graph: Graph) -> torch.Tensor:
-        """Atomic energies U_i, (n_atoms,) eV."""
-        species = self.functions.species_of(graph)
-        inputs = (self.functions(graph) - self.mean[species]) / self.scale[species]
-        output = inputs.new_zeros(graph.n_atoms)
+    def energies_of(self, descriptors: torch.Tensor, species: torch.Tensor) -> torch.Tensor:
+        """Atomic energies, (n_atoms,) eV, from symmetry functions and indices of elements."""
+        inputs = (descriptors - self.mean[species]) / self.scale[species]
+        output = inputs.new_zeros(len(inputs))
         for k, network in enumerate(self.networks):
             atoms = (species == k).nonzero().squeeze(1)
             output = output.index_copy(0, atoms, network(inputs.index_select(0, atoms)).squeeze(1))

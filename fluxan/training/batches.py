@@ -12,6 +12,7 @@ from fluxan.system import Graph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fluxan.training.descriptor_table import DescriptorTable
     from fluxan.trajectory.labelled_frame import LabelledFrame
 
 
@@ -44,6 +45,8 @@ class Batch(NamedTuple):
         Å/ps.
     has : dict of str to (n_frames,) bool
         Which frames have "energy", "forces", "virial", "flux" and "velocities".
+    table : DescriptorTable or None
+        Descriptors and their derivatives, where they were computed in advance.
     """
 
     graph: Graph
@@ -57,6 +60,7 @@ class Batch(NamedTuple):
     fluxes: torch.Tensor
     velocities: torch.Tensor
     has: dict[str, torch.Tensor]
+    table: DescriptorTable | None = None
 
     @property
     def n_frames(self) -> int:

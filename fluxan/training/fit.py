@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fluxan.errors import ModelError, OutputError
 from fluxan.flux.energies import model_dtype, model_name
 from fluxan.flux.evaluate import refuse_unknown_elements
+from fluxan.potentials.descriptor_potential import DescriptorPotential
 from fluxan.potentials.load import load_model
 from fluxan.potentials.model_file import write_model
 from fluxan.training.checkpoint import read_checkpoint, write_checkpoint
+from fluxan.training.descriptor_table import with_tables
 from fluxan.training.history import History, column
 from fluxan.training.loss import TERMS
 from fluxan.training.optimizer_steps import OptimizerSteps
@@ -213,8 +215,10 @@ def _batches(model: Potential, part: TrainingSet, weights: LossWeights, settings
     """Batches in the model's dtype; runs of consecutive frames where the flux term is that of a band."""
     term, dtype = weights.term, model_dtype(model)
     if term is not None and term.form == "band":
-        return part.batches(model.cutoff, term.window, dtype=dtype, consecutive=True)
-    return part.batches(model.cutoff, settings.batch_size, seed=settings.seed, dtype=dtype)
+        batches = part.batches(model.cutoff, term.window, dtype=dtype, consecutive=True)
+    else:
+        batches = part.batches(model.cutoff, settings.batch_size, seed=settings.seed, dtype=dtype)
+    return with_tables(model, batches) if isinstance(model, DescriptorPotential) else batches
 
 
 def _described(model: Potential) -> list[Any]:

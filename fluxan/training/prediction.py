@@ -17,6 +17,7 @@ from fluxan.flux.energies import atomic_energies, model_name, model_reach
 if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.training.batches import Batch
+    from fluxan.training.descriptor_table import DescriptorTable
 
 
 class Prediction(NamedTuple):
@@ -85,12 +86,24 @@ def _edge_gradient(
     model: Potential, batch: Batch, *, training: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """U_i, (n_atoms,) eV, edge vectors, (n_edges, 3) Å, and ∂U/∂r_ij, (n_edges, 3) eV/Å."""
+    if batch.table is not None:
+        return _tabulated(model, batch, batch.table, training=training)
     r_ij = batch.graph.r_ij.detach().requires_grad_()
     energies = atomic_energies(model, batch.graph.replace(r_ij=r_ij), training=True)
     (g_ij,) = torch.autograd.grad(energies.sum(), r_ij, create_graph=training, allow_unused=True)
     if g_ij is None:
         raise ModelError(f"{model_name(model)} cannot be trained: its energies must be built from graph.r_ij")
     return energies, r_ij.detach(), g_ij
+
+
+def _tabulated(
+    model: Potential, batch: Batch, table: DescriptorTable, *, training: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `_edge_gradient`, by the chain rule from descriptors and derivatives that were computed in advance."""
+    descriptors = table.descriptors.detach().requires_grad_()
+    energies = model.energies_of(descriptors, batch.species)  # type: ignore[operator]
+    (slopes,) = torch.autograd.grad(energies.sum(), descriptors, create_graph=training)
+    return energies, batch.graph.r_ij, table.pair_forces(slopes)
 
 
 def _sender_virial(batch: Batch, r_ij: torch.Tensor, g_ij: torch.Tensor) -> torch.Tensor:

@@ -14,12 +14,15 @@ from fluxan.potentials.behler_parrinello import BehlerParrinello
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.model_file import training_record
 from fluxan.potentials.symmetry_functions import default_functions
+from fluxan.training import descriptor_table
 from fluxan.training.dataset import TrainingSet
+from fluxan.training.descriptor_table import make_table, with_tables
 from fluxan.training.fit import CHECKPOINT, HISTORY, MODEL, TrainingRun
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.history import read_history
 from fluxan.training.initial_values import fitted_offsets, given_offsets, set_initial_values
-from fluxan.training.loss import FluxTerm, LossWeights
+from fluxan.training.loss import FluxTerm, LossWeights, mean_squares, total_loss
+from fluxan.training.prediction import predict
 from tests.training_frames import crystal, labelled, training_frames
 
 FRAMES = training_frames(8)
@@ -236,3 +239,22 @@ def test_offsets_of_mixed_stoichiometry():
 def test_offsets_of_one_stoichiometry_are_of_least_norm():
     found = fitted_offsets(TRAIN)
     assert found[0] == pytest.approx(found[1])
+
+
+def test_tables_change_nothing():
+    model = behler_parrinello(seed=2)
+    (batch,) = TRAIN.batches(model.cutoff, 6)
+    found = []
+    for given in (batch, batch._replace(table=make_table(model, batch))):
+        prediction = predict(model, given, flux=True)
+        loss = total_loss(mean_squares(prediction, given, WEIGHTS), WEIGHTS)
+        found.append([*prediction, loss, *torch.autograd.grad(loss, list(model.parameters()))])
+    for plain, tabulated in zip(*found, strict=True):
+        assert torch.allclose(plain, tabulated, rtol=1e-9, atol=1e-11 * float(plain.detach().abs().max()))
+
+
+def test_tables_that_are_too_large_are_left_out(monkeypatch):
+    model, batches = behler_parrinello(), TRAIN.batches(5.0, 3)
+    assert all(batch.table is not None for batch in with_tables(model, batches))
+    monkeypatch.setattr(descriptor_table, "MAX_BYTES", 10_000)
+    assert all(batch.table is None for batch in with_tables(model, batches))

@@ -59,35 +59,42 @@ class AngularFunctions(torch.nn.Module):
     """
 
     eta: torch.Tensor
-    lambda_: torch.Tensor
-    eta_of: torch.Tensor
-    power_of: torch.Tensor
 
     def __init__(self, rows: tuple[tuple[float, float, float], ...], *, narrow: bool) -> None:
         super().__init__()
         self.rows, self.is_narrow = rows, narrow
-        etas, zetas, lambdas = (sorted({row[k] for row in rows}) for k in range(3))
-        self.zetas = tuple(zetas)
-        self.register_buffer("eta", torch.tensor(etas, dtype=torch.float64)[:, None], persistent=False)
-        self.register_buffer("lambda_", torch.tensor(lambdas, dtype=torch.float64)[:, None], persistent=False)
-        # Row of each function among the Gaussians (n_etas, ...) and among the powers (n_zetas * n_lambdas, ...).
-        eta_of = [etas.index(eta) for eta, _, _ in rows]
-        power_of = [zetas.index(zeta) * len(lambdas) + lambdas.index(lambda_) for _, zeta, lambda_ in rows]
-        self.register_buffer("eta_of", torch.tensor(eta_of, dtype=torch.int64), persistent=False)
-        self.register_buffer("power_of", torch.tensor(power_of, dtype=torch.int64), persistent=False)
+        self.etas, self.zetas, self.lambdas = (tuple(sorted({row[k] for row in rows})) for k in range(3))
+        self.register_buffer("eta", torch.tensor(self.etas, dtype=torch.float64)[:, None], persistent=False)
 
-    def forward(self, geometry: TripletGeometry) -> torch.Tensor:
-        """Terms of each function, (n_functions, n_triplets)."""
-        r2 = geometry.r.square()
-        per_edge = torch.exp(-self.eta * r2) * geometry.f_c
-        gaussians = per_edge.index_select(1, geometry.first) * per_edge.index_select(1, geometry.second)
+    def forward(self, geometry: TripletGeometry, n_slots: int) -> list[torch.Tensor]:
+        """Sums over the triplets of each slot, (n_slots,), function by function."""
+        per_edge = torch.exp(-self.eta * geometry.r.square()) * geometry.f_c
+        gaussians = edge_products(per_edge, geometry.first, geometry.second)
         if self.is_narrow:
             r_jk2 = third_sides(geometry).clamp(MIN_SQUARE, geometry.cutoff**2)
-            gaussians = gaussians * torch.exp(-self.eta * r_jk2) * cosine_cutoff(r_jk2.sqrt(), geometry.cutoff)
+            third = torch.exp(-self.eta * r_jk2) * cosine_cutoff(r_jk2.sqrt(), geometry.cutoff)
+            gaussians = [product * factor for product, factor in zip(gaussians, third.unbind(), strict=True)]
+        gaussian_of = dict(zip(self.etas, gaussians, strict=True))
         # 2^(1−ζ) (1 + λ cos θ)^ζ = 2 [(1 + λ cos θ)/2]^ζ.
-        bases = 0.5 + 0.5 * self.lambda_ * geometry.cos_theta
-        powers = torch.cat(_powers(bases, self.zetas))
-        return (2 * gaussians).index_select(0, self.eta_of) * powers.index_select(0, self.power_of)
+        power_of: dict[tuple[float, float], torch.Tensor] = {}
+        for lambda_ in self.lambdas:
+            powers = _powers(0.5 + 0.5 * lambda_ * geometry.cos_theta, self.zetas)
+            power_of |= {(zeta, lambda_): power for zeta, power in zip(self.zetas, powers, strict=True)}
+        return [
+            2 * slot_sums(gaussian_of[eta] * power_of[zeta, lambda_], geometry.slots, n_slots)
+            for eta, zeta, lambda_ in self.rows
+        ]
+
+
+def edge_products(factors: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+    """Products over the two edges of each triplet of factors of the edges, (n_factors, n_short), one by one."""
+    # torch gathers and scatters a row ten times faster alone than among others.
+    return [row.index_select(0, first) * row.index_select(0, second) for row in factors.unbind()]
+
+
+def slot_sums(terms: torch.Tensor, slots: torch.Tensor, n_slots: int) -> torch.Tensor:
+    """Sums of terms, (n_terms,), over the terms of each slot, (n_slots,)."""
+    return terms.new_zeros(n_slots).index_add(0, slots, terms)
 
 
 def third_sides(geometry: TripletGeometry) -> torch.Tensor:

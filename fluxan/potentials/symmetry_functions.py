@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from fluxan.errors import ModelError
-from fluxan.potentials.angular_functions import AngularFunctions, TripletGeometry, cosine_cutoff
+from fluxan.potentials.angular_functions import (
+    AngularFunctions,
+    TripletGeometry,
+    cosine_cutoff,
+    edge_products,
+    slot_sums,
+)
 from fluxan.potentials.elements import N_ATOMIC_NUMBERS
 from fluxan.potentials.parameters import Parameter, label_of, read_number
 from fluxan.potentials.triplets import short_triplets
@@ -68,7 +74,6 @@ class SymmetryFunctions(torch.nn.Module):
 
     species: torch.Tensor
     pair_table: torch.Tensor
-    radial_table: torch.Tensor
 
     def __init__(
         self,
@@ -101,8 +106,6 @@ class SymmetryFunctions(torch.nn.Module):
         rows, columns = torch.triu_indices(n, n)
         pairs[rows, columns] = pairs[columns, rows] = torch.arange(len(rows))
         self.register_buffer("pair_table", pairs, persistent=False)
-        table = torch.tensor(self.radial, dtype=torch.float64).reshape(-1, 2, 1)
-        self.register_buffer("radial_table", table, persistent=False)
         self.eval()
 
     def forward(self, graph: Graph) -> torch.Tensor:
@@ -113,26 +116,33 @@ class SymmetryFunctions(torch.nn.Module):
         ModelError
             An atom is of an element that the functions do not know.
         """
-        species, n_elements = self.species_of(graph), len(self.elements)
-        # A slot is the sum that a term belongs to: an atom, and an element or pair of elements.
-        slots = graph.receivers * n_elements + species[graph.senders]
-        r2 = (graph.r_ij * graph.r_ij).sum(dim=1)
-        features = []
-        if self.radial:
-            sums = _sums(self.radial_terms(r2.sqrt()), slots, graph.n_atoms * n_elements)
-            features.append(sums.reshape(graph.n_atoms, -1))
-        if self.narrow.rows or self.wide.rows:
-            geometry = self.triplet_geometry(graph, slots, r2)
-            for functions in (self.narrow, self.wide):
-                if functions.rows:
-                    sums = _sums(functions(geometry), geometry.slots, graph.n_atoms * self.n_pairs)
-                    features.append(sums.reshape(graph.n_atoms, -1))
-        return torch.cat(features, dim=1)
+        blocks = [torch.stack(block, dim=2).flatten(1) for block in self.blocks(graph) if block]
+        return torch.cat(blocks, dim=1)
 
-    @property
-    def n_pairs(self) -> int:
-        """Number of unordered pairs of elements."""
-        return len(self.elements) * (len(self.elements) + 1) // 2
+    def blocks(self, graph: Graph) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        """G2, (n_atoms, n_elements), and narrow and wide functions, (n_atoms, n_pairs), function by function.
+
+        Raises
+        ------
+        ModelError
+            An atom is of an element that the functions do not know.
+        """
+        # A slot is the sum that a term belongs to: an atom, and an element or pair of elements.
+        species, n_elements = self.species_of(graph), len(self.elements)
+        slots = graph.receivers * n_elements + species[graph.senders]
+        x, y, z = graph.r_ij.unbind(1)
+        r2 = x * x + y * y + z * z
+        terms = self.radial_terms(r2.sqrt())
+        radial = [slot_sums(term, slots, graph.n_atoms * n_elements).reshape(-1, n_elements) for term in terms]
+        if not (self.narrow.rows or self.wide.rows):
+            return radial, [], []
+        geometry = self.triplet_geometry(graph, slots, r2)
+        n_pairs = n_elements * (n_elements + 1) // 2
+        narrow, wide = (
+            [sums.reshape(-1, n_pairs) for sums in functions(geometry, graph.n_atoms * n_pairs)]
+            for functions in (self.narrow, self.wide)
+        )
+        return radial, narrow, wide
 
     def species_of(self, graph: Graph) -> torch.Tensor:
         """Index of each atom's element in `elements`, (n_atoms,).
@@ -149,10 +159,10 @@ class SymmetryFunctions(torch.nn.Module):
             raise ModelError(f"these symmetry functions know {known}, not {label_of(unknown)}")
         return species
 
-    def radial_terms(self, r: torch.Tensor) -> torch.Tensor:
-        """Terms of G2, (n_radial, n_edges), of edges with lengths `r`, (n_edges,) Å."""
-        eta, r_s = self.radial_table.unbind(1)
-        return torch.exp(-eta * (r - r_s).square()) * cosine_cutoff(r, self.cutoff)
+    def radial_terms(self, r: torch.Tensor) -> list[torch.Tensor]:
+        """Terms of G2, (n_edges,), function by function, of edges with lengths `r`, (n_edges,) Å."""
+        f_c = cosine_cutoff(r, self.cutoff)
+        return [torch.exp(-eta * (r - r_s).square()) * f_c for eta, r_s in self.radial]
 
     def triplet_geometry(self, graph: Graph, slots: torch.Tensor, r2: torch.Tensor) -> TripletGeometry:
         """Distances, angles and slots of the triplets within `triplet_cutoff`.
@@ -163,15 +173,15 @@ class SymmetryFunctions(torch.nn.Module):
         triplets = short_triplets(graph.senders, slots, r2, cutoff=limit, pair_table=self.pair_table)
         r2 = r2.index_select(0, triplets.edges)
         r = r2.sqrt()
-        directions = graph.r_ij.index_select(0, triplets.edges) / r[:, None]
-        ends = [directions.index_select(0, bond) for bond in (triplets.first, triplets.second)]
+        directions = (graph.r_ij.index_select(0, triplets.edges) / r[:, None]).T.contiguous()
+        x, y, z = edge_products(directions, triplets.first, triplets.second)
         return TripletGeometry(
             first=triplets.first,
             second=triplets.second,
             slots=triplets.slots,
             r=r,
             f_c=cosine_cutoff(r, limit),
-            cos_theta=(ends[0] * ends[1]).sum(dim=1),
+            cos_theta=x + y + z,
             cutoff=limit,
         )
 
@@ -251,11 +261,6 @@ def default_functions(
         radial=[(1 / (2 * step**2), first_shift + k * step) for k in range(n_radial)],
         wide=[(eta, zeta, lambda_) for eta in etas for zeta in zetas for lambda_ in (1.0, -1.0)],
     )
-
-
-def _sums(terms: torch.Tensor, slots: torch.Tensor, n_slots: int) -> torch.Tensor:
-    """Sums of terms (n_functions, n_terms) over the terms of each slot, (n_slots, n_functions)."""
-    return terms.new_zeros(len(terms), n_slots).index_add(1, slots, terms).T
 
 
 def _read_elements(elements: Sequence[int]) -> tuple[int, ...]:

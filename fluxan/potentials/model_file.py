@@ -108,6 +108,7 @@ def write_model(
         save_file(tensors, unfinished, metadata=metadata)
         unfinished.replace(path)
     except (OSError, SafetensorError) as error:
+        unfinished.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error}") from None
 
 

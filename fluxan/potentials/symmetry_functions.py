@@ -116,8 +116,7 @@ class SymmetryFunctions(torch.nn.Module):
         ModelError
             An atom is of an element that the functions do not know.
         """
-        blocks = [torch.stack(block, dim=2).flatten(1) for block in self.blocks(graph) if block]
-        return torch.cat(blocks, dim=1)
+        return join_blocks(self.blocks(graph))
 
     def blocks(self, graph: Graph) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
         """G2, (n_atoms, n_elements), and narrow and wide functions, (n_atoms, n_pairs), function by function.
@@ -261,6 +260,11 @@ def default_functions(
         radial=[(1 / (2 * step**2), first_shift + k * step) for k in range(n_radial)],
         wide=[(eta, zeta, lambda_) for eta in etas for zeta in zetas for lambda_ in (1.0, -1.0)],
     )
+
+
+def join_blocks(blocks: Iterable[list[torch.Tensor]]) -> torch.Tensor:
+    """Table of all functions, (n_atoms, n_features): block by block, by element or pair, then by function."""
+    return torch.cat([torch.stack(block, dim=2).flatten(1) for block in blocks if block], dim=1)
 
 
 def _read_elements(elements: Sequence[int]) -> tuple[int, ...]:

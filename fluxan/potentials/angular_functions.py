@@ -41,7 +41,7 @@ class TripletGeometry(NamedTuple):
 
 
 class AngularFunctions(torch.nn.Module):
-    """Terms of G4 (narrow) or G5 (wide) of triplets; sums of them are symmetry functions [1]_.
+    """G4 (narrow) or G5 (wide) of every centre and pair of elements [1]_, see `SymmetryFunctions`.
 
     A Gaussian of r_ij and r_ik is a product of one factor per edge, computed once per edge and distinct η; the power of
     1 + λ cos θ is computed once per distinct ζ and λ, if ζ is an integer by repeated squaring.
@@ -88,7 +88,7 @@ class AngularFunctions(torch.nn.Module):
 
 def edge_products(factors: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
     """Products over the two edges of each triplet of factors of the edges, (n_factors, n_short), one by one."""
-    # torch gathers and scatters a row ten times faster alone than among others.
+    # Row by row: torch gathers from 4,268 edges to 34,158 triplets three times as fast as from a table of several rows.
     return [row.index_select(0, first) * row.index_select(0, second) for row in factors.unbind()]
 
 

@@ -75,7 +75,7 @@ class LinearPotential(DescriptorPotential):
             totals = [
                 values[:, k].sum() for block in blocks if block for k in range(block[0].shape[1]) for values in block
             ]
-        # One backward pass per feature, from its function alone: a batched pass from all descriptors took six times as
-        # long, 690 against 115 ms for 256 atoms, 32,080 edges, 34,158 triplets and 52 features.
+        # One backward pass per feature, from its function alone, as others do not depend on it: 68 ms for 256 atoms of
+        # α-AgI and 52 features, against 305 ms by one batched pass from the table of descriptors.
         gradients = [torch.autograd.grad(total, r_ij, retain_graph=True)[0] for total in totals]
         return descriptors.detach(), torch.stack(gradients)

@@ -253,6 +253,7 @@ def test_default_functions():
 
 FAULTS = {
     "no element": ({"elements": []}, r"elements are \[\]"),
+    "symbols": ({"elements": ["Ag", "I"]}, r"elements are \['Ag', 'I'\]; expected atomic numbers"),
     "no such element": ({"elements": [200]}, r"expected atomic numbers from 1 to 118"),
     "cutoff": ({"cutoff": 0.0}, "cutoff is 0.0; it must be positive"),
     "triplets": ({"triplet_cutoff": 7.0}, "triplet_cutoff is 7.0 Å, longer than the cutoff of pairs, 6.0 Å"),

@@ -245,9 +245,9 @@ def default_functions(
     Notes
     -----
     For 256 atoms of α-AgI with cutoffs of 6 and 5 Å, energies and forces of a network of the default functions take
-    7 ms on one thread, and 9 ms on a new graph, whose triplets are found first. The shipped pair potential takes 3.1 ms
-    by autograd and 1.6 ms by its closed form. Most of the time goes into triplets: with a third as many angular
-    functions it is 5 ms.
+    7 to 8 ms on one thread, 9 to 10 on a new graph, whose triplets are found first. The shipped pair potential takes
+    3.1 by autograd and 1.6 by its closed form. Most of the time goes into triplets: with a third as many angular
+    functions it is 5 to 6 ms.
 
     References
     ----------

@@ -74,7 +74,7 @@ def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conduct
         return study.result, study.record.source
     for name in reader:
         if name not in _OF_STATES:
-            raise InputError(f"{path} is a saved correlator: {name}= says nothing of it")
+            raise InputError(f"{path} is a saved correlator: {name}= does not apply to it")
     return green_kubo(path, **reader, **settings), "fluxan correlator"
 
 

@@ -106,7 +106,7 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
         given = {name: reader.pop(name, None) for name in ("temperature", "volume", "dt")}
         for name, value in reader.items():
             if name != "form" and value is not None:
-                raise InputError(f"{path} is fluxan's own flux, of known units and columns: {name}= says nothing of it")
+                raise InputError(f"{path} is fluxan's own flux, of known units and columns: {name}= does not apply")
         with open_flux(path) as dataset:
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)

@@ -184,7 +184,7 @@ def test_kappa_of_gpumds_correlation(run, tmp_path):
     assert "k.png needs the flux itself" in err
     status, _, err = run("kappa", tmp_path / "hac.out", "--dt", "0.1")
     assert status == 2
-    assert "--dt 0.1 says nothing of it" in err
+    assert "--dt 0.1 does not apply to it" in err
 
 
 def test_kappa_of_lammps_correlation(run, tmp_path):
@@ -225,7 +225,7 @@ def test_an_own_flux_is_questioned_too(run, own, tmp_path):
 def test_options_that_say_nothing_of_a_file(run, own):
     status, _, err = run("kappa", own, "--units", "real")
     assert status == 2
-    assert "--units says nothing of it" in err
+    assert "--units does not apply to it" in err
 
 
 def test_spectrum_by_band(run, own, tmp_path):

@@ -209,8 +209,8 @@ def test_an_unfinished_block_and_blocks_without_data_are_left_out(tmp_path):
     [
         ({"units": "real"}, "counts steps, 5 between lags; give dt= in ps between them, or timestep="),
         ({"dt": 0.02}, "does not name its units; give units="),
-        ({"units": "real", "dt": 0.02, "columns": "c_a,c_b,c_c"}, r"columns= wants three of c_flux\[1\]"),
-        ({"units": "real", "dt": 0.02, "run": 1}, "a correlation function: run=1 says nothing of it"),
+        ({"units": "real", "dt": 0.02, "columns": "c_a,c_b,c_c"}, r"columns= needs three of c_flux\[1\]"),
+        ({"units": "real", "dt": 0.02, "run": 1}, "a correlation function: run=1 does not apply to it"),
         ({"units": "real", "dt": -1.0}, "dt is -1.0, expected a positive number"),
     ],
 )
@@ -330,7 +330,7 @@ def test_a_last_run_that_is_cut_and_options_that_do_not_apply(tmp_path):
     correlation = read_flux_correlation(path)
     assert correlation.values.shape == (1, 400, 3)
     assert "cut after 300 of 400 times" in correlation.notes[0]
-    with pytest.raises(InputError, match="units=metal says nothing of it"):
+    with pytest.raises(InputError, match="units=metal does not apply to it"):
         read_flux_correlation(path, units="metal")
     with pytest.raises(InputError, match="both volume= and temperature="):
         read_flux_correlation(path, volume=3.0)

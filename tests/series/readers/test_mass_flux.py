@@ -123,7 +123,7 @@ def test_none_takes_none_and_single_says_so(tmp_path, mixture):
     assert read_flux(path, mass_flux="none", **STATE).velocity is None
     result = fluxan.green_kubo(read_flux(path, **STATE), components="single")
     assert result.kappa == pytest.approx(naive, rel=0.3)
-    assert any("species diffuse, but their fluxes were not taken out" in warning for warning in result.warnings)
+    assert any("mass fluxes were not projected out" in warning for warning in result.warnings)
 
 
 def test_a_run_too_short_to_tell(tmp_path):

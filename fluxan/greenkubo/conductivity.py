@@ -104,7 +104,7 @@ def green_kubo(
     _check_choices(method=method, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
     with ExitStack() as stack:
-        # 1. Open the source, and take it as a series.
+        # 1. Open the source, and convert it to a series.
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
         if series.n_samples < _MIN_SAMPLES:
@@ -164,7 +164,7 @@ def _series(
     """The flux as a series, from a Dataset, an array, a correlator or a series."""
     sampled = isinstance(flux, (np.ndarray, list, tuple, HeatFluxSeries))
     if velocity is not None and not sampled:
-        raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")
+        raise InputError("velocity= applies to arrays; a Dataset holds its own, a Correlator keeps none")
     if not sampled and not isinstance(flux, Correlator):
         return series_of_dataset(flux, dt=dt, remove=remove)  # type: ignore[arg-type]
     if remove is not None:

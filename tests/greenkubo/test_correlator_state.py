@@ -246,7 +246,7 @@ def test_what_is_refused(tmp_path):
         (seen(flux, pairs="auto"), {}, InputError, "channels 0 and 3"),
         (seen(flux), {"components": "multi"}, InputError, "two species"),
         (seen(flux), {"remove": "mean-virial"}, InputError, "mean virial"),
-        (seen(flux), {"velocity": np.zeros((2000, 2, 3))}, InputError, "goes with an array"),
+        (seen(flux), {"velocity": np.zeros((2000, 2, 3))}, InputError, "applies to arrays"),
         (seen(flux), {"method": "cepstral"}, InputError, "scheme='linear'"),
         (seen(flux, "linear", segment=4096), {"method": "cepstral"}, InputError, "full segment"),
         (seen(flux), {"volume": 0.0}, InputError, "volume is 0.0"),

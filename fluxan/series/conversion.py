@@ -239,7 +239,7 @@ def _without_mean_virial(series: HeatFluxSeries, dataset: xarray.Dataset) -> Hea
     """The flux by carrier less Σ_j ⟨W_j⟩ v_j; how the mean virial divides among owners is not known."""
     if MEAN_VIRIAL not in dataset:
         raise InputError(
-            "this flux holds no mean virial to remove: add it with fluxan.with_mean_virial(dataset, trajectory, model)"
+            "this flux holds no mean virial to remove: add it by fluxan.with_mean_virial(dataset, trajectory, model)"
         )
     carriers = series.by_carrier()
 

@@ -27,7 +27,7 @@ _MAX_LAGS: Final = 2**20
 
 
 def analyse_correlator(correlator: Correlator, series: HeatFluxSeries, choices: Choices) -> FluxAnalysis:
-    """Estimate what a correlator's state allows.
+    """Estimate all of a `FluxAnalysis` that a correlator's state allows.
 
     Raises
     ------

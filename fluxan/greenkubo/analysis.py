@@ -41,7 +41,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class CorrelatorReach:
-    """Limits of what a correlator keeps of a flux.
+    """Limits of the information that a correlator keeps on a flux.
 
     Attributes
     ----------

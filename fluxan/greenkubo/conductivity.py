@@ -59,12 +59,12 @@ def green_kubo(
 
     Parameters
     ----------
-    flux : xarray.Dataset, path, HeatFluxSeries, Correlator, or (n, 3) or (n, n_channels, 3) array
+    flux : xarray.Dataset or str or Path or HeatFluxSeries or Correlator or array
         A Dataset of `fluxan.decompose`, the path of a file of fluxan or another code, what `fluxan.fluxfiles.read_flux`
-        returns, or an array, whose channels add up to the total; an array needs `dt`, `volume` and `temperature`.
-        Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path of a saved one, holds x, y,
-        z of each such channel with at least pairs="same-xyz", and needs `volume` and `temperature`; its lags
-        (`max_lag`) should span the slowest motion three times.
+        returns, or an array (n, 3) or (n, n_channels, 3), whose channels add up to the total; an array needs `dt`,
+        `volume` and `temperature`. Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path
+        of a saved one, holds x, y, z of each such channel with at least pairs="same-xyz", and needs `volume` and
+        `temperature`; its lags (`max_lag`) should span the slowest motion three times.
     temperature : float, optional
         K; by default the mean of the Dataset's.
     method : str

@@ -32,7 +32,7 @@ _MAX_TEMPERATURE_DRIFT: Final = 0.01
 _MAX_ENERGY_DRIFT: Final = 1.0
 #: Number of frequencies below a corner that are enough to resolve it.
 _MIN_FREQUENCIES_BELOW_CORNER: Final = 20
-#: Conductivity along an axis, as a fraction of κ, below which there is no flux along it.
+#: Conductivity along an axis, as a fraction of κ, below which the axis counts as without flux.
 _ZERO_FLUX: Final = 1e-9
 #: Probability of the worst of the lowest octaves at which no member of the default estimate describes the spectrum.
 _MIN_FIT_PROBABILITY: Final = 1e-3

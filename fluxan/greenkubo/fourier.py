@@ -98,7 +98,7 @@ def _response(thinning: int, frequencies: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _thinned(series: HeatFluxSeries, thinning: int) -> list[NDArray[np.float64]]:
-    """Every `thinning`-th sample of the filtered series, where the filter lies inside the series."""
+    """Every `thinning`-th sample of the filtered series, where the filter is entirely within the series."""
     from scipy.signal import upfirdn
 
     taps = _filter(thinning)

@@ -89,7 +89,7 @@ class Evaluation:
         Raises
         ------
         ModelError
-            The model fails, or gives something that is not finite; see `fluxan.heat_flux` too where a flux is wanted.
+            The model fails, or returns values that are not finite; with `flux`, see also `fluxan.heat_flux`.
         """
         self._kept = self._graph = self._frame = None  # free memory before the next evaluation
         graph = self.neighbors.graph(frame)

@@ -80,7 +80,7 @@ def find_example(name: str) -> Example:
     Raises
     ------
     InputError
-        There is none of that name.
+        There is no example of that name.
     """
     if name not in EXAMPLES:
         raise InputError(f"no shipped structure {name!r}; there are {', '.join(f'shipped:{e}' for e in EXAMPLES)}")

@@ -196,6 +196,7 @@ def check_samples(samples: NDArray[np.float64]) -> None:
     Raises
     ------
     InputError
+        A sample is not finite, or there are fewer than two.
     """
     finite = np.isfinite(samples).all(axis=(1, 2))
     if not finite.all():
@@ -222,6 +223,7 @@ def check_time_step(dt: float | None) -> None:
     Raises
     ------
     InputError
+        `dt` is not positive and finite.
     """
     if dt is not None and not (np.isfinite(dt) and dt > 0):
         raise InputError(f"dt is {dt!r}, expected a positive time in ps")

@@ -57,7 +57,8 @@ class FluxFile:
 
     Parameters
     ----------
-    path : path
+    path : Path
+        Path of the file.
     labels : sequence of str
         Names of the groups.
     identity : mapping

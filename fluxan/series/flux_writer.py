@@ -104,7 +104,7 @@ class FluxWriter:
             self._file.annotate(attributes)
 
     def last_sha256(self) -> int | None:
-        """SHA-256 (first 64 bits) of the last frame of a file that is continued; None where there is none."""
+        """First 64 bits of the SHA-256 of the last frame of a continued file; None for a new file."""
         return self._file.frame_sha256(self.n_frames - 1) if self._file is not None and self.n_frames else None
 
     def write(self, columns: Mapping[str, np.ndarray]) -> None:

@@ -107,6 +107,7 @@ class HeatFluxSeries:
         Raises
         ------
         InputError
+            The time step is not known, or there are fewer than two samples.
         """
         if self.n_samples < 2:
             raise InputError(f"this {self.source} holds {self.n_samples} sample, a conductivity needs many")

@@ -268,7 +268,7 @@ def _summary(zero: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[fl
 
 
 def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
-    """Probability that the worst of the lowest octaves lies so far from log S by chance (Bonferroni's bound)."""
+    """Probability that the worst of the lowest octaves is as far from log S as this by chance (Bonferroni's bound)."""
     from scipy.special import gammainc, gammaincc
 
     octave = np.floor(np.log2(pooled.frequencies[: curve.size] / pooled.frequencies[0] * (1 + 1e-9))).astype(int)
@@ -284,7 +284,7 @@ def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
 
 
 def _cusp(pooled: Spectrum, weighted: _Mixture, value: float, error: float) -> dict[str, float]:
-    """S(0) of a cusp over the value, where a cusp describes the spectrum best and lies more than the error above."""
+    """Ratio of a cusp's S(0) to the value, where a cusp fits the spectrum best and exceeds the value by the error."""
     fit = cusp(pooled)
     if (
         fit is None

@@ -75,7 +75,7 @@ class TrajectorySource:
         except (FluxanError, OSError) as error:
             raise ClusterError(
                 f"a worker on {socket.gethostname()} cannot open the trajectory ({error}); workers read it themselves: "
-                "put it where all of them see it under the same path"
+                "put it where all of them find it under the same path"
             ) from error
         size = Path(self.path).stat().st_size
         # The beginning of a growing file may change: some headers count frames.

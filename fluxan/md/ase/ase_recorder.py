@@ -60,7 +60,7 @@ class AseFluxRecorder:
     Raises
     ------
     FluxanError
-        The model does not know an element, the output exists, the correlator has another number of channels.
+        The model does not cover an element, the output exists, or the correlator has another number of channels.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class AseFluxRecorder:
         Raises
         ------
         FluxanError
-            There are no velocities, atoms were added or lost, the flux is not finite, the disk is full.
+            There are no velocities, atoms were added or lost, the flux is not finite, or the disk is full.
         """
         time = self._clock.now()
         frame = frame_of_atoms(self.atoms)

@@ -32,7 +32,7 @@ class FluxanCalculator(Calculator):
     """An ASE calculator of a fluxan model.
 
     Energies, forces and, for periodic atoms, stress come from one evaluation and one backward pass; the heat flux is
-    computed only when it is asked for (``calc.get_property("heat_flux", atoms)``), from the atoms' velocities.
+    computed only on request (``calc.get_property("heat_flux", atoms)``), from the atoms' velocities.
 
     Parameters
     ----------

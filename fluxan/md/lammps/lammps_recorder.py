@@ -57,7 +57,7 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
     -------
     Driver
         ``.release()`` undoes it; ``with drive(...)`` does so at the end. When the model fails, LAMMPS stops after the
-        step, and ``lmp.command("run ...")``, ``lmp.file(...)`` and the like raise what the model raised.
+        step, and ``lmp.command("run ...")``, ``lmp.file(...)`` and the like raise the model's error.
 
     Raises
     ------

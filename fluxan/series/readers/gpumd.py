@@ -122,7 +122,7 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
     notes = (f"the last run of {path.name} is cut after {left} of {n} times and was left out",) if left else ()
     volume, temperature = options.get("volume"), options.get("temperature")
     if (volume is None) != (temperature is None):
-        raise InputError(f"{path}: κ is integrated anew with both volume= and temperature=, or taken from the file")
+        raise InputError(f"{path}: κ is integrated again with both volume= and temperature=, or taken from the file")
     return FluxCorrelation(
         times[:n],
         samples[:, :, 0] * STYLES["gpumd"].flux ** 2,

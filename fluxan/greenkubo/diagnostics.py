@@ -221,7 +221,7 @@ def _correlator_warnings(reach: CorrelatorReach) -> Iterator[str]:
 def record_warnings(record: HeatFluxSeries, result: Conductivity) -> Iterator[str]:
     """Warning where a run is too short to show whether species diffuse."""
     if record.species and result.components == "single" and result.diagnostics.diffusion is None:
-        yield "the run is too short to decide whether species diffuse: components='multi' gives κ at zero mass flux"
+        yield "the run is too short to tell whether species diffuse: components='multi' gives κ at zero mass flux"
 
 
 def setting_warnings(

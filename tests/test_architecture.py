@@ -115,11 +115,11 @@ def circles(imported):
     return {circle for circle in found if len(circle) > 1}
 
 
-def test_imports_make_no_circles(imported):
+def test_imports_are_not_circular(imported):
     assert not circles(imported)
 
 
-def test_circles_are_found():
+def test_circular_imports_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {frozenset("bc")}
 
 
@@ -165,13 +165,13 @@ def test_kernels_import_numerics_only():
         assert roots - standard <= {"numpy", "numba"}, path
 
 
-def test_potentials_know_nothing_of_flux():
+def test_potentials_do_not_import_flux():
     for path in files_of("fluxan/potentials"):
         assert not [name for name in imported_modules(path) if name.startswith("fluxan.flux")], path
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "rich", "typer"])
-def test_only_cli_and_report_know_how_things_look(package):
+def test_only_cli_and_report_format_output(package):
     for path in files_of("fluxan"):
         if path.relative_to(ROOT / "fluxan").parts[0] in {"cli", "report", "progress.py"}:
             continue
@@ -225,6 +225,6 @@ def test_names_in_docs_are_reached_from_a_bare_import():
 
 
 @pytest.mark.parametrize("name", ["fluxan.nothing", "fluxan.fluxfiles.nothing", "fluxan.kernels.nothing", "fluxan._x"])
-def test_names_that_are_not_there_are_no_attributes(name):
+def test_unknown_names_raise_attribute_errors(name):
     owner, _, last = name.rpartition(".")
     assert not hasattr(importlib.import_module(owner), last)

@@ -83,7 +83,7 @@ def test_files_that_are_named_exist():
     assert [name for name in sorted(names) if not (ROOT / name).exists()] == []
 
 
-def test_rooms_are_those_of_the_law():
+def test_rooms_are_those_of_pyproject():
     import tomllib
 
     rooms = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["fluxan"]["rooms"]

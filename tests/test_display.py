@@ -86,7 +86,7 @@ def test_a_trajectory_is_not_used_up_by_being_shown():
     assert [frame.time for frame in trajectory] == [0.0, 1.0, 2.0]
 
 
-def test_a_trajectory_that_cannot_be_read_says_why(tmp_path):
+def test_display_of_an_unreadable_trajectory_gives_the_reason(tmp_path):
     path = tmp_path / "run.nc"
     fluxan.convert(argon_krypton(3), path)
     trajectory = fluxan.open_trajectory(path)

@@ -41,7 +41,7 @@ def as_read_only_views(given):
 
 @pytest.mark.parametrize("how", [dict, as_views, as_read_only_views])
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_frame_does_not_see_what_is_written_later(field, how):
+def test_a_frame_is_independent_of_later_writes(field, how):
     given = arrays()
     frame = fluxan.Frame(**how(given))
     before = getattr(frame, field).copy()
@@ -56,7 +56,7 @@ def test_arrays_of_a_frame_are_read_only(field):
         getattr(frame, field)[0] = 1
 
 
-def test_frames_share_what_nobody_can_write_to():
+def test_frames_share_read_only_arrays():
     frame = fluxan.Frame(**arrays())
     later = frame.replace(positions=frame.positions + 1.0, time=1.0)
     assert all(getattr(later, name) is getattr(frame, name) for name in FIELDS if name != "positions")
@@ -100,7 +100,7 @@ def test_a_generator_may_give_the_same_atoms_again():
     assert np.diff(dataset["temperature"]).min() > 0
 
 
-def test_a_recorder_keeps_instants():
+def test_a_recorder_copies_the_atoms():
     atoms = argon()
     atoms.calc = FluxanCalculator("shipped:ar")
     recorder = FluxRecorder(atoms, time_step=0.005)

@@ -92,7 +92,7 @@ def test_flux_total_is_the_sum_of_its_parts():
         ({"pbc": (True,)}, "one truth value for each cell vector"),
     ],
 )
-def test_what_is_no_number_is_named(changes, message):
+def test_values_that_are_not_numbers_are_named(changes, message):
     with pytest.raises(InputError, match=message):
         frame(**changes)
 

@@ -1,4 +1,4 @@
-"""`python -m fluxan.cli`, for where the command is not on the path."""
+"""`python -m fluxan.cli`, for use where the command is not on the path."""
 
 from fluxan.cli.app import main
 

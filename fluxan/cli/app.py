@@ -76,7 +76,7 @@ _INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command; an error a user can mend is one line on standard error, and exit status 2."""
+    """Run the command; a user error is printed in one line on standard error, with exit status 2."""
     begin()
     warnings.showwarning = print_warning
     try:
@@ -92,12 +92,12 @@ def main() -> None:
             raise
         _refuse_usage(error)
     if status == _INTERRUPTED:
-        print("fluxan: interrupted; an output that was begun can be continued with --resume", file=sys.stderr)
+        print("fluxan: interrupted; an unfinished output can be continued with --resume", file=sys.stderr)
     sys.exit(status)
 
 
 def _refuse_usage(error: Any) -> NoReturn:
-    """What is wrong with the words of the command line, as typer found, in one line; help where there are no words."""
+    """Print typer's error about the command line in one line, or the help where there are no arguments."""
     text = " ".join(error.format_message().split())
     if error.ctx is None or "Usage:" in text:
         error.show()

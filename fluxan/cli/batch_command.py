@@ -23,7 +23,7 @@ def batch(
 ) -> None:
     """Decompose many trajectories with many models, and find κ of each and of independent runs together.
 
-    Can be called again after any interruption: what is done is kept. Exit status 1 if a run failed.
+    Can be called again after any interruption: finished runs are kept. Exit status 1 if a run failed.
 
     Example: fluxan batch jobs.toml --dask local
     """
@@ -70,5 +70,5 @@ def _together(entry: Replicas) -> str:
         return f"{head}a single run, κ = {value(entry.kappa, entry.expected)} {entry.unit}; its scatter is not known"
     return (
         f"{head}κ = {value(entry.kappa, entry.error)} {entry.unit} from the scatter of {entry.n_runs} runs; "
-        f"their own errors make it {value(entry.kappa, entry.expected)}"
+        f"combining their own errors gives {value(entry.kappa, entry.expected)}"
     )

@@ -15,14 +15,14 @@ FluxFile = Annotated[
 ]
 Method = Annotated[str, typer.Option(help="default, cepstral, stacie or running.")]
 Components = Annotated[
-    str, typer.Option(help="multi is at zero mass flux, single is not; auto decides by whether species diffuse.")
+    str, typer.Option(help="multi: κ at zero mass flux; single: uncorrected; auto: multi where species diffuse.")
 ]
 Source = Annotated[Path, typer.Argument(metavar="TRAJ", help="Trajectory file.")]
 Dask = Annotated[
     str | None,
-    typer.Option(metavar="CLUSTER", help="Spread the frames: local, a scheduler's address, or its scheduler file."),
+    typer.Option(metavar="CLUSTER", help="Dask cluster for the frames: local, a scheduler's address or file."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
@@ -30,11 +30,9 @@ def _model_options(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Open a pickled model; it runs whatever code the file holds.")
     ] = False,
-    head: Annotated[str | None, typer.Option(help="Which head of a MACE model gives the energies.")] = None,
-    modal: Annotated[
-        str | None, typer.Option(help="Which data set a multi-fidelity SevenNet model speaks for.")
-    ] = None,
-    variant: Annotated[str | None, typer.Option(help="Which energy of a metatomic model, e.g. pbe.")] = None,
+    head: Annotated[str | None, typer.Option(help="Head of a MACE model that gives the energies.")] = None,
+    modal: Annotated[str | None, typer.Option(help="Data set (modal) of a multi-fidelity SevenNet model.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Energy variant of a metatomic model, e.g. pbe.")] = None,
     extensions: Annotated[
         Path | None, typer.Option(help="Folder of the TorchScript extensions that a metatomic model needs.")
     ] = None,
@@ -49,21 +47,21 @@ def _reader(
     elements: Annotated[
         str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr; or one per atom.")
     ] = None,
-    topology: Annotated[Path | None, typer.Option(help="A file mdtraj reads that names the elements.")] = None,
+    topology: Annotated[Path | None, typer.Option(help="File that mdtraj reads and that names the elements.")] = None,
     timestep: Annotated[float | None, typer.Option(help="ps per MD step, where the file counts steps only.")] = None,
     units: Annotated[
-        str | None, typer.Option(help="Of a LAMMPS dump (metal, real, lj) or of a velocity column (A/fs, ase, ...).")
+        str | None, typer.Option(help="Units of a LAMMPS dump (metal, real, lj) or velocity column (A/fs, ase, ...).")
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="eV, with --units lj.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Å, with --units lj.")] = None,
     mass: Annotated[float | None, typer.Option(help="u, with --units lj.")] = None,
     leapfrog: Annotated[
         bool | None,
-        typer.Option(help="Velocities belong to half a step before the positions; the file's word if unset."),
+        typer.Option(help="Velocities belong to half a step before the positions; from the file if unset."),
     ] = None,
     start: Annotated[int, typer.Option(help="First frame, counted from 0.")] = 0,
     stop: Annotated[int | None, typer.Option(help="Frame to stop before.")] = None,
-    stride: Annotated[int, typer.Option(help="Every how many frames.")] = 1,
+    stride: Annotated[int, typer.Option(help="Use every n-th frame.")] = 1,
 ) -> None:
     """Options of `fluxan.open_trajectory`, as the command line spells them."""
 
@@ -73,14 +71,14 @@ def _flux_reader(
     volume: Annotated[
         float | None,
         typer.Option(
-            help="Å³; from the file if unset. Of a sheet: its area times its thickness (graphene: 3.35 Å), not the "
-            "cell with its vacuum; of a wire: its cross-section times its length."
+            help="Å³; from the file if unset. For a sheet: area times thickness (graphene: 3.35 Å), not the cell "
+            "with its vacuum; for a wire: cross-section times length."
         ),
     ] = None,
     dt: Annotated[float | None, typer.Option(help="ps between samples; from the file if unset.")] = None,
     timestep: Annotated[float | None, typer.Option(help="ps per MD step, where the file counts steps only.")] = None,
     units: Annotated[
-        str | None, typer.Option(help="Of another code's flux: metal, real, lj, si, atomic, gpumd or eV-A-fs.")
+        str | None, typer.Option(help="Units of another code's flux: metal, real, lj, si, atomic, gpumd or eV-A-fs.")
     ] = None,
     columns: Annotated[
         str | None,
@@ -90,28 +88,27 @@ def _flux_reader(
         list[str] | None,
         typer.Option(
             help="Columns of a species' mass flux, momentum or centre-of-mass velocity, in any unit: c_vcm[1][*]; once "
-            "per species (one less than there are will do where momentum is conserved). Those with the name of one "
-            "if unset; none for none."
+            "per species (all but one are enough where momentum is conserved). Columns with a customary name if unset; "
+            "none for no mass flux."
         ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the channels: Ag,I.")] = None,
     density: Annotated[
-        bool | None, typer.Option("--density/--extensive", help="The flux is per volume, or is not.")
+        bool | None, typer.Option("--density/--extensive", help="Whether the flux is per volume.")
     ] = None,
     run: Annotated[int | None, typer.Option(help="Run of a LAMMPS log, from 0; the last with a flux if unset.")] = None,
     per_atom: Annotated[
         bool | None,
         typer.Option(
             "--per-atom/--no-per-atom",
-            help="The log divides the flux by the number of atoms (thermo_modify norm), or does not; the log's word if "
-            "unset.",
+            help="Whether the log divides the flux by the number of atoms (thermo_modify norm); from the log if unset.",
         ),
     ] = None,
     until_crash: Annotated[
-        bool | None, typer.Option("--until-crash", help="Take the samples before a run blew up, which is refused else.")
+        bool | None, typer.Option("--until-crash", help="Use samples before a run blew up; otherwise it is refused.")
     ] = None,
-    quantities: Annotated[str | None, typer.Option(help="Of GPUMD's compute.out: temperature,jp,jk.")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="Of the file, where its content does not tell.")] = None,
+    quantities: Annotated[str | None, typer.Option(help="Quantities in compute.out: temperature,jp,jk.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Format of the file, if not clear from it.")] = None,
 ) -> None:
     """Options of `fluxan.fluxfiles.read_flux`, as the command line spells them."""
 
@@ -127,12 +124,12 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def named_model(model: str | None, adapter: dict[str, Any]) -> Any:
-    """The model of a command, loaded where options say how; else its name, None where none is named.
+    """The model of a command, loaded where options say how; else its name; None where no model is named.
 
     Raises
     ------
     FluxanError
-        Options without a model, or see `fluxan.load_model`.
+        Options are given without a model; see also `fluxan.load_model`.
     """
     given = {name: value for name, value in adapter.items() if value is not False}
     if not given:
@@ -155,7 +152,7 @@ def with_flux_options(command: Callable[..., None]) -> Callable[..., None]:
 def _with_options(
     command: Callable[..., None], options: Callable[..., None], *, into: str = "reader"
 ) -> Callable[..., None]:
-    """Put the parameters of `options` in the place of one of the command's, which gets those that are not None."""
+    """Replace a command's parameter `into` by those of `options`; it receives a mapping of those that are not None."""
     signature = inspect.signature(command, eval_str=True)
     parameters = list(signature.parameters.values())
     place = [p.name for p in parameters].index(into)

@@ -35,7 +35,7 @@ def _description(model: str) -> str:
     from fluxan.errors import ModelError
     from fluxan.potentials.load import adapter_options, load_model
 
-    # A checkpoint is not opened only to find that it has none.
+    # Checkpoints have no description, so they are not opened at all.
     text = None if adapter_options(model) else getattr(load_model(model), "describe", lambda: None)()
     if text is None:
         raise ModelError(f"{model} has no description as text that could be stored; only analytic potentials have")

@@ -1,4 +1,4 @@
-"""`fluxan demo`: from a real trajectory to κ and its report, the flux checked against LAMMPS."""
+"""`fluxan demo`: κ and a report from a real trajectory, with the flux checked against LAMMPS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parents[1] / "data"
 
-#: The trajectory is stored in single precision, LAMMPS' fluxes were computed in double.
+#: Largest relative difference: the trajectory is in single precision, LAMMPS' fluxes were computed in double.
 TOLERANCE = 1e-5
 
 
@@ -56,7 +56,7 @@ def demo(
 
 
 def lammps_errors(dataset: xarray.Dataset) -> dict[str, float]:
-    """Largest difference from LAMMPS' own heat flux, over the largest flux, by quantity."""
+    """Largest difference from LAMMPS' own heat flux, relative to the largest flux, by quantity."""
     import fluxan
 
     mine = {"all_flux": fluxan.total_flux(dataset).values}

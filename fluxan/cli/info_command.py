@@ -22,7 +22,7 @@ def info(
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:
-    """Say what is in a trajectory or a flux file.
+    """Describe a trajectory or a flux file.
 
     Example: fluxan info run.nc
     """
@@ -44,7 +44,7 @@ def info(
 
 
 def flux_facts(dataset: xarray.Dataset) -> dict[str, Any]:
-    """What a flux file holds, in plain values."""
+    """Content of a flux file, as plain values."""
     time = dataset["time"]
     n_frames = dataset.sizes["time"]
     facts = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo import Conductivity
 
-#: Options that mean something for a saved correlator.
+#: Options that apply to a saved correlator.
 _OF_STATES = ("temperature", "volume", "dt", "units")
 
 
@@ -28,9 +28,11 @@ def kappa(
     flux: FluxFile,
     *,
     method: Method = "default",
-    compare: Annotated[str, typer.Option(help="Further methods beside it; none for none.")] = "cepstral,running",
+    compare: Annotated[str, typer.Option(help="Further methods; none for no other.")] = "cepstral,running",
     components: Components = "auto",
-    plot: Annotated[Path | None, typer.Option(help="Draw C(t), κ(τ) and the parts: a .png, .svg or .pdf file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="File (.png, .svg, .pdf) for a plot of C(t), κ(τ) and parts.")
+    ] = None,
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:
@@ -44,7 +46,7 @@ def kappa(
 
     Example: fluxan kappa correlation.nc --temperature 94 --volume 12000 (a saved Correlator)
 
-    Correlation functions are read too: GPUMD's hac.out, and what LAMMPS' fix ave/correlate writes.
+    Correlation functions are read too: GPUMD's hac.out, and files of LAMMPS' fix ave/correlate.
     """
     from fluxan.series.readers.flux_correlation import correlation_format
 
@@ -63,7 +65,7 @@ def kappa(
 
 
 def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conductivity, str]:
-    """A file's conductivity, and what kind of file it is."""
+    """Conductivity of a file, and the kind of file."""
     from fluxan.correlation.state_file import is_state_file
     from fluxan.errors import InputError
     from fluxan.greenkubo import green_kubo
@@ -74,12 +76,12 @@ def _found(path: Path, reader: dict[str, Any], **settings: Any) -> tuple[Conduct
         return study.result, study.record.source
     for name in reader:
         if name not in _OF_STATES:
-            raise InputError(f"{path} is a saved correlator: {name}= says nothing of it")
+            raise InputError(f"{path} is a saved correlator: {name}= does not apply to it")
     return green_kubo(path, **reader, **settings), "fluxan correlator"
 
 
 def print_result(result: Conductivity) -> None:
-    """Print a result for people; what speaks against it goes to standard error."""
+    """Print a result as text; warnings go to standard error."""
     from fluxan.report.verdicts import temperature, unit, value
 
     run = result.diagnostics
@@ -120,7 +122,7 @@ def print_parts(result: Conductivity) -> None:
 
 
 def facts(result: Conductivity, form: str) -> dict[str, Any]:
-    """A result in plain values; None for an element of the tensor that is not known."""
+    """A result as plain values; None for an unknown element of the tensor."""
     run, directions = result.diagnostics, result.directions
     names = ("kappa", "error", "unit", "method", "components", "temperature", "temperature_error", "volume")
     plain = {name: getattr(result, name) for name in names}
@@ -152,7 +154,7 @@ def save_figure(figure: Any, path: Path) -> None:
     Raises
     ------
     OutputError
-        The file cannot be written, or its kind is not known.
+        The file cannot be written, or its format is not known.
     """
     from fluxan.errors import OutputError
 

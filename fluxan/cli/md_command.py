@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
 
-#: Time to run when nothing says how long, ps; with a goal for the error it is the longest.
+#: Default length of a run, ps; the largest length where there is a goal for the error.
 SHORT, LONG = 100.0, 10_000.0
 
 
@@ -35,24 +35,26 @@ def md(
     adapter: dict[str, Any],
     ensemble: Annotated[str, typer.Option(help="nve, langevin, or nvt (stochastic velocity rescaling).")] = "nve",
     temperature: Annotated[float | None, typer.Option(help="K.")] = None,
-    time: Annotated[float | None, typer.Option(help="Length of the run, ps; the longest with --until-error.")] = None,
+    time: Annotated[float | None, typer.Option(help="Length of the run, ps; the largest with --until-error.")] = None,
     timestep: Annotated[float | None, typer.Option(help="fs.")] = None,
-    flux_every: Annotated[int, typer.Option(help="Steps from flux to flux.")] = 5,
+    flux_every: Annotated[int, typer.Option(help="Number of steps between fluxes.")] = 5,
     thermalise: Annotated[
-        float | None, typer.Option(help="ps under a Langevin thermostat before; 0 keeps the file's velocities.")
+        float | None, typer.Option(help="Langevin thermostat before the run, ps; 0 keeps the file's velocities.")
     ] = None,
-    friction: Annotated[float, typer.Option(help="Of the Langevin thermostat, 1/ps.")] = 2.0,
-    relaxation: Annotated[float, typer.Option(help="Time in which nvt exchanges energy, ps.")] = 1.0,
+    friction: Annotated[float, typer.Option(help="Friction of the Langevin thermostat, 1/ps.")] = 2.0,
+    relaxation: Annotated[float, typer.Option(help="Relaxation time of the energy with nvt, ps.")] = 1.0,
     repeat: Annotated[str, typer.Option(help="Repeat the cell: 2, or 2,2,1.")] = "1",
     elements: Annotated[str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr.")] = None,
     until_error: Annotated[
-        str | None, typer.Option(help="Stop when the error of κ is below this share of it, e.g. 5%.")
+        str | None, typer.Option(help="Stop when the error of κ is below this fraction of κ, e.g. 5%.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Flux file; restart file and correlation lie beside it.")] = Path(
+    output: Annotated[Path, typer.Option(help="Flux file; restart file and correlation are written beside it.")] = Path(
         "flux.nc"
     ),
-    seed: Annotated[int, typer.Option(help="Of velocities and thermostats; another one for an independent run.")] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Fluxes from restart file to restart file.")] = 50,
+    seed: Annotated[
+        int, typer.Option(help="Seed of velocities and thermostats; another one for an independent run.")
+    ] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Number of fluxes between restart files.")] = 50,
     route: Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")] = False,
     overwrite: Overwrite = False,
@@ -73,7 +75,7 @@ def md(
     options = {"temperature": temperature, "time": time, "timestep": timestep, "thermalise": thermalise}
     given = {name: value for name, value in options.items() if value is not None}
     if "temperature" not in suited | given:
-        raise InputError(f"{structure} does not say at which temperature to run: give --temperature, in K")
+        raise InputError(f"{structure} does not define a temperature to run at: give --temperature, in K")
     lengths = {"time": SHORT} | suited if goal is None else suited | {"time": LONG}
     settings = MdSettings(
         **(lengths | given),
@@ -125,7 +127,7 @@ def _say_how_to_resume(run: MdRun) -> None:
 def _start(
     structure: str, model: Any, *, elements: str | None, repeat: str
 ) -> tuple[Frame, Potential, dict[str, float]]:
-    """Where to start, what moves the atoms, and settings that suit them."""
+    """Initial frame, model, and suitable settings."""
     from fluxan.errors import InputError
     from fluxan.md.example_systems import find_example, repeated
 
@@ -154,9 +156,9 @@ def _start(
 
 
 def _set_threads(potential: Potential) -> None:
-    """One thread for formulas, unless the user says otherwise: sharing out so little work costs more than it saves.
+    """Use one thread for analytic potentials, unless the user sets another number: they are too cheap to parallelise.
 
-    59 instead of 6 ms a step for 96 atoms of silver iodide, on two cores that others used too.
+    Two threads took 59 instead of 6 ms per step for 96 atoms of silver iodide, on two cores shared with other programs.
     """
     import torch
 
@@ -165,7 +167,7 @@ def _set_threads(potential: Potential) -> None:
 
 
 def _share(text: str | None) -> float | None:
-    """``5%`` or ``0.05`` as a number."""
+    """Convert ``5%`` or ``0.05`` to a number."""
     if text is None:
         return None
     from fluxan.errors import InputError

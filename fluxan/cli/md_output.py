@@ -1,4 +1,4 @@
-"""What `fluxan md` prints while a run goes on, and at its end."""
+"""Output of `fluxan md` during a run and at its end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def print_end(run: MdRun, kappa: RunningConductivity, *, json: bool) -> None:
 
 
 def _update(run: MdRun, kappa: RunningConductivity, *, lines: bool) -> None:
-    """Print κ where the run has come to a milestone."""
+    """Print κ where the run has reached a milestone."""
     if kappa.update(run) and lines:
         length = run.n_frames * run.settings.frame_step
         typer.echo(f"{length:>10.4g} ps   " + (kappa.reason or _line(kappa.result)))

@@ -1,4 +1,4 @@
-"""What `fluxan kappa` says of a file that holds a correlation function instead of a flux."""
+"""Output of `fluxan kappa` for a file that holds a correlation function instead of a flux."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.directions import Directions
     from fluxan.greenkubo.plateau import PlateauConductivity
 
-#: Settings of the estimate from a flux.
+#: Options that need a flux, with their defaults.
 _USUAL = {"plot": None, "method": "default", "compare": "cepstral,running", "components": "auto"}
 _CAVEAT = (
-    "a correlation function tells less than the flux: no better estimator, no error but the scatter of runs; print the "
-    "flux itself (GPUMD: compute ... jp jk; LAMMPS: fix ave/time) and give that file"
+    "a correlation function tells less than the flux: only its integral can be estimated, with errors from the scatter "
+    "of runs; print the flux itself (GPUMD: compute ... jp jk; LAMMPS: fix ave/time) and give that file"
 )
 
 
 def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> None:
-    """Print what a correlation function alone gives: its integral where it has decayed, direction by direction."""
+    """Print the estimate from a correlation function alone: the plateau of its integral, by direction."""
     from fluxan.greenkubo.plateau import plateau_conductivity
     from fluxan.series.readers.correlation_reading import read_flux_correlation
 
@@ -46,7 +46,7 @@ def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> N
     first, last = found.windows[:, 0], found.windows[:, 1]
     time = "" if found.unit == "reduced" else " ps"
     typer.echo(
-        f"mean of the running integral behind the decay of the correlation, from {first.min():.3g} to {last.max():.3g}"
+        f"mean of the running integral after the decay of the correlation, from {first.min():.3g} to {last.max():.3g}"
         f"{time}; {parts}, {errors}"
     )
     for note in found.notes:
@@ -56,12 +56,12 @@ def print_correlation(path: Path, reader: Mapping[str, Any], *, json: bool) -> N
 
 
 def refuse_for_correlation(path: Path, **asked: Any) -> None:
-    """Refuse what a correlation function alone does not give.
+    """Refuse options that need the flux itself.
 
     Raises
     ------
     InputError
-        Anything but what is usual is asked for: a plot, a method, others to compare with, components.
+        An option is not at its default: a plot, a method, methods to compare with, components.
     """
     from fluxan.errors import InputError
 
@@ -71,7 +71,7 @@ def refuse_for_correlation(path: Path, **asked: Any) -> None:
 
 
 def headline(directions: Directions, unit: str) -> str:
-    """One line: κ where it is the same in all directions, else in a plane, else that it is not one number."""
+    """One line: κ where it is the same in all directions, or in a plane; else a note that it depends on direction."""
     unit = "" if unit == "reduced" else f" {unit}"
     if directions.isotropic:
         return f"κ = {_value(*directions.mean())}{unit}"
@@ -95,7 +95,7 @@ def _value(kappa: float, error: float) -> str:
 
 
 def _facts(found: PlateauConductivity) -> dict[str, Any]:
-    """In plain values; None for an error that is not known."""
+    """The estimate as plain values; None for an unknown error."""
     directions = found.directions
     kappa, error = directions.mean()
     errors = [float(e) if np.isfinite(e) else None for e in directions.error]

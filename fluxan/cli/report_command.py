@@ -12,7 +12,7 @@ from fluxan.cli.command_options import Components, FluxFile, Method, named_model
 if TYPE_CHECKING:
     from fluxan.report.study import Study
 
-#: Methods that a report shows side by side.
+#: Methods that a report compares.
 COMPARED = ("cepstral", "stacie", "running")
 
 
@@ -27,15 +27,15 @@ def report(
     components: Components = "auto",
     trajectory: Annotated[
         Path | None,
-        typer.Option(help="The flux's trajectory: shows what of the flux is only noise, for solids."),
+        typer.Option(help="Trajectory of the flux, for solids: shows the part that adds noise but no heat."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --trajectory: the model, where the flux does not name it.")
+        str | None, typer.Option(help="With --trajectory: the model, where the flux file does not record it.")
     ] = None,
     adapter: dict[str, Any],
     reader: dict[str, Any],
 ) -> None:
-    """Write the thermal conductivity of a heat flux up in one page with plots, verdicts and warnings.
+    """Write a page on the thermal conductivity of a heat flux, with plots, diagnostics and warnings.
 
     Example: fluxan report flux.nc --output report.html
     """
@@ -54,7 +54,7 @@ def report(
 
 
 def summarize(study: Study, output: Path) -> None:
-    """Say in two lines what the page says."""
+    """Summarise the page in two lines."""
     from fluxan.report.verdicts import unit, value
 
     n = len(study.result.warnings)

@@ -15,7 +15,7 @@ from fluxan.cli.command_options import FluxFile, Json, with_flux_options
 if TYPE_CHECKING:
     from fluxan.correlation import PowerSpectrum
 
-#: Points that a spectrum is smoothed to by default.
+#: Number of independent points that a spectrum is smoothed to by default.
 _POINTS = 500
 
 
@@ -24,14 +24,14 @@ def spectrum(
     flux: FluxFile,
     *,
     output: Annotated[Path | None, typer.Option(help="Write all frequencies as a table (.csv).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it: a .png, .svg or .pdf file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a plot, .png, .svg or .pdf.")] = None,
     bandwidth: Annotated[float | None, typer.Option(help="Smooth over this width, THz.")] = None,
     bands: Annotated[str | None, typer.Option(help="Edges of the bands that are printed, in THz: 0,1,5,20.")] = None,
-    unit: Annotated[str, typer.Option(help="Of the plot's frequencies: THz or cm-1.")] = "THz",
+    unit: Annotated[str, typer.Option(help="Unit of the plot's frequencies: THz or cm-1.")] = "THz",
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:
-    """Find the power spectrum of a heat flux, and each carrier's share of it, by band of frequency.
+    """Compute the power spectrum of a heat flux, and the contribution of each carrier by frequency band.
 
     Example: fluxan spectrum flux.nc --plot spectrum.png
     """
@@ -69,7 +69,7 @@ def _spectrum(path: Path, bandwidth: float | None, reader: dict[str, Any]) -> Po
 
 
 def _edges(bands: str | None, spectrum: PowerSpectrum) -> list[float]:
-    """Edges in THz: those asked for, or ten equal bands up to where 99.9 % of the power lies."""
+    """Edges in THz: those given, or of ten equal bands that contain 99.9 % of the power."""
     from fluxan.errors import InputError
 
     if bands is None:
@@ -85,7 +85,7 @@ def _edges(bands: str | None, spectrum: PowerSpectrum) -> list[float]:
 
 
 def _shares(spectrum: PowerSpectrum, low: float, high: float) -> list[float]:
-    """Mean square of the flux between two frequencies, by carrier: the rows of the mean products added up."""
+    """Mean square of the flux between two frequencies, by carrier: each row of the mean products is summed."""
     inside = (spectrum.frequencies >= low) & (spectrum.frequencies < high)
     if not inside.any():
         return [0.0] * len(spectrum.labels)

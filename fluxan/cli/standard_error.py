@@ -13,7 +13,7 @@ _said: set[str] = set()
 def print_warning(message: Warning | str, category: type[Warning] = UserWarning, *_: Any, **__: Any) -> None:
     """Print a warning unless it was printed before; takes the arguments of `warnings.showwarning`.
 
-    Deprecations are for who writes programs, not for who runs them.
+    Deprecation warnings concern developers, not users, and are not printed.
     """
     if issubclass(category, DeprecationWarning):
         return
@@ -24,5 +24,5 @@ def print_warning(message: Warning | str, category: type[Warning] = UserWarning,
 
 
 def begin() -> None:
-    """Forget what was printed: another command begins."""
+    """Forget the warnings printed so far, at the start of a command."""
     _said.clear()

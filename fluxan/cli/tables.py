@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_contributions(dataset: xarray.Dataset, output: Path, *, json: bool = False) -> None:
-    """Print what a decomposition found, for people or for machines."""
+    """Print the result of a decomposition, as text or as JSON."""
     parts = contributions(dataset)
     n_frames = dataset.sizes["time"]
     if json:

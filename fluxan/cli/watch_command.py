@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def watch(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Flux file that a job is writing.")],
     *,
-    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
-    every: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the state once, and exit.")] = False,
+    every: Annotated[float, typer.Option(help="Time between updates, s.", min=0.1)] = 2.0,
     json: Json = False,
 ) -> None:
     """Watch a job that writes a flux file: frames, rate, time left, κ so far, drift of the energy.
 
-    Ends when all frames are there, or on Ctrl-C; the job does not notice.
+    Ends when all frames are done, or on Ctrl-C; the job is not affected.
 
     Example: fluxan watch flux.nc
     """
@@ -72,7 +72,7 @@ def _live(watcher: Watcher, every: float) -> None:
 
 
 def _print_changes(watcher: Watcher, every: float) -> None:
-    """One line whenever there is something new, for a log."""
+    """Print a line whenever the state has changed, as in a log."""
     from fluxan.report.monitor import plain
 
     before = None

@@ -1,4 +1,4 @@
-"""Messages of the library as the command line says them: options instead of Python's keywords."""
+"""Messages of the library worded for the command line: options instead of Python's keywords."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 #: A keyword with its value, as in ``dt=0.01``, ``units='metal'``, ``until_crash=True`` or ``volume=``.
 _KEYWORD = re.compile(r"(?<![\w.])([a-z]\w*)=(?![=>])('[^']*'|(?:[^\s,;:()]|[,:.](?=\S))*)")
 _SUBJECT = re.compile(r"^([a-z]\w*) is (?=\S+, expected)")
-#: By parameter, the option and its opposite, of the command that runs.
+#: By parameter, the option that sets it and the opposite one, for the running command.
 _known: dict[str, tuple[str, str]] = {}
 
 
 def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None = None) -> str:
-    """Put the options of a command for the keywords of Python that a message names.
+    """Replace Python's keywords in a message by the options of a command.
 
     Parameters
     ----------
     message : str
-        Of an error, a warning or a note; keywords are followed by ``=``, or begin it: "dt is -1, expected ...".
+        Text of an error, a warning or a note; keywords are followed by ``=``, or begin it: "dt is -1, expected ...".
     options : mapping, optional
-        By parameter, the option that gives it, and that which denies it or ""; those of the command that runs
-        if left out.
+        By parameter, the option that sets it, and the opposite one or ""; by default those of the running
+        command.
     """
     known = _known if options is None else options
 
@@ -43,7 +43,7 @@ def for_command_line(message: str, options: Mapping[str, tuple[str, str]] | None
 
 
 def speak_for(command: click.Command) -> None:
-    """Take the options of the command that runs."""
+    """Set the options of the running command."""
     _known.clear()
     for parameter in command.params:
         if parameter.param_type_name == "option":

@@ -1,4 +1,4 @@
-"""Analysis of a flux of which a correlator keeps correlations alone: by blocking levels."""
+"""Analysis of a flux of which only a correlator's correlations are known, by blocking levels."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MAX_LAGS: Final = 2**20
 
 
 def analyse_correlator(correlator: Correlator, series: HeatFluxSeries, choices: Choices) -> FluxAnalysis:
-    """Estimate what a correlator's state allows.
+    """Estimate all of a `FluxAnalysis` that a correlator's state allows.
 
     Raises
     ------
     InputError
-        The flux does not fluctuate, or several components are asked for, whose velocities a correlator does not keep.
+        The flux does not fluctuate, or components="multi" is requested, whose mass fluxes a correlator does not keep.
     """
     levels = blocking_levels(correlator, series.time_step)
     require_fluctuations(levels[0].total[:1])
@@ -83,7 +83,7 @@ def _segments(correlator: Correlator, series: HeatFluxSeries) -> Spectrum | None
 
 
 def _fractions(levels: list[BlockingLevel], band: float, *, cross_products: bool) -> Partition:
-    """Divide the total; without cross products the tensor is known along its diagonal alone."""
+    """Divide the total among its parts; without cross products only the tensor's diagonal is known."""
     frequencies, flux = level_for_partition(levels, band).amplitudes()
     fractions = partition(frequencies, flux, band=band, by_owner=False)
     if cross_products:

@@ -1,4 +1,4 @@
-"""The record between a flux and its conductivity: everything that is estimated of the flux."""
+"""Everything that is estimated from a flux, in one record, from which its conductivity is assembled."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.partition import Partition
     from fluxan.greenkubo.zero_frequency import ZeroFrequencyEstimates
 
-#: Probability, were the three spectra along x, y and z one, below which the axes are estimated one by one: estimates
-#: along each cost three times as much.
+#: Probability, if the three spectra along x, y and z were the same, below which each axis is estimated separately,
+#: which costs three times as much.
 MAX_ISOTROPY_PROBABILITY: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user asks for.
+    """Settings of an analysis that a user chooses.
 
     Attributes
     ----------
@@ -41,18 +41,18 @@ class Choices:
 
 @dataclass(frozen=True)
 class CorrelatorReach:
-    """Limits of what a correlator keeps of a flux.
+    """Limits of the information that a correlator keeps on a flux.
 
     Attributes
     ----------
     longest_lag : float
-        Of any blocking level, ps.
+        Longest lag of any blocking level, ps.
     max_lag : int
-        Setting of the correlator, samples.
+        The correlator's setting of the same name, samples.
     slowest : float
         Decay time of the slowest motion that its spectrum shows, ps.
     cross_products : bool
-        Whether products of unlike components (x with y) are there.
+        Whether products of unlike components (x with y) are kept.
     """
 
     longest_lag: float
@@ -63,28 +63,28 @@ class CorrelatorReach:
 
 @dataclass(frozen=True)
 class FluxAnalysis:
-    """Everything that was estimated of a flux.
+    """Everything that was estimated from a flux.
 
     Attributes
     ----------
     ordinates : Ordinates
         Input of the estimators.
     estimates : ZeroFrequencyEstimates
-        Of the total flux; at zero mass flux for several components.
+        Estimates of the total flux; at zero mass flux where `components` is "multi".
     single : ZeroFrequencyEstimates
-        Without regard to mass flux; `estimates` itself for a single component.
+        Estimates without regard to mass flux; the same as `estimates` where `components` is "single".
     fractions : Partition
         Division of the total among its parts, as fractions of it.
     components : str
         "single" or "multi".
     isotropy : float or None
-        Probability of spectra along x, y and z as different as these, were they one; None where they are not known.
+        Probability of spectra along x, y and z as different as these, if they were the same; None where not known.
     axes : list or None
-        Estimates along x, y and z, None along an axis without flux; None where they were not looked at.
+        Estimates along x, y and z, None along an axis without flux; None where they were not estimated.
     diffusion : float or None
-        See `fluxan.greenkubo.multicomponent.diffusion`.
+        Ratio of powers that is large where species diffuse, see `fluxan.greenkubo.multicomponent.diffusion`.
     reach : CorrelatorReach or None
-        For a correlator.
+        Limits of a correlator's state; None for a flux whose samples are known.
     """
 
     ordinates: Ordinates
@@ -107,4 +107,4 @@ def require_fluctuations(power: NDArray[np.float64]) -> None:
         A value of `power` is not positive.
     """
     if not (power > 0).all():
-        raise InputError("the total flux does not fluctuate at all; is it a flux of a system that moves?")
+        raise InputError("the total flux does not fluctuate at all; do the atoms move?")

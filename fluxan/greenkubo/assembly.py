@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Ratio of frequencies of the bins of `Conductivity.spectrum`.
 _SPECTRUM_BIN_RATIO: Final = 1.06
-#: Probability, were the three spectra along x, y and z one, below which they differ beyond doubt, so that estimates
-#: along the axes need not differ as much.
+#: Probability, if the three spectra along x, y and z were the same, below which they differ beyond doubt, so that a
+#: smaller difference between the estimates along the axes is enough.
 _ANISOTROPIC: Final = 1e-9
 
 
@@ -35,10 +35,10 @@ def conductivity_of(
 ) -> Conductivity:
     """Turn spectral densities at zero frequency into a conductivity with its parts, notes and warnings."""
     fractions, estimates = analysis.fractions, analysis.estimates
-    # Isotropic or not: one estimate for the mean of x, y and z, or one for each.
+    # One estimate for the mean of x, y and z where these agree, else one for each.
     isotropic, axes = _isotropy(analysis, state, method)
     by_method = mean_over_axes(axes, estimates) if axes else estimates.by_method
-    # Three components count as independent and alike; where they are not alike the error is larger.
+    # The three components are taken as independent and alike; where they are not alike the error is larger.
     spread = 1.0 if isotropic or axes else float(np.linalg.norm(np.diag(fractions.tensor.value)) / np.sqrt(3))
     by_method = {name: replace(e, error=e.error * spread) for name, e in by_method.items()}
     kappa, error = _kappa(by_method[method], state)
@@ -74,7 +74,7 @@ def conductivity_of(
 
 
 def _kappa(estimate: Estimate, state: ThermodynamicState) -> tuple[float, float]:
-    """Conductivity and its error, with that of the temperature."""
+    """Conductivity and its error, including that of the temperature."""
     estimate = estimate.scaled(state.factor)
     return estimate.value, state.error(estimate.value, estimate.error)
 
@@ -82,15 +82,15 @@ def _kappa(estimate: Estimate, state: ThermodynamicState) -> tuple[float, float]
 def _isotropy(
     analysis: FluxAnalysis, state: ThermodynamicState, method: str
 ) -> tuple[bool, list[ZeroFrequencyEstimates | None] | None]:
-    """Whether x, y and z may be one and the same, and, where they are not, estimates along each if there are any.
+    """Whether x, y and z may be equivalent, and, where they are not, estimates along each if there are any.
 
-    Spectra along the three tell cheaply whether to look; estimates along each decide.
+    Comparing the three spectra is a cheap test of whether the estimates along each axis, which decide, are needed.
     """
     if analysis.isotropy is not None and analysis.isotropy > MAX_ISOTROPY_PROBABILITY:
         return True, None
     axes, tensor = analysis.axes, analysis.fractions.tensor
     if axes is None or analysis.isotropy is None:
-        # Where one fraction is high the others are low by half of that.
+        # Fractions add up to a constant: where one is too high the two others are too low by half of that.
         return Directions(np.diag(tensor.value), np.sqrt(1.5) * np.diag(tensor.error)).isotropic, None
     along = np.array([(0, 0) if axis is None else _kappa(axis.by_method[method], state) for axis in axes])
     sigmas = ISOTROPY.likely_sigmas if analysis.isotropy < _ANISOTROPIC else ISOTROPY.sigmas
@@ -118,7 +118,7 @@ def _spectrum(ordinates: Ordinates, state: ThermodynamicState) -> Curve:
 
 
 def _curves(ordinates: Ordinates, estimate: Estimate, state: ThermodynamicState) -> tuple[Curve, Curve]:
-    """C(t) and κ(τ), with their errors at lags beyond the correlations.
+    """C(t) and κ(τ), with their errors at lags at which C has decayed.
 
     Over a run of length L and three components, C scatters by √(∫C²dt/3L) and its integral by S(0)·√(τ/3L)
     (M. S. Bartlett, J. R. Stat. Soc. Suppl. 8, 27 (1946)).

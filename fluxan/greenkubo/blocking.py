@@ -1,11 +1,12 @@
 """The spectrum of a flux near f = 0 from covariances of its block means, which are all that a correlator keeps.
 
-Means over blocks of w samples have the same S(0) as the samples, so any w is valid whose lags 0 … p − 1 span the
-slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] depends on the periodogram I only through its Fourier
-sums with 1/S, which for a few modes need the first covariances alone. Hence any I with these covariances serves, and
-the autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; its degrees of freedom are
-those of all block means. Only low frequencies are used, where the response of averaging can be undone and aliases can
-be subtracted: for a flat spectrum aliases are up to 19 % there, and the spectrum of the samples themselves gives them.
+Means over blocks of w samples have the same S(0) as the samples, so any w is valid for which the lags 0 … p − 1 span
+the slowest motion. Whittle's likelihood Σ_f [log S(f) + I(f)/S(f)] depends on the periodogram I only through its
+Fourier sums with 1/S, which for a few modes need only the first covariances. Hence any I with these covariances can be
+used, and the autoregressive one of order p − 1, of maximal entropy (J. P. Burg, 1967), is positive; its degrees of
+freedom are those of all block means. Only low frequencies are used, where the response of averaging can be undone and
+aliases can be subtracted: for a flat spectrum aliases are up to 19 % there, and the spectrum of the samples themselves
+gives them.
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ class BlockingSettings:
         Fewest lags of a level of the linear scheme, and half the most that are used, so that none of the longest lags
         is lost.
     frequencies_per_lag : int
-        Frequencies up to Nyquist for each lag: the lowest must be so low that motions which the lags span count as
-        resolved.
+        Frequencies up to Nyquist for each lag: the lowest must be low enough for motions that the lags span to count
+        as resolved.
     used_band : float
         Fraction of these frequencies that is used for block means.
     min_blocks : int
         Fewest block means of a level whose spectrum is used.
     min_blocks_partition : int
-        Fewest block means of a level that a flux is divided by.
+        Fewest block means of a level that is used to divide a flux among its parts.
     ample_decay_times : float
         Decay times of the slowest motion that the lags of a level should span where a coarser level does.
     aliases : int
-        Aliases on either side that are subtracted; what is left of white noise is 1 %.
+        Number of aliases on either side that are subtracted; 1 % of white noise remains.
     alias_grid : int
-        Frequencies of the spectrum that aliases are taken from.
+        Number of frequencies of the spectrum from which aliases are computed.
     noise : float
-        White noise over the variance that is added to keep the covariances of smooth fluxes regular.
+        White noise, as a fraction of the variance, that is added to keep covariances of smooth fluxes invertible.
     max_offset : float
-        Square of the mean over that expected of a flux whose mean is zero, beyond which the mean is subtracted: by
-        chance once in 2000 runs.
+        Ratio of the squared mean to its expectation for a flux of zero mean beyond which the mean is subtracted,
+        exceeded by chance once in 2000 runs.
     """
 
     min_lags: int = 32
@@ -125,7 +126,7 @@ class BlockingLevel:
         return Spectrum.of(frequencies / self.sampling, density, dof=dof, time_step=self.sampling)
 
     def _regression(self) -> tuple[NDArray[np.float64], float]:
-        """Weights of the autoregression that keeps all covariances, and the variance that it leaves."""
+        """Coefficients of the autoregression that reproduces all covariances, and its residual variance."""
         from scipy.linalg import solve_toeplitz
 
         total = self.total
@@ -134,7 +135,7 @@ class BlockingLevel:
         return weights, float(total[0] - weights @ total[1:])
 
     def unaliased_fraction(self, frequencies: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-        """Density at frequencies (n,) per sample over that of means over `width` samples, which holds aliases."""
+        """Ratio of the density at frequencies (n,) per sample to that of means over `width` samples with aliases."""
         weights, _ = self._regression()
         grid = (
             np.abs(np.fft.rfft(np.concatenate([[1.0], -weights]), max(BLOCKING.alias_grid, 4 * weights.size))) ** -2.0
@@ -149,7 +150,7 @@ class BlockingLevel:
         """Frequencies (m,) from near zero to near Nyquist, and amplitudes (m, 3 n, n, 3) of channels there.
 
         Their squares, summed over the second axis, are cross-spectral densities with Parzen's window, whose bandwidth
-        is the distance of the frequencies.
+        is the spacing of the frequencies.
         """
         n_lags, n = self.values.shape[:2]
         size = max(n_lags // 4, 8)
@@ -161,7 +162,7 @@ class BlockingLevel:
     def windowed(self, frequencies: NDArray[np.float64]) -> NDArray[np.complex128]:
         """Cross-spectral densities S_ab = Σ_k C_ab(k) exp(-2πi f k), (m, n, 3, n, 3), smooth and positive.
 
-        Lags are weighted with Parzen's window; pairs that were not asked for count as zero.
+        Lags are weighted with Parzen's window; pairs that were not accumulated count as zero.
         """
         from scipy.signal.windows import parzen
 
@@ -184,7 +185,7 @@ def blocking_levels(correlator: Correlator, time_step: float) -> list[BlockingLe
     coarse = _long_enough(levels, BLOCKING.min_blocks)[-1]
     mean = correlator.mean().reshape(-1, 3).sum(axis=0)
     scatter = np.einsum("axbx->", coarse.windowed(np.zeros(1))[0].real) / (coarse.n_blocks * coarse.time_step)
-    # Subtracting a mean that is zero in equilibrium would cost information.
+    # In equilibrium the mean is zero, and subtracting its estimate would lose information.
     return levels if mean @ mean > BLOCKING.max_offset * scatter else _levels(correlator, time_step, remove_mean=False)
 
 
@@ -214,14 +215,14 @@ def _levels(correlator: Correlator, time_step: float, *, remove_mean: bool) -> l
 
 
 def _coarser(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariances of means of neighbours, (n_lags, n_channels, n_channels), at half as many lags."""
+    """Covariances of means of neighbouring blocks, (n_lags, n_channels, n_channels), at half as many lags."""
     around = np.concatenate([values[1:2].transpose(0, 2, 1), values])
     stop = 2 * (len(values) // 2)
     return (around[:stop:2] + 2 * around[1 : stop + 1 : 2] + around[2 : stop + 2 : 2]) / 4
 
 
 def resolving_level(levels: list[BlockingLevel]) -> tuple[BlockingLevel, float]:
-    """The finest level whose lags amply span the slowest motion in it and in coarser ones; that motion's decay time."""
+    """Finest level whose lags span the slowest motion seen in it or in coarser ones, and that motion's decay time."""
     slowest, chosen = 0.0, None
     for level in reversed(_long_enough(levels, BLOCKING.min_blocks)):
         decay_time = slowest_motion(level.spectrum(levels[0]))

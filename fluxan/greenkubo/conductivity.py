@@ -59,12 +59,12 @@ def green_kubo(
 
     Parameters
     ----------
-    flux : xarray.Dataset, path, HeatFluxSeries, Correlator, or (n, 3) or (n, n_channels, 3) array
+    flux : xarray.Dataset or str or Path or HeatFluxSeries or Correlator or array
         A Dataset of `fluxan.decompose`, the path of a file of fluxan or another code, what `fluxan.fluxfiles.read_flux`
-        returns, or an array, whose channels add up to the total; an array needs `dt`, `volume` and `temperature`.
-        Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path of a saved one, holds x, y,
-        z of each such channel with at least pairs="same-xyz", and needs `volume` and `temperature`; its lags
-        (`max_lag`) should span the slowest motion three times.
+        returns, or an array (n, 3) or (n, n_channels, 3), whose channels add up to the total; an array needs `dt`,
+        `volume` and `temperature`. Volume-extensive: with units="metal" in eV Å/ps. A `fluxan.Correlator`, or the path
+        of a saved one, holds x, y, z of each such channel with at least pairs="same-xyz", and needs `volume` and
+        `temperature`; its lags (`max_lag`) should span the slowest motion three times.
     temperature : float, optional
         K; by default the mean of the Dataset's.
     method : str
@@ -104,7 +104,7 @@ def green_kubo(
     _check_choices(method=method, remove=remove, components=components, compare=compare)
     require_positive(temperature=temperature, dt=dt, volume=volume)
     with ExitStack() as stack:
-        # 1. Open the source, and take it as a series.
+        # 1. Open the source, and convert it to a series.
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
         if series.n_samples < _MIN_SAMPLES:
@@ -164,7 +164,7 @@ def _series(
     """The flux as a series, from a Dataset, an array, a correlator or a series."""
     sampled = isinstance(flux, (np.ndarray, list, tuple, HeatFluxSeries))
     if velocity is not None and not sampled:
-        raise InputError("velocity= goes with an array; a Dataset holds its own, a Correlator keeps none")
+        raise InputError("velocity= applies to arrays; a Dataset holds its own, a Correlator keeps none")
     if not sampled and not isinstance(flux, Correlator):
         return series_of_dataset(flux, dt=dt, remove=remove)  # type: ignore[arg-type]
     if remove is not None:

@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 MIN_RUN_DECAY_TIMES: Final = 20
 #: Decay times of the slowest motion that a correlator's lags should span.
 MIN_LAG_DECAY_TIMES: Final = 3.0
-#: Drift of the temperature that matters, as a fraction of it, and of the energy in standard deviations of it.
+#: Drift beyond which the result warns: of the temperature as a fraction of it, of the energy in standard deviations.
 _MAX_TEMPERATURE_DRIFT: Final = 0.01
 _MAX_ENERGY_DRIFT: Final = 1.0
-#: Frequencies below a corner with which the spectrum resolves it.
+#: Number of frequencies below a corner that are enough to resolve it.
 _MIN_FREQUENCIES_BELOW_CORNER: Final = 20
-#: Conductivity along an axis, as a fraction of κ, below which there is no flux along it.
+#: Conductivity along an axis, as a fraction of κ, below which the axis counts as without flux.
 _ZERO_FLUX: Final = 1e-9
 #: Probability of the worst of the lowest octaves at which no member of the default estimate describes the spectrum.
 _MIN_FIT_PROBABILITY: Final = 1e-3
 #: Relative error beyond which the result warns.
 _MAX_RELATIVE_ERROR: Final = 0.3
-#: Methods whose disagreement counts (the running integral's error covers noise alone), and standard deviations of it.
+#: Methods that are compared (the running integral's error covers noise alone), and the standard deviations by which two
+#: must differ to disagree.
 _COMPARABLE: Final = ("cepstral", "stacie")
 _MAX_DISAGREEMENT: Final = 2.0
 #: Relative difference between the user's time step and that of a Dataset beyond which the result warns.
@@ -50,7 +51,7 @@ _MAX_PLATEAU_CHANGE: Final = 0.1
 
 
 def diagnose(series: HeatFluxSeries, analysis: FluxAnalysis) -> Diagnostics:
-    """Length of the run in decay times, drifts, diffusion."""
+    """Compute the length of the run in decay times, drifts, and diffusion."""
     estimates = analysis.estimates
     estimate = estimates.by_method["default"]
     integral = 0.5 * estimate.value / analysis.ordinates.correlation[0]
@@ -104,7 +105,7 @@ def _correlator_notes(reach: CorrelatorReach, series: HeatFluxSeries) -> Iterato
 
 
 def warnings(result: Conductivity, series: HeatFluxSeries, analysis: FluxAnalysis) -> Iterator[str]:
-    """All evidence against the result."""
+    """Warnings: all evidence against the result."""
     yield from disagreements(analysis.estimates, result.method)
     yield from _run_warnings(result)
     yield from _spectrum_warnings(result.estimates.get("default"))
@@ -113,15 +114,15 @@ def warnings(result: Conductivity, series: HeatFluxSeries, analysis: FluxAnalysi
     offset = analysis.ordinates.offset
     if offset:
         yield (
-            f"the flux has a mean, {offset:.3g} times what chance would give: is the centre of mass at rest, and "
-            "nothing driven? It was taken out"
+            f"the flux has a mean, {offset:.3g} times what chance would give: is the system driven, "
+            "or does its centre of mass move? The mean was subtracted"
         )
     if analysis.reach is not None:
         yield from _correlator_warnings(analysis.reach)
 
 
 def disagreements(estimates: ZeroFrequencyEstimates, method: str) -> Iterator[str]:
-    """Methods more than two standard deviations from the one that was asked for."""
+    """Methods whose values differ by more than two standard deviations from that of the requested one."""
     mine = estimates.by_method[method]
     for name in _COMPARABLE:
         theirs = estimates.by_method.get(name, mine)
@@ -145,7 +146,7 @@ def _run_warnings(result: Conductivity) -> Iterator[str]:
         longer = (result.error / (0.1 * result.kappa)) ** 2
         yield f"the error is {result.error / abs(result.kappa):.0%} of κ; {longer:.0f} times this run would give 10 %"
     if run.diffusing and result.components == "single":
-        yield "species diffuse, but their fluxes were not taken out: κ depends on the zero of their energies"
+        yield "species diffuse, but their mass fluxes were not projected out: κ depends on the zero of their energies"
 
 
 def _spectrum_warnings(estimate: Estimate | None) -> Iterator[str]:
@@ -159,7 +160,7 @@ def _spectrum_warnings(estimate: Estimate | None) -> Iterator[str]:
     if details.get("cusp", 0.0) > 0:
         yield (
             f"the spectrum may have a cusp at f = 0 (a tail of the correlation, exponent {details['exponent']:.1f}): κ "
-            f"would then be some {details['cusp']:.2g} times this value; a longer run tells"
+            f"would then be some {details['cusp']:.2g} times this value; a longer run would decide"
         )
 
 
@@ -181,7 +182,7 @@ def _isotropy_warnings(result: Conductivity) -> Iterator[str]:
 
 
 def direction_warnings(directions: Directions, unit: str) -> Iterator[str]:
-    """Conductivities along x, y and z of unit "W/(m K)" or "reduced", where they are not one and the same."""
+    """Conductivities along x, y and z of unit "W/(m K)" or "reduced", where they differ."""
     if directions.isotropic:
         return
     unit = _unit(unit)
@@ -213,14 +214,14 @@ def _correlator_warnings(reach: CorrelatorReach) -> Iterator[str]:
         needed = int(np.ceil(reach.max_lag * MIN_LAG_DECAY_TIMES * slowest / longest))
         yield (
             f"the correlator's lags span {longest / slowest:.2g} times its slowest motion "
-            f"({slowest:.3g} ps), slower ones are not seen: take a max_lag of {needed} or more"
+            f"({slowest:.3g} ps), slower ones cannot be resolved: use a max_lag of {needed} or more"
         )
 
 
 def record_warnings(record: HeatFluxSeries, result: Conductivity) -> Iterator[str]:
-    """Diffusion that a short run of another code leaves unknown."""
+    """Warning where a run is too short to show whether species diffuse."""
     if record.species and result.components == "single" and result.diagnostics.diffusion is None:
-        yield "the run is too short to tell whether species diffuse: components='multi' takes κ at zero mass flux"
+        yield "the run is too short to tell whether species diffuse: components='multi' gives κ at zero mass flux"
 
 
 def setting_warnings(

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IsotropyCriteria:
-    """Differences between two directions that count. Sigmas are standard deviations of the difference.
+    """Criteria for a difference between two directions. Sigmas are standard deviations of the difference.
 
     Attributes
     ----------
     sigmas : float
-        Difference beyond doubt where errors are well known.
+        Difference that is beyond doubt where errors are well known.
     likely_sigmas : float
-        And where the spectra along the two directions differ beyond doubt already.
+        Difference that is enough where the spectra along the two directions already differ beyond doubt.
     chance : float
-        Probability by chance of a difference where errors have few degrees of freedom: Student's quantile at it takes
-        the place of `sigmas`.
+        Significance level where errors have few degrees of freedom: Student's quantile at this level replaces
+        `sigmas`.
     min_difference : float
         Difference that matters, as a fraction of the larger value.
     min_ratio : float
-        Ratio of two values whose errors are not known at which they differ.
+        Ratio at which two values whose errors are not known count as different.
     large_ratio : float
         Ratio of two values at which `likely_sigmas` are enough.
     zero : float
@@ -58,7 +58,7 @@ class Directions:
     error : (3,) float64
         One standard deviation; NaN where it is not known.
     covariance : (3, 3) float64 or None
-        Of the three where it is known; else they count as independent.
+        Covariance of the three; None where it is not known, and they count as independent.
     dof : int or None
         Degrees of freedom of the errors; None where the errors are well known.
     sigmas : float
@@ -118,14 +118,14 @@ class Directions:
 
 
 def isotropy_probability(densities: NDArray[np.float64], dof: NDArray[np.float64]) -> float:
-    """Probability of spectra along x, y and z as different as these, were they one.
+    """Probability of spectra along x, y and z as different as these, if they were the same.
 
     Parameters
     ----------
     densities : (3, n) float64
         Spectral densities, averages over ordinates.
     dof : (n,) float64
-        Degrees of freedom of each; 16 or more, so that their logarithms scatter by √(2/dof).
+        Degrees of freedom of each, at least 16, so that the standard deviation of a logarithm is √(2/dof).
     """
     from scipy.stats import chi2
 

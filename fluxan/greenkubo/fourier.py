@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from fluxan.series.heat_flux_series import HeatFluxSeries
 
-#: Numbers of a flux that are held in memory at once, 64 MiB; a longer flux is filtered and thinned to this size.
+#: Numbers of a flux that are held in memory at once, 64 MiB; a longer flux is filtered and downsampled to this size.
 _MAX_HELD: Final = 2**23
-#: Pass band of a thinned flux, over its new sampling rate: aliases into it are 100 dB down with this filter.
+#: Pass band of a downsampled flux, over its new sampling rate; the filter suppresses aliases in it by 100 dB.
 _PASS_BAND: Final = 0.35
 #: Corner of the low-pass filter over the new sampling rate, its taps per thinned sample, and its Kaiser window's β.
 _CORNER: Final = 0.48
@@ -31,11 +31,11 @@ class Amplitudes:
     frequencies : (n,) float64
         THz, multiples of the first.
     flux : (n, n_channels, 3) complex128
-        Of the channels; their squares are two-sided spectral densities.
+        Amplitudes of the channels; their squares are two-sided spectral densities.
     species : (n, n_species, 3) complex128
-        Of the species' sums of velocities, likewise.
+        Amplitudes of the species' sums of velocities, likewise.
     time_step : float
-        Sampling interval of the original flux, ps: also that of the spectrum, since thinning does not alias.
+        Sampling interval of the original flux, ps: also that of the spectrum, since downsampling adds no aliases.
     samples : (m, n_channels + n_species, 3) float64
         The series that was transformed.
     thinning : int
@@ -98,7 +98,7 @@ def _response(thinning: int, frequencies: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _thinned(series: HeatFluxSeries, thinning: int) -> list[NDArray[np.float64]]:
-    """Every `thinning`-th sample of the filtered series, where the filter lies inside the series."""
+    """Every `thinning`-th sample of the filtered series, where the filter is entirely within the series."""
     from scipy.signal import upfirdn
 
     taps = _filter(thinning)

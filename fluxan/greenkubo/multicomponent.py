@@ -1,9 +1,9 @@
 """Conductivity at zero mass flux, where species diffuse.
 
-κ is that of the heat flux less its linear prediction by the species' mass fluxes: 1/(S⁻¹)₀₀ of their cross-spectral
+κ is that of the heat flux minus its linear prediction from the species' mass fluxes: 1/(S⁻¹)₀₀ of their cross-spectral
 matrix, its Schur complement, which does not depend on the zero of energy (R. Bertossa, F. Grasselli, L. Ercole, S.
-Baroni, Phys. Rev. Lett. 122, 255901 (2019)). Of ℓ complex ordinates K are used up by the prediction from K mass fluxes,
-and ℓ − K remain.
+Baroni, Phys. Rev. Lett. 122, 255901 (2019)). Of ℓ complex ordinates, predicting from K mass fluxes uses up K, and ℓ − K
+remain.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.fourier import Amplitudes
 
-#: Eigenvalue of the species' power, over the largest, below which a combination of species is zero: by round-off of
-#: single precision, or by the conservation of momentum.
+#: Ratio of an eigenvalue of the species' power to the largest below which a combination of species counts as zero, due
+#: to round-off in single precision or conservation of momentum.
 _MIN_EIGENVALUE: Final = 1e-7
 #: Frequencies, as multiples of the lowest, between which the power of bound species rises and that of diffusing ones
 #: does not.
 _LOW: Final = (3, 10)
 _HIGH: Final = (24, 80)
-#: Ratio of the two powers beyond which species diffuse. A bound species' spectrum rises as f², a factor of 60 between
-#: the two; this is four times 1/60.
+#: Ratio of the two powers beyond which species diffuse. A bound species' spectrum rises as f², by a factor of 60
+#: between the two; this is four times 1/60.
 _MAX_BOUND: Final = 0.06
 
 #: Why there is no conductivity at zero mass flux.
@@ -62,7 +62,7 @@ def independent_fluxes(species: NDArray[np.complex128], *, noise: float = 0.0) -
 
 
 def diffusion(species: NDArray[np.complex128]) -> float | None:
-    """Power of the species' fluxes (n, K, 3) at the lowest frequencies over that a decade above; None for short runs.
+    """Power of the species' fluxes (n, K, 3) at low frequencies relative to that a decade above; None for short runs.
 
     It is near 1 where species diffuse, and small where they are bound, whose power falls as f². A Hann window removes
     the jump between the ends of the run, which looks like diffusion.
@@ -82,7 +82,7 @@ def diffuses(ratio: float | None) -> bool:
 
 @dataclass(frozen=True)
 class Projected:
-    """A flux less its prediction by the species' fluxes.
+    """A flux minus its prediction from the species' fluxes.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Projected:
 
 
 def bin_width(n_fluxes: int) -> int:
-    """Frequencies per bin: odd, and enough that the prediction uses up few of the ordinates."""
+    """Number of frequencies per bin: odd, and large enough for the prediction to use up few of the ordinates."""
     return 2 * n_fluxes + 1
 
 
@@ -116,9 +116,9 @@ def project(amplitudes: Amplitudes, fluxes: NDArray[np.complex128], *, multiples
     Parameters
     ----------
     amplitudes : Amplitudes
-        Of the flux.
+        Amplitudes of the flux.
     fluxes : (n, K, 3) complex128
-        Those of independent combinations of species.
+        Amplitudes of independent combinations of species.
     multiples : bool
         Begin the bins where their centres are multiples of the first, as cepstral analysis needs them; the lowest
         frequencies are then left out.
@@ -150,7 +150,7 @@ def _ordinates(values: NDArray[np.complex128], width: int) -> NDArray[np.complex
 
 
 def prediction(amplitudes: Amplitudes, combinations: NDArray[np.float64], *, band: float) -> NDArray[np.float64]:
-    """Weights (n_species,) by which the species' velocities predict the total flux below `band`, at any time."""
+    """Coefficients (n_species,) that predict the total flux below `band` from the species' velocities."""
     fluxes = np.einsum("fax,ak->fkx", amplitudes.species, combinations)
     n = max(int(np.searchsorted(amplitudes.frequencies, band, side="right")), 4 * fluxes.shape[1], 8)
     normal = np.einsum("fax,fbx->ab", fluxes[:n].conj(), fluxes[:n]).real

@@ -1,9 +1,9 @@
 """Partition of a spectral density at zero frequency among the parts of a flux; the parts add up to the total.
 
 Near f = 0 the fraction of a part is Re S_ab(f)/S(f), an even function of f: b₀ + b₂ f². The two coefficients follow
-from the moments Σ_f (y − (b₀ + b₂ f²) x) = Σ_f f² (y − (b₀ + b₂ f²) x) = 0 over one band of periodogram ordinates, y of
-the part and x of the total. Both are linear in y, so that fractions add up as the ordinates do, to round-off; and
-unlike a regression of y on x they are unbiased for squares too.
+from the moments Σ_f (y − (b₀ + b₂ f²) x) = Σ_f f² (y − (b₀ + b₂ f²) x) = 0 over one band of periodogram ordinates, y
+those of the part and x those of the total. Both are linear in y, so that fractions add up as the ordinates do, to
+round-off; and unlike a regression of y on x they are unbiased for squares too.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Frequencies of the smallest band.
+#: Number of frequencies of the smallest band.
 _MIN_FREQUENCIES: Final = 8
-#: Frequencies of the smallest band whose errors are known well enough that larger bands are tested against it.
+#: Number of frequencies of the smallest band whose errors are known well enough to test larger bands against it.
 _MIN_TESTED: Final = 32
 #: Standard deviations of a smaller band's fraction within which a larger band's must lie.
 _MAX_DEVIATIONS: Final = 3.0
-#: Groups of neighbouring frequencies at most; where there are more frequencies, those of a group are averaged.
+#: Largest number of groups of neighbouring frequencies; ordinates within a group are averaged.
 _MAX_GROUPS: Final = 512
 
 
 @dataclass(frozen=True)
 class Fraction:
-    """Fractions of the total at zero frequency, or parts of it.
+    """Fractions of the total at zero frequency, or, after scaling, the parts themselves.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Fraction:
     error: NDArray[np.float64]
 
     def of(self, total: float, total_error: float) -> Fraction:
-        """Parts of a total; the errors of fraction and total count as independent."""
+        """Parts of a total, from the fractions; errors of fraction and total count as independent."""
         return Fraction(self.value * total, np.hypot(self.error * total, self.value * total_error))
 
 

@@ -1,4 +1,4 @@
-"""Conductivity from a correlation function alone: its running integral at its plateau, by direction."""
+"""Conductivity from a correlation function alone: the plateau of its running integral, by direction."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 #: The last quarter of the lags stands for the noise of the correlation.
 _TAIL: Final = 4
-#: Parts of one run whose scatter gives an error; of independent runs two are enough.
+#: Fewest parts of one run whose scatter gives an error; two independent runs are enough.
 _MIN_PARTS: Final = 4
-#: Scatter over value that is due to the number of printed digits.
+#: Relative scatter that can be due to the number of printed digits.
 _ROUND_OFF: Final = 1e-5
 
 
@@ -38,7 +38,7 @@ class PlateauConductivity:
     windows : (3, 2) float64
         First and last lag of the plateau for each direction, ps.
     n_parts : int
-        Runs, or parts of one, whose scatter gives the errors.
+        Number of runs, or of parts of one, whose scatter gives the errors.
     notes, warnings : tuple of str
         Choices that were made, and evidence against the result.
     """
@@ -79,7 +79,7 @@ def plateau_conductivity(correlation: FluxCorrelation) -> PlateauConductivity:
             f"the correlation begins with {', '.join(f'{c:.4g}' for c in mean[0])} along x, y, z: that of a flux that "
             "fluctuates begins above zero; are these the squares of its components?"
         )
-    # The plateau of each direction, and the mean of the running integral over it: of all parts, and of each.
+    # The plateau of each direction, and the mean of the running integral over it, for all parts together and for each.
     windows = [_window(mean[:, axis], scatter[axis]) for axis in range(3)]
     whole, unit = _integral(correlation, mean[None])
     whole = whole.mean(axis=0)
@@ -118,7 +118,7 @@ def _integral(correlation: FluxCorrelation, values: np.ndarray) -> tuple[np.ndar
         return correlation.conductivity, unit
     for name in ("volume", "temperature"):
         if getattr(correlation, name) is None:
-            raise InputError(f"a correlation function does not know its {name}: give {name}=")
+            raise InputError(f"a correlation function does not hold its {name}: give {name}=")
     volume, temperature = correlation.volume or 0.0, correlation.temperature or 0.0
     times = correlation.times
     # GPUMD's lags are the middles of intervals, LAMMPS' begin with zero.
@@ -138,7 +138,7 @@ def _scatter(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _window(correlation: np.ndarray, scatter: float) -> tuple[int, int]:
-    """First index of the plateau and that after its last; at the latest the second half."""
+    """Start and stop index of the plateau, half-open; the second half where C has not decayed before."""
     n, undecayed = len(correlation), undecayed_fraction(correlation, _TAIL)
     noise = min(undecayed * abs(correlation[0]), scatter)
     lag = decayed(correlation, np.full(n, noise)) if undecayed <= MAX_UNDECAYED else None

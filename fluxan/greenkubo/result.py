@@ -77,7 +77,7 @@ class Conductivity(Displayed):
     kappa, error : float
         Conductivity, a third of the tensor's trace, and its standard deviation (with that of the temperature).
     parts : Partition
-        Its divisions, with errors; also by the names below.
+        Divisions of `kappa` among parts, with errors; also available as the properties of this class.
     labels : tuple of str, (n,)
         Names of the carriers.
     unit : str
@@ -87,7 +87,7 @@ class Conductivity(Displayed):
     components : str
         "single", or "multi": at zero mass flux.
     kappa_single, error_single : float
-        Without regard to mass flux; the same as `kappa` where components are "single".
+        Conductivity without regard to mass flux, and its error; the same as `kappa` where `components` is "single".
     estimates : dict of str to Estimate
         Every method's conductivity, by name.
     temperature, temperature_error : float
@@ -103,8 +103,8 @@ class Conductivity(Displayed):
     diagnostics : Diagnostics
         Length of the run, drifts, diffusion.
     isotropic : bool
-        Whether κ along x, y and z, the diagonal of `tensor`, may be one and the same. Where it is not, each was
-        estimated from the flux along its own axis, and `kappa` is their mean: the conductivity along none of them.
+        Whether κ along x, y and z, the diagonal of `tensor`, may be the same. Where they differ, each was estimated
+        from the flux along its own axis, and `kappa`, their mean, is the conductivity along none of them.
     notes : tuple of str
         Choices that were made.
     warnings : tuple of str
@@ -191,7 +191,7 @@ class Conductivity(Displayed):
         }
 
     def __str__(self) -> str:
-        """One line, and one more for each note and warning."""
+        """One line with κ, and one for each note and warning."""
         unit = "" if self.unit == "reduced" else f" {self.unit}"
         kappa = value_and_error(self.kappa, self.error)
         lines = [f"κ = {kappa}{unit} ({self.method}, T = {self.temperature:.4g})"]

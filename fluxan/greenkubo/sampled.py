@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 #: Lags of the correlation that are shown, and integrated by the running integral.
 _MAX_LAGS: Final = 20_000
-#: Velocities that could not carry this fraction of the flux at k_B T each are round-off of a momentum of zero.
+#: Velocities that, carrying k_B T each, would contribute less than this fraction of the flux are round-off of zero.
 _ROUND_OFF: Final = 1e-6
-#: Lowest frequencies whose power gives the expected distance of the mean from zero, and multiple of that beyond which
-#: the mean is subtracted: exceeded by chance once in 10,000 runs.
+#: Number of lowest frequencies whose power gives the expected size of the mean, and multiple of it beyond which the
+#: mean is subtracted, exceeded by chance once in 10,000 runs.
 _LOWEST_FREQUENCIES: Final = 8
 _MAX_OFFSET: Final = 3.0
 #: Ratio of frequencies and degrees of freedom of the bins in which spectra along x, y and z are compared.
@@ -38,12 +38,12 @@ _MIN_DOF: Final = 16
 
 
 def analyse_samples(series: HeatFluxSeries, state: ThermodynamicState, choices: Choices) -> FluxAnalysis:
-    """Estimate everything of a flux from its samples.
+    """Estimate all of a `FluxAnalysis` from a flux's samples.
 
     Raises
     ------
     InputError
-        The flux does not fluctuate, the run is too short, or several components are asked for and their velocities are
+        The flux does not fluctuate, the run is too short, or components="multi" is requested and mass fluxes are
         not known.
     """
     # Fourier amplitudes, and the species' fluxes that are independent of one another.
@@ -85,7 +85,7 @@ def _ordinates(a: Amplitudes, series: HeatFluxSeries) -> Ordinates:
 def _ordinates_at_zero_mass_flux(
     a: Amplitudes, series: HeatFluxSeries, species: NDArray[np.float64], *, band: float
 ) -> tuple[Ordinates, multicomponent.Projected]:
-    """Those of the total flux less what the species' fluxes predict of it.
+    """Ordinates of the total flux minus its prediction from the species' fluxes.
 
     Raises
     ------
@@ -117,13 +117,13 @@ def _with_correlation(
         samples = samples - mean
     else:
         offset = 0.0
-    # A correlation counts as the mean over three components; that of one axis is averaged over a third as much.
+    # Estimators assume a mean over three components; along one axis there is a third as much to average.
     length = len(samples) * n_axes // 3
     return Ordinates(spectrum, even, autocovariance(samples, lags), lag, length, offset)
 
 
 def _isotropy_probability(a: Amplitudes) -> float:
-    """Probability of spectra along x, y and z as different as these, were they one."""
+    """Probability of spectra along x, y and z as different as these, if they were the same."""
     power = np.abs(a.total.T) ** 2
     if not power.any(axis=1).all():
         return 0.0

@@ -21,7 +21,7 @@ class StationaryMean:
     Attributes
     ----------
     mean : float
-        Over all values.
+        Mean over all values.
     error : float
         Standard error of the mean, from means of blocks about the line through them.
     drift : float
@@ -40,7 +40,7 @@ class StationaryMean:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> StationaryMean:
-        """Mean of at least 16 values (n,); values that do not fill a block at the end count for the mean alone."""
+        """Mean of at least 16 values (n,); values at the end that do not fill a block enter only the mean."""
         size = len(values) // _BLOCKS
         means = values[: size * _BLOCKS].reshape(_BLOCKS, size).mean(axis=1)
         times = (np.arange(_BLOCKS) + 0.5) / _BLOCKS - 0.5
@@ -51,5 +51,5 @@ class StationaryMean:
         return cls(float(values.mean()), block / np.sqrt(_BLOCKS), drift, block / np.sqrt(spread), float(values.std()))
 
     def drifts(self, scale: float) -> bool:
-        """Whether the drift is beyond chance (4σ) and beyond `scale`."""
+        """Whether the drift is significant (4σ) and larger than `scale`."""
         return abs(self.drift) > max(4 * self.drift_error, scale)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fluxan.series.heat_flux_series import HeatFluxSeries
 
-#: Factor of S(0)/(2 V T²) and unit of the product; Boltzmann's constant in these units.
+#: By units: factor of S(0)/(2 V T²) and unit of the result; and Boltzmann's constant.
 UNITS: Final = {"metal": (CONDUCTIVITY / BOLTZMANN, "W/(m K)"), "lj": (1.0, "reduced")}
 _BOLTZMANN: Final = {"metal": BOLTZMANN, "lj": 1.0}
 
@@ -78,7 +78,7 @@ class ThermodynamicState:
         error = 0.0
         if temperature is None:
             if series.temperature is None:
-                raise InputError("this flux does not know its temperature: give temperature=")
+                raise InputError("this flux does not record its temperature: give temperature=")
             mean = StationaryMean.of(_finite(series.temperature, "temperature"))
             temperature, error = mean.mean, mean.error
         if volume is None:
@@ -99,7 +99,7 @@ class ThermodynamicState:
         )
 
     def error(self, kappa: float, error: float) -> float:
-        """Standard error of κ with that of the temperature, since κ goes as 1/T²."""
+        """Standard error of κ including that of the temperature, since κ is proportional to 1/T²."""
         return float(np.hypot(error, 2 * kappa * self.temperature_error / self.temperature))
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from fluxan.greenkubo.estimators.ordinates import Ordinates
     from fluxan.greenkubo.estimators.periodogram import Spectrum
 
-#: Bins in which the spectrum is compared with its value at f = 0: ratio of their ends, and degrees of freedom.
+#: Bins in which the spectrum is compared with its value at f = 0: ratio of upper to lower end, and degrees of freedom.
 _BIN_RATIO: Final = 1.5
 _MIN_DOF: Final = 48.0
-#: Range of S(f)/S(0) that counts as flat: half is what a relaxation has at its corner.
+#: Range of S(f)/S(0) that counts as flat; a relaxation has 1/2 at its corner.
 _MIN_RATIO: Final = 0.5
 _MAX_RATIO: Final = 1.7
 
@@ -32,9 +32,9 @@ class ZeroFrequencyEstimates:
     Attributes
     ----------
     by_method : dict of str to Estimate
-        "default", the method that was asked for, and those to compare with.
+        Estimate of "default", of the requested method, and of those to compare with.
     failed : dict of str to str
-        Why a method to compare with gave no estimate.
+        Reason why a method to compare with gave no estimate, by method.
     band : float
         Frequency up to which S(f) stays near S(0), THz.
     """

@@ -1,4 +1,4 @@
-"""Jobs: trajectories through models, one by one, many from a job file, or spread over a Dask cluster."""
+"""Jobs: heat fluxes of whole trajectories, for one model and trajectory, many in a job file, or on a Dask cluster."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""The flux that only rattles: Σ_j ⟨W_j⟩ v_j, which carries no heat in a solid and most of its noise.
+"""The flux of the mean virial, Σ_j ⟨W_j⟩ v_j, which in a solid carries no heat but most of the noise.
 
 Where atoms stay at their sites it is a total time derivative, of Σ_j ⟨W_j⟩ u_j with bounded displacements u_j: it
-adds to the spectrum as f² and nothing to the limit at f = 0 (F. Knoop, M. Scheffler, C. Carbogno, Phys. Rev. B 107,
-224304 (2023); A. Marcolongo, P. Umari, S. Baroni, Nat. Phys. 12, 80 (2016)). In a liquid it carries heat and must stay.
+adds a term ∝ f² to the spectrum and nothing to its value at f = 0 (F. Knoop, M. Scheffler, C. Carbogno, Phys. Rev. B
+107, 224304 (2023); A. Marcolongo, P. Umari, S. Baroni, Nat. Phys. 12, 80 (2016)). In a liquid it carries heat and must
+be kept.
 
-⟨W_j⟩ is nine numbers per atom, the mean over a subset of frames, one evaluation of the model each; then one pass over
-the velocities gives the flux to remove, by carrier, as the variable ``mean_virial`` of the Dataset. Any fixed ⟨W_j⟩ is
-exact: the subset need only be large enough to take out most of the noise.
+⟨W_j⟩ is nine numbers per atom, the mean over a subset of frames with one evaluation of the model each. One more pass
+over the velocities gives the flux to remove, by carrier, as the variable ``mean_virial`` of the Dataset. Removing
+any fixed ⟨W_j⟩ leaves κ unchanged: the subset need only be large enough to remove most of the noise.
 """
 
 from __future__ import annotations
@@ -37,17 +38,19 @@ def mean_virial(
 
     Parameters
     ----------
-    traj : what `fluxan.decompose` takes, with the same atoms in the same order in every frame
-    model : Potential or what `fluxan.load_model` takes
+    traj : object
+        What `fluxan.decompose` takes, with the same atoms in the same order in every frame.
+    model : object
+        Potential, or what `fluxan.load_model` takes.
     every : int, optional
-        Use every n-th frame; by default such that 50 are used, or all where the length is not known.
+        Use every n-th frame; by default, 50 frames are used, or all where their number is not known.
     reader : mapping, optional
         Options of `fluxan.open_trajectory`.
 
     Returns
     -------
     (n_atoms, 3, 3) float64
-        eV; ``J_pot = Σ_j W_j v_j``.
+        Mean virials, eV; ``J_pot = Σ_j W_j v_j``.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def mean_virial(
             total = total + evaluator.atomic_virial(graph)
             count += 1
     if not count:
-        raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
+        raise TrajectoryError(f"{trajectory.name}: it holds no frame in the requested range")
     return total / count
 
 
@@ -97,11 +100,11 @@ def with_mean_virial(
     model : object
         The model of the decomposition.
     virial : (n_atoms, 3, 3) array, optional
-        eV, where `mean_virial` was called before; then no model is needed.
+        Result of an earlier call of `mean_virial`, eV; then no model is needed.
     every : int, optional
         Passed to `mean_virial`.
     groups : str or sequence of object
-        Those of the decomposition.
+        Groups of the decomposition.
     reader : mapping, optional
         Options of `fluxan.open_trajectory`.
 
@@ -139,8 +142,8 @@ def _removed(
         members, labels = assign_groups(frame.numbers, groups)
         if frame.velocities is None or mean.shape != (frame.n_atoms, 3, 3) or len(labels) != n_carriers:
             raise InputError(
-                f"{trajectory.name} does not fit: it needs velocities, {n_carriers} groups and a mean virial of shape "
-                f"({frame.n_atoms}, 3, 3), got {len(labels)} groups and shape {mean.shape}"
+                f"{trajectory.name} does not fit the Dataset: expected velocities, {n_carriers} groups and a mean "
+                f"virial of shape ({frame.n_atoms}, 3, 3), got {len(labels)} groups and shape {mean.shape}"
             )
         sums = np.zeros((n_carriers, 3))
         np.add.at(sums, members, frame.velocities)

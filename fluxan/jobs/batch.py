@@ -33,18 +33,19 @@ class Outcome:
     Attributes
     ----------
     task : Task
+        Trajectory, model and settings of the run.
     n_frames : int
         Frames in its flux file.
     kappa, error : float
-        Conductivity and its standard error, in `unit`; NaN where `problem` says why.
+        Conductivity and its standard error, in `unit`; NaN where there is none, see `problem`.
     by_carrier : dict
-        κ of each group that carries.
+        Contribution to κ of each carrier.
     failed : bool
         Whether the flux itself could not be computed; frames before the faulty one are kept.
     problem : str
         Why there is no flux, or no κ.
     warnings : tuple of str
-        What speaks against κ.
+        Evidence against κ.
     """
 
     task: Task
@@ -58,7 +59,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """Everything in plain values, as the table and JSON have it; None for a number that is not there."""
+        """All fields as plain values for the table and JSON; None for a missing number."""
         return {
             "name": self.task.name,
             "group": self.task.group,
@@ -84,13 +85,13 @@ class Replicas:
     group, model : str
         Name of the group, and the model, that the runs share.
     n_runs : int
-        Runs that have a κ.
+        Number of runs that have a κ.
     kappa : float
         Mean over the runs.
     error : float
         Its standard error from their scatter, std/√n; NaN for a single run, whose scatter is not known.
     expected : float
-        The same from the errors that the runs claim, √(Σ σ²)/n.
+        Standard error of the mean from the errors of the runs, √(Σ σ²)/n.
     """
 
     group: str
@@ -102,7 +103,7 @@ class Replicas:
     unit: str
 
     def facts(self) -> dict[str, Any]:
-        """Everything in plain values; None for a number that is not there."""
+        """All fields as plain values; None for a missing number."""
         return {
             "group": self.group,
             "model": self.model,
@@ -115,11 +116,12 @@ class Replicas:
 
 
 def run_batch(jobs: JobFile, *, client: object = None, progress: bool = True) -> Iterator[Outcome]:
-    """Do run after run; what was done before is continued, or taken as it is.
+    """Do the runs one after another; unfinished ones are continued, finished ones are kept.
 
     Parameters
     ----------
     jobs : JobFile
+        Runs to do.
     client : object
         See `fluxan.decompose`; one cluster serves all runs.
     progress : bool
@@ -128,7 +130,8 @@ def run_batch(jobs: JobFile, *, client: object = None, progress: bool = True) ->
     Yields
     ------
     Outcome
-        Of each run in turn, when the table in the output folder has it. A run that fails does not stop the others.
+        Outcome of each run in turn, after it was added to the table in the output folder. A run that fails does not
+        stop the others.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def _run(task: Task, output: Path, client: object, *, progress: bool) -> Outcome
 
 
 def _in_keys(error: FluxanError) -> str:
-    """A message in one line, with the keys of a job file for Python's keywords."""
+    """A message in one line, with Python's keywords replaced by keys of a job file."""
     text = " ".join(str(error).split())
     text = re.sub(r"say (\w+)=True", r"set \1 = true in the job file", text)
     return re.sub(r"(?<!\w)(" + "|".join(KEYS) + r")=(?=[ ,;.)]|$)", r"\1 = in the job file", text)
@@ -216,7 +219,7 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def _flat(facts: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """Facts of a run as a line of the table: a column for each carrier that any run has; nothing is an empty field."""
+    """Facts of a run as a line of the table: a column for each carrier of any run; missing values are empty fields."""
     by_carrier = facts.pop("by_carrier")
     carried = {f"kappa_{label}": by_carrier.get(label) for label in labels}
     last = {name: facts.pop(name) for name in ("failed", "problem", "warnings")}

@@ -1,4 +1,4 @@
-"""Frames in, chunks of fluxes out: what a serial job and the workers of a cluster have in common."""
+"""Chunks of fluxes from frames, as a serial job and the workers of a cluster compute them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Chunk:
     route : str
         Route of its frames, several joined by "and".
     self_check : str
-        Report of the check of the last of its frames, which includes what was reported before.
+        Report of the route's check after its last frame, which includes earlier reports.
     """
 
     columns: dict[str, np.ndarray]
@@ -45,21 +45,22 @@ class Chunk:
     @classmethod
     def of(cls, entries: Sequence[FrameFlux], labels: Sequence[str]) -> Chunk:
         """Stack the fluxes of frames."""
-        # A frame whose atoms have no neighbours has no potential flux, and says nothing about the route.
+        # A frame whose atoms have no neighbours has no potential flux, and therefore no route.
         routes = dict.fromkeys(entry.flux.route for entry in entries if entry.flux.potential.any())
         route = " and ".join(routes) or entries[-1].flux.route
         return cls(stack(entries, labels), route, entries[-1].flux.self_check)
 
 
 class ChunkMaker:
-    """Computes the flux of frame after frame of one trajectory.
+    """Computes the fluxes of one trajectory's frames, one after another.
 
     Parameters
     ----------
     name : str
-        Of the trajectory, for messages.
+        Name of the trajectory, for messages.
     evaluator : FluxEvaluator
-    time_step, last_time, warn
+        Computes the flux of a frame.
+    time_step, last_time : float
         As in `fluxan.series.frame_checks.FrameChecker`.
     """
 
@@ -77,7 +78,7 @@ class ChunkMaker:
         self._neighbors = NeighborList(evaluator.model.cutoff)
 
     def chunks(self, frames: Iterable[tuple[int, Frame]], size: int) -> Generator[Chunk]:
-        """Yield chunk after chunk of numbered frames, the first of which begins one.
+        """Yield chunks of numbered frames, the first of which begins a chunk.
 
         An error in a frame is raised after the chunk of the frames before it.
         """

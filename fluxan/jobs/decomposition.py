@@ -1,4 +1,4 @@
-"""The main call: a trajectory and a model in, the decomposed heat flux of every frame out."""
+"""`fluxan.decompose`: the decomposed heat flux of every frame of a trajectory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class OutputOptions(TypedDict, total=False):
-    """How the output of a job is begun and shown; see `decompose`."""
+    """Options of a job's output and of its progress display; see `decompose`."""
 
     resume: bool
     overwrite: bool
@@ -49,21 +49,25 @@ def decompose(
 
     Parameters
     ----------
-    traj : path, mdtraj.Trajectory, list of ase.Atoms, or iterable of Frame
-    model : Potential or what `fluxan.load_model` takes
-        None takes what the trajectory carries: the calculator of ASE atoms, the model description in a NetCDF file,
-        or the one `fluxan.toml` beside the file.
-    groups : "element" or one label per atom
-    velocities : array or path of an .npy file
-        (n_frames, n_atoms, 3), Å/ps, for a trajectory that has none.
+    traj : object
+        Path of a trajectory, mdtraj.Trajectory, list of ase.Atoms, or iterable of Frame.
+    model : object, optional
+        Potential, or what `fluxan.load_model` takes; by default the model that the trajectory carries: the calculator
+        of ASE atoms, the description in a NetCDF file, or the one `fluxan.toml` beside the file.
+    groups : str or sequence
+        "element", or one label per atom.
+    velocities : (n_frames, n_atoms, 3) array or path, optional
+        Velocities, Å/ps, or an .npy file of them, for a trajectory that has none.
     route : {"auto", "local", "adjoint", "unfolded"}
+        Algorithm for the flux, see `fluxan.heat_flux`.
     device : str
-        Where the model runs, as torch names it.
-    output : path
+        Device that the model runs on, by its name in torch.
+    output : str or Path, optional
         NetCDF file that is written while the job runs. Without it the result is kept in memory.
-    client : distributed.Client, address, "local", or path of a scheduler file
-        A Dask cluster to spread the frames over; the result is that of a serial run to the last bit. See docs/scale.md.
-    reader : mapping
+    client : distributed.Client or str or Path, optional
+        Dask cluster to spread the frames over: client, address, "local", or path of a scheduler file. The result is
+        that of a serial run to the last bit. See docs/scale.md.
+    reader : mapping, optional
         Options of `fluxan.open_trajectory`.
     resume : bool, default False
         Continue an output that was begun; with none yet, start it.
@@ -71,7 +75,7 @@ def decompose(
         Replace an existing output.
     progress : bool or callable, default True
         Show a progress bar on standard error, or call ``progress(n_done, n_frames)`` after every chunk; the number of
-        frames is None where the format does not tell.
+        frames is None where the format does not record it.
 
     Returns
     -------
@@ -82,12 +86,12 @@ def decompose(
     Raises
     ------
     FluxanError
-        Its message says what is wrong, where, and what to do. Frames before a faulty one are kept.
+        Input, model or output cannot be used; frames before a faulty one are kept.
 
     Notes
     -----
-    From here on glibc's allocator keeps freed memory for later evaluations, and until this job ends, see
-    `fluxan.allocator`; ``FLUXAN_MALLOC=0`` in the environment leaves it as it is.
+    Until the job ends, glibc's allocator keeps freed memory for later evaluations, see `fluxan.allocator`;
+    ``FLUXAN_MALLOC=0`` in the environment leaves it as it is.
     """
     resume, progress = _checked(options)
     path = check_output(output, resume=resume, overwrite=options.get("overwrite", False))
@@ -143,7 +147,7 @@ def _chunks(job: Job, writer: FluxWriter, inputs: JobInputs, client: object) -> 
 def _reported(
     progress: bool | Callable[[int, int | None], object], job: Job, done: int
 ) -> Iterator[Callable[[int, int | None], object]]:
-    """What is called with the number of frames that are done, and of all."""
+    """Function that is called with the number of frames done and the number of all frames."""
     if callable(progress):
         yield progress
         return

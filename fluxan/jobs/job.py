@@ -1,4 +1,4 @@
-"""A job: one trajectory through one model, in chunks of frames."""
+"""A job: the heat flux of one trajectory with one model, in chunks of frames."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JobInputs:
-    """What `fluxan.decompose` was given; workers of a cluster start from it too.
+    """Arguments of `fluxan.decompose`, from which workers of a cluster start too.
 
     Attributes
     ----------
     trajectory, model, velocities : object
-        As the user gave them.
+        Arguments as the user gave them.
     reader : mapping
         Options of `fluxan.open_trajectory`.
     device : str
-        Where the model runs, as torch names it.
+        Device that the model runs on, by its name in torch.
     """
 
     trajectory: object
@@ -51,13 +51,16 @@ class JobInputs:
 
 
 class Job:
-    """One trajectory through one model, in chunks whose borders depend on the frame index alone.
+    """The heat flux of one trajectory with one model, in chunks whose borders depend on the frame index alone.
 
     Parameters
     ----------
     trajectory : Trajectory
+        Frames of the job.
     model : Potential
-    groups : "element" or one label per atom
+        The model, on its device.
+    groups : str or sequence
+        "element", or one label per atom.
     route : str
         As in `fluxan.decompose`.
 
@@ -80,7 +83,7 @@ class Job:
         self.groups, self.route = groups, route
         start = list(islice(trajectory.frames(), 2))
         if not start:
-            raise TrajectoryError(f"{trajectory.name}: it holds no frame in the range that was asked for")
+            raise TrajectoryError(f"{trajectory.name}: it holds no frame in the requested range")
         first = self.first = start[0]
         self.time_step = start[1].time - first.time if len(start) > 1 and trajectory.has_time else np.nan
         self.evaluator = FluxEvaluator(model, first.numbers, groups=groups, route=route)
@@ -96,12 +99,12 @@ class Job:
         self.chunk = frames_per_chunk(first.n_atoms)
 
     def identity(self) -> dict[str, object]:
-        """Attributes that say which job this is; only the same job may continue a file."""
+        """Attributes that identify the job; only the same job may continue a file."""
         return self.evaluator.identity() | {"trajectory_name": self.trajectory.name, "chunk_frames": self.chunk}
 
     @cached_property
     def plan(self) -> dict[str, int]:
-        """How many frames there will be, where the format tells, for whoever watches the file."""
+        """Number of frames of the whole job, where it is known, for programs that watch the file."""
         try:
             return {"frames_planned": len(self.trajectory)}
         except TypeError:
@@ -135,17 +138,17 @@ class Job:
         writer.write(chunk.columns)
 
     def chunks(self, writer: FluxWriter) -> Generator[Chunk]:
-        """Chunk after chunk, from where the writer's file ends; an error is raised after the frames before it."""
+        """Yield chunks in order, from where the writer's file ends; an error is raised after the frames before it."""
         with closing(self.frames(writer)) as frames:
             yield from self.maker.chunks(frames, self.chunk)
 
     def frames(self, writer: FluxWriter) -> Generator[tuple[int, Frame]]:
-        """Frames that are still to be done, numbered as in the trajectory's file.
+        """Remaining frames, numbered as in the trajectory's file.
 
         Raises
         ------
         OutputError
-            The last frame that is done is not the one that the output was made from.
+            The last finished frame differs from the one that the output was made from.
         """
         done = writer.n_frames
         frames = read_ahead(self.trajectory.frames(start=max(0, done - 1)))
@@ -166,7 +169,7 @@ class Job:
         return self.trajectory.options.start + frame * self.trajectory.options.stride
 
     def warn(self, topic: str, message: str) -> None:
-        """Warn, once for each topic."""
+        """Warn once for each topic."""
         if topic not in self._warned:
             self._warned.add(topic)
             warnings.warn(f"{self.trajectory.name}: {message}", stacklevel=2)

@@ -19,7 +19,7 @@ from fluxan.trajectory import ReaderOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Keys of a job, and what they may be.
+#: Keys of a job, and their types.
 KEYS: dict[str, tuple[type, ...]] = {
     "trajectory": (str, list),
     "model": (str, dict, list),
@@ -40,7 +40,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "extensions": (str,),
     "dtype": (str,),
 }
-#: Keys that are options of the model's adapter; a model that is a table has its own.
+#: Keys that are options of the model's adapter; a model given as a table holds its own options.
 MODEL_KEYS = ("trust_pickle", "head", "modal", "variant", "extensions", "dtype")
 OWN = ("trajectory", "name", "velocities")
 READER = tuple(option.name for option in fields(ReaderOptions))
@@ -53,13 +53,15 @@ class Task:
     Attributes
     ----------
     name : str
-        Of the run, and of its flux file.
-    trajectory : path
-    model : what `fluxan.load_model` takes; None for what the trajectory carries
+        Name of the run, and of its flux file.
+    trajectory : Path
+        Path of the trajectory.
+    model : str or None
+        What `fluxan.load_model` takes; None for the model that the trajectory carries.
     adapter : dict
         Options of `fluxan.load_model`.
     group : str
-        Runs with the same are independent runs of one state; empty for none.
+        Name shared by independent runs of one state; empty for none.
     decompose : dict
         Further options of `fluxan.decompose`.
     green_kubo : dict
@@ -82,14 +84,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """What a job file asks for: tasks, and the folder their outputs go to."""
+    """Content of a job file: tasks, and the folder for their outputs."""
 
     tasks: tuple[Task, ...]
     output: Path
 
 
 def read_jobs(path: str | Path) -> JobFile:
-    """Read a job file; relative paths in it begin where it lies.
+    """Read a job file; relative paths in it are relative to its folder.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def read_jobs(path: str | Path) -> JobFile:
         It is missing, or not readable.
     InputError
         It is not TOML, a key is not known or has a wrong type, nothing matches a trajectory, or two runs would have
-        one name. The message names file and key.
+        the same name. The message names file and key.
     """
     path = Path(path)
     try:
@@ -113,7 +115,7 @@ def read_jobs(path: str | Path) -> JobFile:
 
 
 class _JobFileReader:
-    """Reads tables whose relative paths begin in one folder."""
+    """Reads tables whose paths are relative to one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -202,8 +204,8 @@ class _JobFileReader:
     ) -> tuple[str | None, dict[str, Any]]:
         """A model with the path in it made absolute, and the options of its adapter.
 
-        Defaults, and the permission to open pickles, are for the models that know them; what else a job says of its
-        models must fit all of them, and what a model's own table says must fit it.
+        Defaults, and the permission to open pickles, apply to the models that have these options; other options of a
+        job must apply to all its models, and options in a model's own table to that model.
         """
         own = given if isinstance(given, Mapping) else {}
         name = own.get("file", given)
@@ -242,14 +244,14 @@ class _JobFileReader:
         return dict(reader) | ({"topology": self._folder / topology} if isinstance(topology, str) else {})
 
     def _name(self, job: Mapping[str, Any], trajectory: Path, model: str) -> str:
-        """Name of a run: where the trajectory lies below the job file, and the model's short name."""
+        """Name of a run: the trajectory's path relative to the job file, and the model's short name."""
         parts = Path(os.path.relpath(trajectory, self._folder)).parts
         stem = "_".join(part for part in parts if part != "..").partition(".")[0] if parts[-1][0] != "." else parts[-1]
         return _plain(f"{job.get('name', stem)}.{model}")
 
 
 def model_label(model: str | None, options: Mapping[str, Any]) -> str:
-    """Short name of a model: its file's without folder and suffix, or a shipped name, and what was chosen of it."""
+    """Short name of a model: the stem of its file's name, or a shipped name, and options such as its head."""
     if model is None:
         return "own"
     name = Path(model.rpartition(":")[2]).name.partition(".")[0] or _plain(model)
@@ -257,7 +259,7 @@ def model_label(model: str | None, options: Mapping[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name that file systems take."""
+    """A name that file systems accept."""
     return re.sub(r"[^\w.+=-]", "_", name)
 
 

@@ -1,4 +1,4 @@
-"""fluxan inside other programs: ASE, LAMMPS, and MD codes that call C functions."""
+"""Heat fluxes during molecular dynamics: with ASE, with LAMMPS, and in MD codes that call C functions."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from fluxan.lazy import submodule
 
 
 def __getattr__(name: str) -> object:
-    """Import a program's module when it is asked for, since the program need not be installed."""
+    """Import a program's module on first use, since the program need not be installed."""
     return submodule(__name__, name)

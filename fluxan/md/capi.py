@@ -19,8 +19,8 @@ def address(name: str) -> int:
     Returns
     -------
     int
-        To be cast to ``fluxan_pair_flux`` or ``fluxan_atomic_virial``. Valid while the interpreter lives; callable from
-        any thread, with or without the interpreter's lock.
+        Address, to be cast to ``fluxan_pair_flux`` or ``fluxan_atomic_virial``. It is valid while the interpreter runs;
+        the function may be called from any thread, with or without the interpreter's lock.
 
     Raises
     ------

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def energy_drift(dataset: xarray.Dataset) -> float | None:
-    """Change of the total energy over the run, eV per atom, from a straight line through it.
+    """Change of the total energy over the run, eV per atom, from a straight-line fit.
 
-    None where it means nothing: the number of atoms is not known, a thermostat takes and gives energy, or there are
-    fewer than three frames.
+    None where it is undefined: the number of atoms is not known, a thermostat exchanges energy, or there are fewer than
+    three frames.
     """
     n_atoms = dataset.attrs.get("n_atoms")
     if n_atoms is None or dataset.attrs.get("ensemble", "nve") != "nve" or dataset.sizes["time"] < 3:

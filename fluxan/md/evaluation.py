@@ -1,4 +1,4 @@
-"""One evaluation of a model for forces and flux: what moves the atoms pays for most of their heat flux."""
+"""One evaluation of a model for both forces and heat flux, so that the flux costs little beyond the forces."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Forces:
-    """What moves atoms.
+    """Energies, forces and virial of one frame.
 
     Attributes
     ----------
     energies : (n_atoms,) array
-        eV, one per atom.
+        Potential energy of each atom, eV.
     forces : (n_atoms, 3) array
-        eV/Å.
+        Forces, eV/Å.
     virial : (3, 3) array
-        eV, derivative of the energy by strain: the stress times the volume.
+        Derivative of the energy with respect to strain, eV: the stress times the volume.
     """
 
     energies: np.ndarray
@@ -47,20 +47,21 @@ class Forces:
 
 
 class Evaluation:
-    """Forces of frame after frame, and the heat flux of those that it is wanted of, from one evaluation each.
+    """Forces of successive frames, and their heat flux where requested, from one evaluation each.
 
-    Pair forces that are at hand give the flux of a local model to the kernel; for a model that passes messages, the
-    forward pass and its first backward pass are kept, and the injected ones follow. The forces are the same bits
-    whether a flux is wanted or not.
+    For a local model, the pair forces already computed are passed to the kernel that gives the flux; for a
+    message-passing model, the forward pass and its first backward pass are reused, and the further backward passes of
+    the adjoint route follow. The forces are the same to the last bit whether a flux is requested or not.
 
     Parameters
     ----------
     evaluator : FluxEvaluator
-        Says model, atoms, groups and route.
+        Defines model, atoms, groups and route.
 
     Attributes
     ----------
     evaluator : FluxEvaluator
+        The parameter of the same name.
     """
 
     def __init__(self, evaluator: FluxEvaluator) -> None:
@@ -71,7 +72,7 @@ class Evaluation:
         self._kept: FluxSource | None = None
 
     def reset(self) -> None:
-        """Forget earlier frames, so that what follows depends on the frames from here on alone."""
+        """Discard earlier frames, so that later results depend on later frames alone."""
         self.neighbors.reset()
         self._frame = self._graph = self._kept = None
 
@@ -81,15 +82,16 @@ class Evaluation:
         Parameters
         ----------
         frame : Frame
+            The frame.
         flux : bool
-            Keep what the flux of the same positions needs.
+            Keep the data that the flux at the same positions needs.
 
         Raises
         ------
         ModelError
-            The model fails, or gives something that is not finite; see `fluxan.heat_flux` too where a flux is wanted.
+            The model fails, or returns values that are not finite; with `flux`, see also `fluxan.heat_flux`.
         """
-        self._kept = self._graph = self._frame = None  # before the next evaluation takes memory
+        self._kept = self._graph = self._frame = None  # free memory before the next evaluation
         graph = self.neighbors.graph(frame)
         route = self.evaluator.route_for(graph) if flux else None
         forces, kept = _evaluate(self.evaluator.model, graph, route)
@@ -100,16 +102,16 @@ class Evaluation:
     def flux(
         self, velocities: np.ndarray | None, masses: np.ndarray | None = None, *, evaluator: FluxEvaluator | None = None
     ) -> Flux:
-        """Heat flux at the positions of the frame before; one that was not announced costs an evaluation of its own.
+        """Heat flux at the positions of the last frame; another evaluation, unless that was with ``flux=True``.
 
         Parameters
         ----------
         velocities : (n_atoms, 3) array or None
-            Å/ps, of the same instant as the positions.
+            Velocities at the time of the positions, Å/ps.
         masses : (n_atoms,) array, optional
-            u, the frame's by default.
+            Masses, u; by default those of the frame.
         evaluator : FluxEvaluator, optional
-            Of other groups than the evaluation's own, for the same model and route.
+            Evaluator with other groups, of the same model and route.
 
         Raises
         ------
@@ -119,7 +121,7 @@ class Evaluation:
             See `fluxan.heat_flux`.
         """
         if self._frame is None or self._graph is None:
-            raise InputError("there is no evaluation yet whose flux could be given: ask for forces first")
+            raise InputError("there is no evaluation yet to take the flux from: ask for forces first")
         evaluator = evaluator or self.evaluator
         masses = self._frame.masses if masses is None else masses
         moving = self._frame.replace(velocities=velocities, masses=masses)
@@ -128,7 +130,7 @@ class Evaluation:
 
 
 class KeptPairForces:
-    """Local route whose pair forces are at hand."""
+    """Local route with pair forces already computed."""
 
     name = "local"
 
@@ -146,7 +148,7 @@ class KeptPairForces:
 
 
 class KeptForwardPass:
-    """Adjoint route whose forward pass and plain backward pass are at hand."""
+    """Adjoint route with forward pass and first backward pass already computed."""
 
     name = "adjoint"
 
@@ -163,7 +165,7 @@ class KeptForwardPass:
         return to_numpy(self._forward.energies)[: self._n_atoms], flux
 
     def _by_owner(self, groups: np.ndarray, n_groups: int) -> list[list[torch.Tensor | None]]:
-        """Adjoints of every owner's energies; the last owner's are what the others leave of all, one pass less."""
+        """Adjoints of every owner's energies; the last follow from the sum over all owners, which saves a pass."""
         found = [self._forward.adjoints(owners_of(groups == owner, self._forward)) for owner in range(n_groups - 1)]
         return [*found, [_less(total, parts) for total, *parts in zip(self._adjoints, *found, strict=True)]]
 
@@ -176,7 +178,7 @@ def _less(total: torch.Tensor | None, parts: list[torch.Tensor | None]) -> torch
 
 
 def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, FluxSource | None]:
-    """Forces, and what the flux by a route would need of the same evaluation."""
+    """Forces, and the data of the same evaluation that the flux by this route needs."""
     seen = model_graph(model, graph)
     formula = closed_form(model, seen)
     if formula is not None:
@@ -192,7 +194,7 @@ def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forc
 def _by_formula(
     model: Potential, graph: Graph, energies: torch.Tensor, g_ij: torch.Tensor
 ) -> tuple[Forces, KeptPairForces]:
-    """From the model's own formula for its pair forces."""
+    """Evaluate with the model's own formula for its pair forces."""
     refuse_non_finite(model, graph, energies, g_ij)
     forces = torch.zeros_like(graph.positions)
     forces.index_add_(0, graph.receivers, g_ij).index_add_(0, graph.senders, g_ij, alpha=-1)
@@ -217,7 +219,7 @@ def _adjoint(model: Potential, graph: Graph) -> tuple[Forces, KeptForwardPass]:
 
 
 def _forces(forward: ForwardPass, gradient: torch.Tensor, virial: torch.Tensor, n_atoms: int) -> Forces:
-    """Of the cell, where the forward pass saw several copies of it."""
+    """Forces in one copy of the cell, where the forward pass contains several."""
     copies = len(gradient) // n_atoms
     energies = to_numpy(forward.energies)[:n_atoms]
     return Forces(energies, -to_numpy(gradient)[:n_atoms], to_numpy(virial) / copies)

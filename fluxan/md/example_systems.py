@@ -26,17 +26,17 @@ class Example:
     Attributes
     ----------
     build : callable
-        Gives its frame, without velocities.
+        Returns the frame, without velocities.
     potential : str
         Name of its shipped potential.
     temperature : float
-        K.
+        Temperature, K.
     timestep : float
-        fs.
+        Time step, fs.
     time : float
-        ps, long enough for a first conductivity.
+        Length of the run, ps; long enough for a first conductivity.
     thermalise : float
-        ps before it.
+        Time of thermalisation before the run, ps.
     """
 
     build: Callable[[], Frame]
@@ -80,14 +80,14 @@ def find_example(name: str) -> Example:
     Raises
     ------
     InputError
-        There is none of that name.
+        There is no example of that name.
     """
     if name not in EXAMPLES:
         raise InputError(f"no shipped structure {name!r}; there are {', '.join(f'shipped:{e}' for e in EXAMPLES)}")
     return EXAMPLES[name]
 
 
-#: More than any machine's memory has room for, model and neighbours included.
+#: Largest number of atoms; more exceed any machine's memory, with model and neighbours.
 MOST_ATOMS = 100_000_000
 
 
@@ -97,7 +97,7 @@ def repeated(frame: Frame, times: tuple[int, int, int]) -> Frame:
     Raises
     ------
     InputError
-        It has no cell, a number of times is not positive, or there would be more than `MOST_ATOMS`.
+        It has no cell, a number of repetitions is not positive, or there would be more than `MOST_ATOMS` atoms.
     """
     if times == (1, 1, 1):
         return frame

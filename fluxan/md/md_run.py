@@ -1,8 +1,8 @@
-"""A run of molecular dynamics that records its heat flux, and that continues after any interruption to the same bits.
+"""Molecular dynamics that records its heat flux, and continues bit for bit after any interruption.
 
-A run is cut into blocks of whole chunks of the flux file. At the start of each the list of neighbours is made anew and
-a thermostat begins from its random numbers alone, whether the run was interrupted there or not: so what follows depends
-on the restart file alone.
+A run is divided into blocks of whole chunks of the flux file. At the start of each, the neighbour list is rebuilt and
+the thermostat reset except for its random numbers, whether or not the run was interrupted there, so that the rest of
+the run depends on the restart file alone.
 """
 
 from __future__ import annotations
@@ -38,34 +38,38 @@ LONGEST_LAG: Final = 4096
 
 
 class MdRun:
-    """One run, begun or continued.
+    """One run, new or continued.
 
     Parameters
     ----------
     frame : Frame
-        Where to start; velocities, if there are any, are taken where nothing is thermalised.
+        Initial configuration; its velocities, if any, are used where nothing is thermalised.
     model : Potential
+        The force field, and the model of the flux.
     settings : MdSettings
+        Ensemble, times and intervals.
     output : str or Path
         Path of the flux file; `restart_path` and `correlation_path` lie beside it.
-    groups : "element" or one label per atom
+    groups : str or sequence
+        "element", or one label per atom.
     route : str
-        See `fluxan.heat_flux`.
+        Algorithm for the flux, see `fluxan.heat_flux`.
     resume : bool
-        Continue where the restart file is; without one, begin.
+        Continue from the restart file; without one, start a new run.
     overwrite : bool
-        Replace what is there.
+        Replace existing output.
 
     Attributes
     ----------
-    stop : set it, e.g. from a signal's handler, and the run ends after the present step
+    stop : bool
+        When set to True, e.g. in a signal handler, the run ends after the present step.
     n_frames : int
-        Fluxes in the file.
+        Number of fluxes in the file.
 
     Raises
     ------
     InputError
-        The run that is to be continued had other settings.
+        The run to continue has other settings.
     OutputError
         There is an output already, or it cannot be written.
     """
@@ -115,26 +119,26 @@ class MdRun:
 
     @property
     def n_frames(self) -> int:
-        """Fluxes in the file."""
+        """Number of fluxes in the file."""
         return self._recording.n_frames
 
     @property
     def restart_path(self) -> Path:
-        """Where the restart file is."""
+        """Path of the restart file."""
         return self.output.with_suffix(".restart.npz")
 
     @property
     def correlation_path(self) -> Path:
-        """Where the correlator is saved at the end, for `fluxan.Correlator.load`."""
+        """Path of the correlator that is saved at the end, for `fluxan.Correlator.load`."""
         return self.output.with_suffix(".correlation.nc")
 
     @property
     def block(self) -> int:
-        """Steps from restart file to restart file."""
+        """Number of steps between restart files."""
         return self.settings.checkpoint_every * self.settings.flux_every
 
     def blocks(self) -> Iterator[int]:
-        """Run, block after block, each giving the steps it took; what was recorded is on the disk then.
+        """Run block by block, yielding the number of steps of each, after its fluxes were written to disk.
 
         Raises
         ------
@@ -164,13 +168,13 @@ class MdRun:
             if self.stop:
                 return
             self.step += steps
-            # A last, shorter block leaves no restart file: a longer run would not have paused there.
+            # A last, shorter block writes no restart file: a longer run would not stop there.
             if frames == settings.checkpoint_every:
                 self._save()
             yield steps
 
     def save_correlation(self) -> None:
-        """Save what the correlator has seen to `correlation_path`."""
+        """Save the correlator to `correlation_path`."""
         correlator = self._recording.correlator
         if correlator is not None:
             correlator.save(self.correlation_path)
@@ -209,14 +213,14 @@ class MdRun:
         common |= {"temperature_K": settings.temperature, "rng": self._random}
         if ensemble == "nvt":
             return Bussi(self.atoms, taut=settings.relaxation * ps, **common)
-        # The thermostat's kicks would set the whole in motion, and its motion carries heat.
+        # The thermostat's random forces would move the centre of mass, whose motion contributes to the flux.
         self.atoms.set_constraint(FixCom())
         return Langevin(self.atoms, friction=settings.friction / ps, fixcm=False, **common)
 
     def _find(self, *, resume: bool, overwrite: bool) -> Restart | None:
-        """The restart file to continue from, if there is one and it is of this run."""
+        """The restart file of this run to continue from, or None."""
         there = [path for path in (self.restart_path, self.output) if path.exists()]
-        if not there or (resume and overwrite):  # the latter is refused with the output
+        if not there or (resume and overwrite):  # resume with overwrite is refused with the output
             return None
         if overwrite:
             for path in there:
@@ -278,7 +282,7 @@ def _atoms(frame: Frame) -> ase.Atoms:
 
 
 def _stand_still(atoms: ase.Atoms) -> None:
-    """Take out the motion of the centre of mass."""
+    """Remove the motion of the centre of mass."""
     momenta = atoms.get_momenta()
     masses = atoms.get_masses()[:, None]
     atoms.set_constraint()
@@ -286,7 +290,7 @@ def _stand_still(atoms: ase.Atoms) -> None:
 
 
 def _scale(atoms: ase.Atoms, temperature: float) -> None:
-    """Give the atoms exactly this temperature: what the thermostat left by chance would last for the whole run."""
+    """Scale velocities to exactly this temperature: a random deviation left by the thermostat would persist in NVE."""
     degrees = 3 * len(atoms) - (3 if atoms.pbc.any() else 0)
     kinetic = atoms.get_kinetic_energy()
     if kinetic > 0:

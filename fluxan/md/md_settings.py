@@ -1,4 +1,4 @@
-"""How a run of molecular dynamics is made: its ensemble, its times, and when it is looked at."""
+"""Settings of a molecular-dynamics run: ensemble, times, and milestones at which κ is estimated."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy as np
 from fluxan.errors import InputError
 
 ENSEMBLES: Final = ("nve", "langevin", "nvt")
-#: Fluxes, or steps before them, that no run comes to: a slip of the unit.
+#: Number of fluxes, or of steps of thermalisation, that no run reaches: a larger one means a wrong unit.
 MOST_FRAMES: Final = 1e12
 
 
 @dataclass(frozen=True)
 class MdSettings:
-    """How to run.
+    """Settings of a run.
 
     Attributes
     ----------
     temperature : float
-        K.
+        Temperature, K.
     time : float
-        Of the production, ps.
+        Length of the production run, ps.
     timestep : float
-        fs.
+        Time step, fs.
     flux_every : int
-        Steps from flux to flux.
+        Number of steps between fluxes.
     ensemble : str
         "nve", "langevin" or "nvt" (stochastic velocity rescaling).
     thermalise : float
-        Time under a Langevin thermostat before, ps.
+        Time under a Langevin thermostat before the production, ps.
     friction : float
-        Of the Langevin thermostat, 1/ps.
+        Friction of the Langevin thermostat, 1/ps.
     relaxation : float
-        Time in which "nvt" exchanges energy, ps.
+        Relaxation time of the energy with "nvt", ps.
     seed : int
-        Of all random numbers.
+        Seed of all random numbers.
     checkpoint_every : int
-        Frames from restart file to restart file.
+        Number of fluxes between restart files.
     """
 
     temperature: float
@@ -54,7 +54,7 @@ class MdSettings:
     checkpoint_every: int = 50
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, by name."""
+        """Refuse invalid settings, naming them."""
         if self.ensemble not in ENSEMBLES:
             raise InputError(f"ensemble is {self.ensemble!r}, expected one of {', '.join(ENSEMBLES)}")
         for name in ("temperature", "time", "timestep", "friction", "relaxation"):
@@ -73,26 +73,26 @@ class MdSettings:
 
     @property
     def frame_step(self) -> float:
-        """Time from flux to flux, ps."""
+        """Time between fluxes, ps."""
         return self.flux_every * self.timestep * 1e-3
 
     @property
     def n_frames(self) -> int:
-        """Fluxes in all."""
+        """Total number of fluxes."""
         return round(self.time / self.frame_step)
 
     @property
     def thermal_steps(self) -> int:
-        """Steps before the production."""
+        """Number of steps before the production."""
         return round(self.thermalise / (self.timestep * 1e-3))
 
     def fixed(self) -> dict[str, object]:
-        """What must not change when a run is continued; its length may."""
+        """Settings that must not change when a run is continued; its length may."""
         return {name: value for name, value in asdict(self).items() if name != "time"}
 
 
 def milestones(settings: MdSettings) -> list[int]:
-    """Numbers of frames at which a running conductivity is worth its cost: whole blocks, each a quarter more."""
+    """Numbers of frames at which κ is estimated during the run: whole blocks, each number a quarter larger."""
     every, total = settings.checkpoint_every, settings.n_frames
     found, goal = [], max(every, 100)
     while goal < total:

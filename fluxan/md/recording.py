@@ -1,4 +1,4 @@
-"""What is recorded while atoms move: fluxes to a file, to memory, or into a correlator alone."""
+"""Recording of fluxes during a run: to a file, to memory, or into a correlator alone."""
 
 from __future__ import annotations
 
@@ -33,34 +33,37 @@ class Output(TypedDict, total=False):
 
 
 class Recording:
-    """Fluxes of one run, one after the other.
+    """Records the fluxes of one run, one after the other.
 
     Parameters
     ----------
     evaluator : FluxEvaluator
-        Names model, groups and route.
+        Defines model, groups and route.
     name : str
-        Of the run, for the attribute `trajectory_name` and for messages, e.g. "ASE dynamics".
+        Name of the run, for the attribute `trajectory_name` and for messages, e.g. "ASE dynamics".
     time_step : float, optional
         Time between frames, ps; taken from the first two frames by default.
     time_unit : str
-        "ps", or "frame" where the frames' times only count.
-    output : path of a flux file to write
-    correlator : Correlator that every flux is given to
-        Of 3 channels (the total), 3 per group (carriers) or 3 per pair of groups (owner × carrier, convection on the
-        diagonal). Without `output` nothing else is kept; without both, everything is kept in memory.
-    overwrite : replace an existing output
+        "ps", or "frame" where times only count frames.
+    output : str or Path, optional
+        Path of a flux file to write.
+    correlator : Correlator, optional
+        Correlator to which every flux is added. It has 3 channels (the total), 3 per group (carriers) or 3 per pair of
+        groups (owner × carrier, convection on the diagonal). Without `output` nothing else is kept; without both,
+        everything is kept in memory.
+    overwrite : bool
+        Replace an existing output.
     resume : bool or int
         Continue an existing output after all its frames, or after this many.
     chunk : int, optional
-        Frames per chunk of the file, by the number of atoms by default.
+        Frames per chunk of the file; by default it depends on the number of atoms.
     attributes : mapping, optional
-        Further attributes of the Dataset; a continued output takes these over.
+        Further attributes of the Dataset; those of a continued output are replaced by these.
 
     Attributes
     ----------
     n_frames : int
-        Frames recorded, those of a continued output included.
+        Number of recorded frames, including those of a continued output.
     chunk : int, optional
         Frames per chunk of the file.
 
@@ -112,18 +115,18 @@ class Recording:
 
     @property
     def n_frames(self) -> int:
-        """Frames recorded, those of a continued output included."""
+        """Number of recorded frames, including those of a continued output."""
         return self._writer.n_frames
 
     def add(self, frame: Frame, flux: Flux) -> None:
-        """Take the flux of the next frame.
+        """Record the flux of the next frame.
 
         Raises
         ------
         TrajectoryError
             The flux is not finite, or atoms were added, lost or changed; what was recorded before stays.
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         if self._first is None or not self._is_sound(frame, flux):
             self._refuse(frame, flux)
@@ -134,12 +137,12 @@ class Recording:
         self._writer.add(frame_flux(frame, flux, temperature) if self._writer.keeps else flux)
 
     def flush(self) -> None:
-        """Put everything so far where it is kept; for a file, on the disk.
+        """Write everything recorded so far; to disk, where there is a file.
 
         Raises
         ------
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         self._writer.flush()
 
@@ -172,13 +175,13 @@ class Recording:
         return known | self._route | self._attributes
 
     def _is_sound(self, frame: Frame, flux: Flux) -> bool:
-        """Whether atoms are the same and the flux is finite, at the least cost: it is asked of every flux."""
+        """Whether atoms are the same and the flux is finite; cheap, since it is called for every flux."""
         first = self._first
         same = first is not None and (frame.numbers is first.numbers or np.array_equal(frame.numbers, first.numbers))
         return same and math.isfinite(sum(flux.total.tolist()))
 
     def _refuse(self, frame: Frame, flux: Flux) -> None:
-        """Raise an error that names what is wrong; nothing is, of a finite first flux."""
+        """Raise an error that names the fault; return for a finite first flux."""
         where = f"{self.name}, flux {self.n_frames} at {frame.time:g} {self.time_unit}"
         if not np.isfinite(flux.total).all():
             raise TrajectoryError(f"{where}: the flux is {flux.total.tolist()}; has the run blown up?")
@@ -193,7 +196,7 @@ class Recording:
         )
 
     def _warn(self, topic: str, message: str) -> None:
-        """Warn, once for each topic."""
+        """Warn once for each topic."""
         if topic not in self._warned:
             self._warned.add(topic)
             warnings.warn(f"{self.name}: {message}", stacklevel=2)

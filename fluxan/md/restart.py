@@ -1,4 +1,4 @@
-"""Restart files of a run: everything that the rest of it depends on, in one file that is put in place by renaming."""
+"""Restart files of a run: everything that the rest of the run depends on, in one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ SCHEMA = "fluxan restart 1"
 
 @dataclass
 class Restart:
-    """A moment of a run.
+    """State of a run at one step.
 
     Attributes
     ----------
-    phase : "thermalise" or "produce"
+    phase : str
+        "thermalise" or "produce".
     step : int
         Steps done in this phase.
     n_frames : int
-        Frames in the flux file.
+        Number of frames in the flux file.
     positions, momenta : (n_atoms, 3) array
-        In ASE's units.
+        Positions and momenta, in ASE's units.
     random : dict
         State of the thermostat's random numbers.
     correlator : Correlator
-        What it has seen.
+        The correlator so far.
     settings : dict
-        That must not change when the run is continued, by name.
+        Settings that must not change when the run is continued, by name.
     """
 
     phase: str
@@ -52,7 +53,7 @@ class Restart:
     settings: dict[str, object]
 
     def save(self, path: Path) -> None:
-        """Write the file; one that was there before stays until this one is complete.
+        """Write the file; an older one is kept until this one is complete.
 
         Raises
         ------
@@ -88,12 +89,12 @@ class Restart:
             Missing, foreign, of another version, or damaged.
         """
         try:
-            # Read whole: a zip file checks its checksums on the way.
+            # Read completely, so that the zip file's checksums are verified.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("facts", "positions", "momenta", "correlator")}
             facts = json.loads(str(arrays.pop("facts")))
             if facts.pop("schema") != SCHEMA:
-                facts = {}  # of another version: it lacks what this one needs
+                facts = {}  # a file of another version lacks entries
             packed = arrays.pop("correlator").tobytes()
             return cls(**facts, **arrays, correlator=_unpacked(packed))
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

@@ -1,4 +1,4 @@
-"""When a run may stop: the error of its conductivity is small enough."""
+"""Decides when a run may stop, because the error of its conductivity is small enough."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ class RunningConductivity:
     Parameters
     ----------
     settings : MdSettings
+        Settings of the run.
     goal : float or None
-        Standard error over κ at which the run may stop; None lets it run to its end.
+        Relative standard error of κ at which the run may stop; None lets it run to its end.
 
     Attributes
     ----------
     result : Conductivity or None
-        At the last milestone; None where there is none yet.
+        Result at the last milestone; None where there is none yet.
     reason : str
-        Why there is none.
+        Reason why there is no result.
     reached : bool
         Whether the error is below the goal.
     """
@@ -43,7 +44,7 @@ class RunningConductivity:
         self._milestones = set(milestones(settings))
 
     def update(self, run: MdRun) -> bool:
-        """Estimate κ if the run has come to a milestone, and return whether it has."""
+        """Estimate κ if the run has reached a milestone, and return whether it has."""
         if run.n_frames not in self._milestones:
             return False
         self.result, self.reason = running_kappa(run.output)
@@ -53,7 +54,7 @@ class RunningConductivity:
 
 
 def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
-    """Conductivity of a flux file that is being written; without one, why not."""
+    """Conductivity of a flux file that is being written, or the reason why there is none."""
     try:
         return green_kubo(path, compare=()), ""
     except ShortRunError:

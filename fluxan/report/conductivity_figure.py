@@ -25,6 +25,7 @@ def draw_conductivity(result: Conductivity) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        The figure.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The plots of a report: each one a figure with a title and a caption."""
+"""The plots of a report, each with a title and a caption."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Plot:
     draw : callable
         Draws the plot on the axes that it is given.
     height : float
-        Height over width.
+        Ratio of height to width.
     width : float
-        Width over that of the page.
+        Ratio of the plot's width to that of the page.
     """
 
     name: str
@@ -57,22 +57,42 @@ class Plot:
 
 def plots(study: Study) -> Iterator[Plot]:
     """All plots for which a study has data, in the order of the page."""
-    record, result = study.record, study.result
-    reduced = result.unit == "reduced"
-    time, flux = ("reduced", "reduced") if reduced else ("ps", "eV Å/ps")
-    shown = min(record.n_samples, panels.SHOWN)
+    time = "reduced" if study.result.unit == "reduced" else "ps"
+    yield _flux(study, time)
+    yield from _curves(study)
+    yield from _spectra(study)
+    yield from _parts(study)
     yield Plot(
+        "estimates",
+        "Estimates by method",
+        "All methods on the same flux; the filled square is the reported result. The running integral is "
+        "averaged over lags at which C(t) has decayed into its noise: its error covers that noise alone.",
+        partial(panels.draw_estimates, result=study.result),
+        height=0.3,
+    )
+    yield from _drifts(study, time)
+
+
+def _flux(study: Study, time: str) -> Plot:
+    record = study.record
+    flux_unit = "reduced" if study.result.unit == "reduced" else "eV Å/ps"
+    shown = min(record.n_samples, panels.SHOWN)
+    return Plot(
         "flux",
         "The heat flux J(t)",
         f"The first {shown} of {record.n_samples} samples, all three components, volume-extensive.",
-        partial(panels.draw_flux, total=record.total, dt=study.time_step, unit=time, flux_unit=flux),
+        partial(panels.draw_flux, total=record.total, dt=study.time_step, unit=time, flux_unit=flux_unit),
         height=0.3,
     )
+
+
+def _curves(study: Study) -> Iterator[Plot]:
+    result = study.result
     yield Plot(
         "correlation",
         "Heat-flux autocorrelation function C(t)",
         "Autocorrelation of the flux, averaged over x, y and z and divided by its value at t = 0. Where the grey band "
-        "(one standard error) includes zero, C(t) cannot be told from noise.",
+        "(one standard error) includes zero, C(t) cannot be distinguished from noise.",
         partial(panels.draw_correlation, result=result),
     )
     yield Plot(
@@ -88,25 +108,14 @@ def plots(study: Study) -> Iterator[Plot]:
         "estimate uses the whole low-frequency band, not the lowest points alone.",
         partial(panels.draw_zero_frequency, result=result),
     )
-    yield from _spectra(study)
-    yield from _parts(study)
-    yield Plot(
-        "estimates",
-        "Estimates by method",
-        "All methods on the same flux; the filled square is the reported result. The running integral is "
-        "averaged over lags at which C(t) has decayed into its noise: its error covers that noise alone.",
-        partial(panels.draw_estimates, result=result),
-        height=0.3,
-    )
-    yield from _drifts(study, time)
 
 
 def _plateau_caption(study: Study) -> str:
     plateau = panels.plateau(study.result)
     unit = "" if study.result.unit == "reduced" else " ps"
-    begin = "Integral of C(t) up to τ with its error; the grey band is κ ± σ, which was not read off this curve. "
+    begin = "Integral of C(t) up to τ with its error; the grey band is κ ± σ, which was not estimated from this curve. "
     if plateau is None:
-        return begin + "It has no plateau: it never stays within the band."
+        return begin + "The curve has no plateau: it never stays within the band."
     return begin + f"The thick part, {plateau[0]:.3g} to {plateau[1]:.3g}{unit}, is its plateau."
 
 
@@ -175,7 +184,7 @@ def _drifts(study: Study, time: str) -> Iterator[Plot]:
             yield Plot(
                 name,
                 f"Drift of the {name}",
-                "Means over a hundredth of the run each; a slope means that the system is not in equilibrium.",
+                "Each point is a mean over 1 % of the run; a slope means that the system is not in equilibrium.",
                 partial(
                     panels.draw_drift,
                     values=study.record.observables[name],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Samples drawn of a time series: more than a page has pixels for, few enough to stay small.
+#: Number of samples drawn of a time series: enough for the resolution of a page, few enough for a small file.
 SHOWN = 1000
 
 
@@ -29,6 +29,7 @@ def plot_flux(dataset: xarray.Dataset) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+        The figure.
     """
     from matplotlib.figure import Figure
 

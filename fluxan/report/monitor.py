@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray
     from rich.table import Table
 
-#: κ is estimated again when the number of frames has grown by this factor: each time all of them are read.
+#: κ is estimated again when the number of frames has grown by this factor, since each estimate reads all of them.
 GROWTH: Final = 1.1
 
 
@@ -30,9 +30,9 @@ class Snapshot:
     Attributes
     ----------
     frames : int
-        Fluxes in the file.
+        Number of fluxes in the file.
     planned : int or None
-        Fluxes that it will hold; None where the file does not say.
+        Number of fluxes of the whole job; None where the file does not record it.
     length : float or None
         Length of the run so far, ps; None where the file counts frames instead of time.
     rate : float or None
@@ -46,7 +46,7 @@ class Snapshot:
     kappa : str
         Conductivity with its error, or why there is none.
     trouble : str
-        Why the file cannot be read; all else is unknown then.
+        Reason why the file cannot be read; all other fields are then unknown.
     """
 
     frames: int = 0
@@ -89,12 +89,12 @@ class Snapshot:
 
 
 class Watcher:
-    """Reads a flux file that another process writes; opens it anew each time.
+    """Monitors a flux file that another process writes, opening it each time.
 
     Parameters
     ----------
     path : str or Path
-        Need not exist yet, and may be replaced.
+        Path of the flux file, which need not exist yet and may be replaced.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -104,7 +104,7 @@ class Watcher:
         self._kappa = (0, "")
 
     def look(self) -> Snapshot:
-        """State of the job now."""
+        """Present state of the job."""
         try:
             status = self.path.stat()
             if status.st_ino != self._inode:  # a new file, of another job
@@ -113,7 +113,7 @@ class Watcher:
                 return self._snapshot(dataset, age=max(0.0, time.time() - status.st_mtime))
         except FluxanError as error:
             return Snapshot(trouble=str(error))
-        except (OSError, RuntimeError) as error:  # missing, or caught in the middle of being replaced
+        except (OSError, RuntimeError) as error:  # missing, or being replaced at this moment
             return Snapshot(trouble=f"{self.path}: {getattr(error, 'strerror', None) or error}")
 
     def _snapshot(self, dataset: xarray.Dataset, *, age: float) -> Snapshot:

@@ -33,7 +33,7 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
     output : str or Path
         HTML file.
     folder : str or Path, optional
-        Folder for the plots; by default they are in the page alone.
+        Folder for the plots; by default they are only in the page.
 
     Raises
     ------

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from fluxan.correlation import PowerSpectrum
     from fluxan.greenkubo.result import Conductivity, Curve
 
-#: Points drawn of a curve: more than a page has pixels for.
+#: Number of points drawn of a curve: enough for the resolution of a page.
 SHOWN = 1200
-#: Range of C(t) that is drawn, in decay times of the slowest motion.
+#: Range of lags over which C(t) is drawn, in decay times of the slowest motion.
 _DECAY_TIMES = 6
 #: Grey of error bands.
 BAND = "0.85"
@@ -39,6 +39,7 @@ def draw_flux(axes: Axes, total: np.ndarray, dt: float, *, unit: str, flux_unit:
     Parameters
     ----------
     axes : matplotlib.axes.Axes
+        Axes to draw on.
     total : (n_samples, 3) array
         Total flux, in `flux_unit`.
     dt : float
@@ -129,6 +130,7 @@ def draw_parts(axes: Axes, spectrum: PowerSpectrum, factor: float, result: Condu
     Parameters
     ----------
     axes : matplotlib.axes.Axes
+        Axes to draw on.
     spectrum : PowerSpectrum
         One channel per carrier.
     factor : float
@@ -223,7 +225,9 @@ def draw_drift(axes: Axes, values: np.ndarray, dt: float, *, name: str, unit: st
     Parameters
     ----------
     axes : matplotlib.axes.Axes
+        Axes to draw on.
     values : (n_samples,) array
+        The quantity at each sample.
     dt : float
         Sampling interval, in `unit`.
     name, unit : str

@@ -22,12 +22,13 @@ def plot(result: Conductivity | PowerSpectrum, **options: str) -> Figure:
     ----------
     result : Conductivity or PowerSpectrum
         From `fluxan.green_kubo` or `fluxan.power_spectrum`.
-    options
+    **options : str
         For a spectrum ``unit``: "THz", the default, or "cm-1".
 
     Returns
     -------
     matplotlib.figure.Figure
+        The figure.
 
     Raises
     ------

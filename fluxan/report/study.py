@@ -87,12 +87,13 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
         Flux file of fluxan or of another code.
     reader : mapping, optional
         Options of `fluxan.fluxfiles.read_flux`.
-    settings
+    **settings : object
         `method`, `compare`, `components` and `remove`, see `fluxan.green_kubo`.
 
     Returns
     -------
     Study
+        The flux and its conductivity.
 
     Raises
     ------
@@ -106,7 +107,9 @@ def study_file(path: str | Path, *, reader: Mapping[str, Any] | None = None, **s
         given = {name: reader.pop(name, None) for name in ("temperature", "volume", "dt")}
         for name, value in reader.items():
             if name != "form" and value is not None:
-                raise InputError(f"{path} is fluxan's own flux, of known units and columns: {name}= says nothing of it")
+                raise InputError(
+                    f"{path} is fluxan's own flux, of known units and columns: {name}= does not apply to it"
+                )
         with open_flux(path) as dataset:
             return study_dataset(dataset, name=path.name, **given, **settings)
     record = read_flux(path, **reader)
@@ -132,17 +135,18 @@ def study_dataset(
     name : str
         Name of the flux in the report.
     temperature : float, optional
-        K; by default the mean over the run.
+        Temperature, K; by default the mean over the run.
     volume : float, optional
-        Å³; by default the mean over the run.
+        Volume, Å³; by default the mean over the run.
     dt : float, optional
         Sampling interval, ps; by default that of the Dataset.
-    settings
+    **settings : object
         `method`, `compare`, `components` and `remove`, see `fluxan.green_kubo`.
 
     Returns
     -------
     Study
+        The flux and its conductivity.
 
     Raises
     ------

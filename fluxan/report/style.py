@@ -1,4 +1,4 @@
-"""Colours and sizes of all plots; the Okabe-Ito palette is distinct to colour-blind readers and in print."""
+"""Colours and sizes of all plots; the Okabe-Ito palette is distinguishable by colour-blind readers and in print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML and CSS of the report's page: no scripts, nothing from the network, printable."""
+"""HTML and CSS of the report: without scripts or network access, and printable."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ $estimates
 $parts
 </div>
 $plots
-<h2>Where this comes from</h2>
+<h2>Origin of the data</h2>
 <table class="facts">
 $facts
 </table>

@@ -1,4 +1,4 @@
-"""J(t): one record of a heat flux at equal times, one writer, and a reader for each format."""
+"""The heat flux J(t) sampled at equal intervals: its record, its file format, and readers of other codes' files."""
 
 from __future__ import annotations
 

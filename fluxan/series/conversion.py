@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 #: Ways to split the flux of a Dataset into channels that add up to the total.
 SPLITS: Final = ("total", "carrier", "owner-carrier")
 _NEEDED: Final = ("kinetic", "convective", "velocity", "volume", "temperature", "potential_energy")
-#: Root mean square, in a file's own unit or over that of another species, at which a mass flux is round-off.
+#: Root mean square at or below which a mass flux is round-off: absolute in the file's own unit, and relative to the
+#: largest species.
 _ROUND_OFF: Final = 1e-12
 
 
 def series_of_array(flux: ArrayLike, *, dt: float | None, velocity: ArrayLike | None = None) -> HeatFluxSeries:
-    """Take an array (n, 3) or (n, n_channels, 3), and the species' sums of velocities (n, n_species, 3).
+    """Series from an array (n, 3) or (n, n_channels, 3), and optionally from sums of velocities (n, n_species, 3).
 
     Raises
     ------
@@ -53,7 +54,7 @@ def series_of_array(flux: ArrayLike, *, dt: float | None, velocity: ArrayLike | 
 def series_of_dataset(
     flux: xarray.Dataset | str | Path, *, dt: float | None = None, remove: str | None = None
 ) -> HeatFluxSeries:
-    """Take a Dataset of `fluxan.decompose`, in memory or on disk, or the path of one.
+    """Series from a Dataset of `fluxan.decompose`, in memory or on disk, or from the path of one.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def series_of_dataset(
 def carriers_of_dataset(
     dataset: xarray.Dataset, *, dt: float | None = None, volume: float | None = None, temperature: float | None = None
 ) -> HeatFluxSeries:
-    """Flux by carrier of a Dataset, in memory, with what is known of each frame; what is given goes first.
+    """Flux by carrier of a Dataset, in memory, with the observables of each frame; arguments override the Dataset.
 
     Raises
     ------
@@ -116,12 +117,12 @@ def carriers_of_dataset(
 
 
 def series_of_correlator(correlator: Correlator, *, dt: float | None) -> HeatFluxSeries:
-    """Take what a correlator knows of the samples that it has seen; they themselves cannot be read.
+    """Series that describes the samples a correlator has received; the samples themselves are not kept.
 
     Raises
     ------
     InputError
-        Its channels are no vectors, or it lacks products that the total needs.
+        Its channels are not x, y, z of vectors, or it lacks products that the total needs.
     """
     layout = correlator.layout
     if layout.n_channels % 3:
@@ -134,7 +135,7 @@ def series_of_correlator(correlator: Correlator, *, dt: float | None) -> HeatFlu
         )
 
     def read(_start: int, _stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        raise InputError("a correlator does not keep the samples that it has seen")
+        raise InputError("a correlator does not keep the samples that it has received")
 
     n = layout.n_channels // 3
     labels = ("total",) if n == 1 else tuple(str(channel) for channel in range(n))
@@ -145,12 +146,12 @@ def series_of_correlator(correlator: Correlator, *, dt: float | None) -> HeatFlu
 def split_of_dataset(dataset: xarray.Dataset, by: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Flux (n, n_channels, 3) of a Dataset by total, carrier or owner-carrier, and the names of the channels.
 
-    Convection belongs to its own atom on both sides.
+    An atom's convection counts with that atom as both owner and carrier.
 
     Raises
     ------
     InputError
-        Another way to split.
+        `by` is none of `SPLITS`.
     """
     if by not in SPLITS:
         raise InputError(f"by is {by!r}, expected one of {', '.join(SPLITS)}")
@@ -165,7 +166,7 @@ def split_of_dataset(dataset: xarray.Dataset, by: str) -> tuple[NDArray[np.float
 
 
 def time_step_of(dataset: xarray.Dataset, dt: float | None) -> float:
-    """Time between frames of a Dataset, ps; `dt` where it is given, which excuses no gap.
+    """Time between frames of a Dataset, ps; `dt` where it is given, though gaps are still an error.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def time_step_of(dataset: xarray.Dataset, dt: float | None) -> float:
         Times are not equidistant, or there is no `dt` and they count frames or are fewer than two.
     """
     if dt is None and dataset.attrs.get("time_unit") == "frame":
-        raise InputError("this flux counts frames, it does not know its time: give the time between frames, dt= in ps")
+        raise InputError("this flux counts frames and holds no times: give the time between frames, dt= in ps")
     times = dataset["time"].values
     if len(times) < 2 and dt is None:
         raise InputError(f"{len(times)} frames have no time step: give more frames")
@@ -195,6 +196,7 @@ def check_samples(samples: NDArray[np.float64]) -> None:
     Raises
     ------
     InputError
+        A sample is not finite, or there are fewer than two.
     """
     finite = np.isfinite(samples).all(axis=(1, 2))
     if not finite.all():
@@ -204,10 +206,10 @@ def check_samples(samples: NDArray[np.float64]) -> None:
 
 
 def scaled(velocity: NDArray[np.float64], flux: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mass fluxes of unknown unit, (n, n_species, 3), as large as the flux (n, 3); what is round-off of zero is zero.
+    """Mass fluxes of unknown unit, (n, n_species, 3), scaled to the flux (n, 3); round-off is set to zero.
 
-    Their scale is free: κ at zero mass flux does not change with it. Left as it comes, a momentum in SI units would be
-    taken for round-off.
+    Their scale is arbitrary, since κ at zero mass flux does not depend on it; without scaling, a momentum in SI units
+    would be taken for round-off.
     """
     power = np.sqrt((velocity**2).mean(axis=(0, 2)))
     moving = power > max(_ROUND_OFF * power.max(initial=0.0), _ROUND_OFF)
@@ -216,18 +218,19 @@ def scaled(velocity: NDArray[np.float64], flux: NDArray[np.float64]) -> NDArray[
 
 
 def check_time_step(dt: float | None) -> None:
-    """Refuse a time step that is no positive time.
+    """Refuse a time step that is not positive and finite.
 
     Raises
     ------
     InputError
+        `dt` is not positive and finite.
     """
     if dt is not None and not (np.isfinite(dt) and dt > 0):
         raise InputError(f"dt is {dt!r}, expected a positive time in ps")
 
 
 def _owners_and_carriers(block: xarray.Dataset) -> NDArray[np.float64]:
-    """Owner × carrier, (n, n_carriers², 3); convection belongs to its own atom on both sides."""
+    """Owner × carrier, (n, n_carriers², 3); an atom's convection has it as owner and carrier."""
     matrix = block["potential"].transpose("time", "owner", "carrier", "xyz").values.astype(np.float64)
     diagonal = np.arange(matrix.shape[1])
     matrix[:, diagonal, diagonal] += (block["kinetic"] + block["convective"]).transpose("time", "carrier", "xyz").values

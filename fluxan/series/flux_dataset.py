@@ -53,7 +53,7 @@ def open_flux(path: str | Path) -> xarray.Dataset:
         dataset.close()
         raise FileError(f"{path} is not a flux file of this version of fluxan: schema {found!r}, expected {SCHEMA!r}")
     complete = int(dataset["complete_frames"])
-    # What a file has lost of its end reads as zeros, which no hash is.
+    # A truncated file reads as zeros past its end, and a hash is never zero.
     if complete and not int(dataset["frame_sha256"][complete - 1]):
         dataset.close()
         raise FileError(f"{path} is cut short: not all of its {complete} frames are there; use a whole copy")
@@ -88,12 +88,12 @@ def _with_unit(array: xarray.DataArray, name: str) -> xarray.DataArray:
 
 
 def require_flux(dataset: object) -> xarray.Dataset:
-    """The Dataset itself, or that in a file.
+    """The Dataset itself, or the one in a file.
 
     Raises
     ------
     InputError
-        It is something else.
+        `dataset` is neither a flux Dataset nor a path.
     """
     import xarray
 

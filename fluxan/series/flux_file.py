@@ -1,9 +1,9 @@
 """A flux Dataset as a NetCDF file that grows while a job runs.
 
-Files are CDF-5 (``NETCDF3_64BIT_DATA``): HDF5-based files are at times lost whole when their writer is killed. A chunk
-writes every variable, `time` last, and syncs; only then `complete_frames` counts it, and the file is synced again.
-netCDF-C writes pages and the number of records in an order of its own: without the count, three of six series of 400
-killed writers left records whose time was there and whose flux was not.
+Files are CDF-5 (``NETCDF3_64BIT_DATA``), since HDF5-based files can become unreadable when their writer is killed. For
+each chunk, every variable is written, `time` last, and the file is synced; only then is `complete_frames` raised, and
+the file synced again. netCDF-C flushes pages and the number of records in no fixed order: without the count, in three
+of six tests that killed 400 writers each, some records had a time but no flux.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from fluxan.trajectory.hdf5_file import NETCDF_LOCK
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: More than any header takes.
+#: Upper bound of the size of a header, bytes.
 HEADER_BYTES = 65_536
 
 
 def check_output(output: str | Path | None, *, resume: bool, overwrite: bool) -> Path | None:
-    """The output's path, refused before any work when it cannot be written.
+    """Check, before any work is done, that the output can be written; return its path.
 
     Raises
     ------
@@ -57,11 +57,12 @@ class FluxFile:
 
     Parameters
     ----------
-    path : path
+    path : Path
+        Path of the file.
     labels : sequence of str
         Names of the groups.
     identity : mapping
-        Attributes that identify the job; a job may only continue a file that says the same.
+        Attributes that identify the job; a job may only continue a file with the same ones.
     chunk : int
         Frames per chunk.
     """
@@ -75,7 +76,7 @@ class FluxFile:
         self._file: Any = None
 
     def create(self, attributes: Mapping[str, object]) -> None:
-        """Begin a new file with further attributes; it appears under its name only when its header is complete.
+        """Create a file with further attributes; it is renamed to its final name once its header is complete.
 
         Raises
         ------
@@ -98,7 +99,7 @@ class FluxFile:
     def resume(self, *, frames: int | None = None, total: int | None = None) -> int:
         """Continue an existing file after its last whole chunk, or after `frames`; returns how many frames stay.
 
-        A file that has `total` frames, all that the job has, stays whole.
+        A file that already has all `total` frames of the job is kept as it is.
 
         Raises
         ------
@@ -126,7 +127,7 @@ class FluxFile:
         return self.n_frames
 
     def annotate(self, attributes: Mapping[str, object]) -> None:
-        """Give the file that is continued these attributes, where it has others; new ones could move its data."""
+        """Change attributes that the continued file already has; adding new ones could move its data."""
         with NETCDF_LOCK:
             there = {name: self._file.getncattr(name) for name in self._file.ncattrs()}
             changed = {name: value for name, value in attributes.items() if there.get(name, value) != value}
@@ -135,21 +136,21 @@ class FluxFile:
                 self._file.sync()
 
     def frame_sha256(self, frame: int) -> int:
-        """What is stored of a frame's SHA-256."""
+        """First 64 bits of the SHA-256 stored for a frame."""
         return int(self._file["frame_sha256"][frame])
 
     def write(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Append one chunk and see that it reaches the file.
+        """Append one chunk and sync it to disk.
 
         Raises
         ------
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         start, stop = self.n_frames, self.n_frames + len(columns["time"])
         try:
             _reserve(self.path, sum(columns[name].nbytes for name in VARIABLES))
-            # The reader's thread may be in the netCDF library too, which is not made for that.
+            # The reader's thread may be calling the netCDF library too, which is not thread-safe.
             with NETCDF_LOCK:
                 for name in VARIABLES:
                     self._file[name][start:stop] = columns[name]
@@ -182,9 +183,9 @@ class FluxFile:
 
 
 def _reserve(path: Path, n_bytes: int) -> None:
-    """Claim room on the disk: netCDF-C crashes the process at closing when a write fails for want of it.
+    """Reserve disk space: netCDF-C crashes the process on closing if a write fails because the disk is full.
 
-    What is claimed beyond the present end is not lost: the records that follow fill it.
+    Space reserved beyond the present end is not wasted: later records fill it.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("ab") as file:

@@ -48,15 +48,15 @@ def power_spectrum(
     by : str
         Channels of a Dataset: "total", "carrier" or "owner-carrier".
     segment : int, optional
-        Samples per segment; the whole series by default. What is left over at the end is not used.
+        Samples per segment; the whole series by default. Samples at the end that do not fill a segment are not used.
     window : str
         "boxcar" keeps the integral of the spectrum equal to the mean square, "hann" leaks less.
     overlap : float
-        Share of a segment that it has in common with the next, 0 to below 1 (0.5 suits "hann").
+        Fraction of a segment that overlaps the next, 0 to below 1 (0.5 suits "hann").
     bandwidth : float, optional
         Smooth over this width in THz.
     axes : str
-        Components that are averaged over, of "xyz".
+        Components that are averaged over: one or more of x, y, z.
     sides : str
         "two", the default, or "one".
     remove_mean : bool
@@ -65,7 +65,7 @@ def power_spectrum(
     Raises
     ------
     InputError
-        A setting makes no sense, or the series is shorter than a segment.
+        A setting is invalid, or the series is shorter than a segment.
     """
     samples, time_step, labels = _samples(flux, dt=dt, by=by)
     if sides not in ("one", "two"):

@@ -1,4 +1,4 @@
-"""Where fluxes go while they are computed: memory, a NetCDF file that grows, or a correlator."""
+"""Writes fluxes as they are computed: to memory, to a growing NetCDF file, or into a correlator."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from fluxan.correlation import Correlator
     from fluxan.system import Flux
 
-#: Atoms, and frames, per chunk at most: what is lost when a job is killed, some seconds of work.
+#: Largest number of atoms × frames, and of frames, per chunk. A killed job loses at most one, seconds of work.
 CHUNK_ATOMS = 200_000
 CHUNK_FRAMES = 100
-#: Single fluxes reach the file after this time even where the chunk is not full, s: who watches a run sees it go on.
+#: Time in s after which single fluxes are written even if the chunk is not full, so that a running job can be watched.
 MAX_DELAY: Final = 5.0
 
 
@@ -34,7 +34,7 @@ def frames_per_chunk(n_atoms: int, *, least: int = 1) -> int:
 
 
 class FluxWriter:
-    """Takes fluxes in chunks or one by one.
+    """Writes fluxes in chunks or one by one.
 
     Parameters
     ----------
@@ -43,23 +43,23 @@ class FluxWriter:
     identity : mapping
         Attributes that identify the job; only the same job may continue a file.
     describe : callable
-        Gives the further attributes, once there are frames.
+        Returns further attributes, called once there are frames.
     chunk : int
         Frames per chunk.
     path : Path, optional
         NetCDF file to write. Without it, fluxes are kept in memory, unless there is a correlator.
     correlator : Correlator, optional
-        Gets every single flux: 3 channels (the total), 3 per group (carriers), or 3 per pair of groups
+        Receives every single flux: 3 channels (the total), 3 per group (carriers), or 3 per pair of groups
         (owner × carrier, convection on the diagonal).
     resume : bool or int
         Continue an existing file after its last whole chunk, or after this many frames.
     total : int, optional
-        Frames that the whole job has; a file that has them all is kept whole.
+        Number of frames of the whole job; a file that already has them all is kept as it is.
 
     Attributes
     ----------
     n_frames : int
-        Frames taken so far, those of a continued file included.
+        Frames received so far, including those of a continued file.
 
     Raises
     ------
@@ -99,32 +99,32 @@ class FluxWriter:
         return self._file is not None or self.correlator is None
 
     def annotate(self, attributes: Mapping[str, object]) -> None:
-        """Give a file that is continued these attributes, where it has others: its trajectory may have grown."""
+        """Change attributes that a continued file already has: its trajectory may have grown."""
         if self._file is not None and self._begun:
             self._file.annotate(attributes)
 
     def last_sha256(self) -> int | None:
-        """SHA-256 (first 64 bits) of the last frame of a file that is continued; None where there is none."""
+        """First 64 bits of the SHA-256 of the last frame of a continued file; None for a new file."""
         return self._file.frame_sha256(self.n_frames - 1) if self._file is not None and self.n_frames else None
 
     def write(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Take a chunk: one array per variable, time first; for a file, it is on the disk afterwards.
+        """Write a chunk: one array per variable, time first; a file is synced to disk before this returns.
 
         Raises
         ------
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         self._store(columns)
         self.n_frames += len(columns["time"])
 
     def add(self, entry: FrameFlux | Flux) -> None:
-        """Take the flux of one frame; the flux itself is enough where it is not kept.
+        """Add the flux of one frame; a bare `Flux` suffices where fluxes are only correlated.
 
         Raises
         ------
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         if self.correlator is not None:
             flux = entry.flux if isinstance(entry, FrameFlux) else entry
@@ -138,12 +138,12 @@ class FluxWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Store the single fluxes that wait for their chunk to be full.
+        """Write the single fluxes of a chunk that is not full yet.
 
         Raises
         ------
         OutputError
-            The disk is full or gone.
+            The disk is full or no longer available.
         """
         self._flushed = time.monotonic()
         if self._pending:
@@ -156,7 +156,7 @@ class FluxWriter:
         Raises
         ------
         InputError
-            There is none yet, or none was kept.
+            There are no fluxes yet, or none were kept.
         """
         if not self.keeps:
             raise InputError(
@@ -173,7 +173,7 @@ class FluxWriter:
         return to_xarray(columns, self.labels, self._identity | dict(self._describe()))
 
     def close(self) -> None:
-        """Store what waits, and close the file."""
+        """Write what is buffered, and close the file."""
         self.flush()
         if self._file is not None:
             self._file.close()

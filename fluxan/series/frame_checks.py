@@ -1,4 +1,4 @@
-"""What is checked of the frames of a run while their fluxes are computed: even spacing, and no drift."""
+"""Checks of the frames of a run while their fluxes are computed: even spacing, and no drift of the centre of mass."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from fluxan.system import Flux, Frame
 
-#: kT that the centre of mass may carry before it counts as a drift; thermostats give it 3/2 on average.
+#: Kinetic energy of the centre of mass, in k_B T, beyond which it drifts; thermostats give it 3/2 on average.
 MAX_DRIFT_KT: Final = 20.0
 #: Fraction of the time step by which a gap between frames may differ from it.
 SPACING_TOLERANCE: Final = 1e-3
-#: Times are often stored in single precision: a difference of two is off by up to this fraction of their size.
+#: Times are often stored in single precision: a difference of two has an error of up to this fraction of their size.
 TIME_ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)
 
 
 class FrameChecker:
-    """Checks frame after frame of one run.
+    """Checks the frames of one run, one after another.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class FrameChecker:
         if energy > MAX_DRIFT_KT * BOLTZMANN * temperature:
             self._warn(
                 "drift",
-                f"the centre of mass moves, with {energy:.3g} eV at {frame.time:g} {self._unit}; temperature and "
-                "convection count this, take it out of the velocities",
+                f"the centre of mass moves, with a kinetic energy of {energy:.3g} eV at {frame.time:g} {self._unit}; "
+                "temperature and convection count this, take it out of the velocities",
             )
 
 
@@ -87,7 +87,7 @@ def drift_energy(frame: Frame) -> float:
 
 
 def frame_flux(frame: Frame, flux: Flux, temperature: float) -> FrameFlux:
-    """The entry of a frame, of its flux and of its temperature in K."""
+    """Record of a frame's flux, from the frame, its flux and its temperature in K."""
     volume = np.nan if frame.volume is None else frame.volume
     return FrameFlux(flux, frame.time, volume, temperature, frame_sha256(frame))
 

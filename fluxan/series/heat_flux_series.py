@@ -1,4 +1,4 @@
-"""J(t) of one run, at equal times: the record that every source of a heat flux gives, and all analysis takes."""
+"""J(t) of one run, sampled at equal intervals: the record that every reader returns and every analysis takes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-#: Samples per block are this many numbers, 16 MiB.
+#: Numbers per block of samples, 16 MiB.
 BLOCK_SIZE: Final = 2**21
 
 
 @dataclass(frozen=True)
 class HeatFluxSeries:
-    """A heat flux at equal times, with what else its source tells.
+    """A heat flux sampled at equal intervals, with the observables and settings that its source records.
 
     Attributes
     ----------
@@ -28,8 +28,9 @@ class HeatFluxSeries:
         Function of `start` and `stop`, half-open, giving the flux (n, n_channels, 3) and the species' sums of
         velocities or mass fluxes (n, n_species, 3). Volume-extensive: eV Å/ps, or reduced where `units` is "lj".
     n_samples : int
+        Number of samples.
     time_step : float
-        Between samples, ps or reduced; NaN where the source does not tell and nobody gave it.
+        Time between samples, ps or reduced; NaN where it is neither recorded nor given.
     labels : tuple of str
         Names of the carriers.
     by_owner : bool
@@ -39,16 +40,16 @@ class HeatFluxSeries:
     units : str
         "metal" or "lj".
     volume : (n,) or (1,) array, optional
-        Of each sample, or one for all, Å³ or reduced.
+        Volume of each sample, or one for all, Å³ or reduced.
     observables : mapping
-        What else is known of each sample, (n,) each: "temperature" in K, "potential_energy" or "energy" in eV, or
+        Other quantities of each sample, (n,) each: "temperature" in K, "potential_energy" or "energy" in eV, or
         reduced.
     given_temperature : float or None
-        K or reduced; what the user says goes before what the file says.
+        Temperature given by the user, K or reduced; it overrides that of the file.
     source : str
-        What the flux comes from, in words: "GPUMD compute.out", "array".
+        Description of the source: "GPUMD compute.out", "array".
     notes, warnings : tuple of str
-        What a reader decided that a user may want to know, and what speaks against the source.
+        Choices that the reader made, and evidence that the source may be wrong.
     """
 
     read: Callable[[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -75,7 +76,7 @@ class HeatFluxSeries:
         velocity: NDArray[np.float64] | None = None,
         **facts: Any,
     ) -> HeatFluxSeries:
-        """Make a series of arrays, with `facts` as further attributes.
+        """Make a series from arrays, with `facts` as further attributes.
 
         The flux is (n, n_channels, 3), the sums of velocities or mass fluxes (n, n_species, 3).
         """
@@ -87,12 +88,12 @@ class HeatFluxSeries:
 
     @property
     def n_species(self) -> int:
-        """Species whose velocities or mass fluxes are known."""
+        """Number of species whose velocities or mass fluxes are known."""
         return len(self.species)
 
     @property
     def n_channels(self) -> int:
-        """Channels that add up to the total."""
+        """Number of channels, which add up to the total."""
         return len(self.labels) ** 2 if self.by_owner else len(self.labels)
 
     @property
@@ -106,6 +107,7 @@ class HeatFluxSeries:
         Raises
         ------
         InputError
+            The time step is not known, or there are fewer than two samples.
         """
         if self.n_samples < 2:
             raise InputError(f"this {self.source} holds {self.n_samples} sample, a conductivity needs many")
@@ -132,22 +134,22 @@ class HeatFluxSeries:
 
     @property
     def temperature(self) -> NDArray[np.float64] | None:
-        """Of each sample, K or reduced; None where it is not known."""
+        """Temperature of each sample, K or reduced; None where it is not known."""
         return self.observables.get("temperature")
 
     @property
     def potential_energy(self) -> NDArray[np.float64] | None:
-        """Of each sample, eV or reduced; None where it is not known."""
+        """Potential energy of each sample, eV or reduced; None where it is not known."""
         return self.observables.get("potential_energy")
 
     @property
     def mean_volume(self) -> float | None:
-        """Mean over the run, Å³ or reduced; None where it is not known of all samples."""
+        """Mean volume over the run, Å³ or reduced; None where it is not known of all samples."""
         return _mean(self.volume)
 
     @property
     def mean_temperature(self) -> float | None:
-        """The given temperature, else the mean over the run, K or reduced; None where it is not known."""
+        """The given temperature, or else the mean over the run, K or reduced; None where it is not known."""
         return _mean(self.temperature) if self.given_temperature is None else self.given_temperature
 
     def blocks(self) -> Iterator[NDArray[np.float64]]:
@@ -164,7 +166,7 @@ class HeatFluxSeries:
             finite = np.isfinite(block).all(axis=(1, 2))
             if not finite.all():
                 raise InputError(
-                    f"the flux of frame {start + int(np.argmin(finite))} is not finite; use the part before or behind"
+                    f"the flux of frame {start + int(np.argmin(finite))} is not finite; use the part before or after it"
                 )
             yield block
 

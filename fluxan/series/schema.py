@@ -33,17 +33,18 @@ MEAN_VIRIAL = "mean_virial"
 
 @dataclass(frozen=True, slots=True)
 class FrameFlux:
-    """The flux of one frame, with what the frame itself tells.
+    """The flux of one frame, with time, volume, temperature and hash of the frame.
 
     Attributes
     ----------
     flux : Flux
+        Flux by owner and carrier.
     time : float
-        ps.
+        Time of the frame, ps.
     volume : float
-        Å³; NaN for a cluster.
+        Volume of the cell, Å³; NaN for a cluster.
     temperature : float
-        K.
+        Kinetic temperature, K.
     sha256 : int
         First 64 bits of the SHA-256 of the frame.
     """

@@ -19,7 +19,7 @@ def jobs(tmp_path):
     return path
 
 
-def test_runs_and_what_they_say_together(run, jobs):
+def test_runs_and_their_joint_conductivity(run, jobs):
     status, out, err = run("batch", jobs, "--quiet")
     assert (status, err) == (0, "")
     assert out.count("80 frames  κ = ") == 2

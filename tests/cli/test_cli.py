@@ -30,7 +30,7 @@ def test_decompose_prints_a_table_whose_shares_add_up(run, trajectory, tmp_path)
     assert out.splitlines()[-1].split() == ["sum", "100.0%"]
 
 
-def test_json_is_for_machines(run, trajectory, tmp_path):
+def test_json_output(run, trajectory, tmp_path):
     status, out, _ = run("decompose", trajectory, "--output", tmp_path / "flux.nc", "--json", "--quiet")
     facts = json.loads(out)
     assert status == 0

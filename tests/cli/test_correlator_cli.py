@@ -31,7 +31,7 @@ def test_json_equals_the_function(run, saved):
     assert found["format"] == "fluxan correlator"
 
 
-def test_for_people(run, saved, tmp_path):
+def test_text_output(run, saved, tmp_path):
     status, out, _ = run("kappa", saved, *STATE, "--plot", tmp_path / "kappa.png")
     assert status == 0
     assert out.startswith("κ = ")
@@ -49,7 +49,7 @@ def test_for_people(run, saved, tmp_path):
         (lambda whole: whole, ["--temperature", "0", "--volume", "1"], "temperature is 0.0"),
     ],
 )
-def test_one_clear_line(run, saved, damage, options, message):
+def test_user_errors_are_one_line(run, saved, damage, options, message):
     saved.write_bytes(damage(saved.read_bytes()))
     status, out, err = run("kappa", saved, *options)
     assert status != 0
@@ -59,7 +59,7 @@ def test_one_clear_line(run, saved, damage, options, message):
 
 
 @pytest.mark.parametrize("command", ["spectrum", "report"])
-def test_other_commands_say_what_takes_it(run, saved, command):
+def test_other_commands_name_the_right_command(run, saved, command):
     status, out, err = run(command, saved)
     assert (status != 0, out) == (True, "")
     assert err == f"fluxan: error: {saved} is a correlation function, not a flux; fluxan kappa {saved} takes it\n"

@@ -32,7 +32,7 @@ def test_a_cluster_by_its_address(run, trajectory, tmp_path):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def test_what_is_no_cluster_is_said_in_one_line(run, trajectory, tmp_path):
+def test_invalid_clusters_are_one_line_errors(run, trajectory, tmp_path):
     status, out, err = run("decompose", trajectory, "--output", tmp_path / "a.nc", "--dask", "nowhere", "--quiet")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "nowhere is no scheduler file" in err

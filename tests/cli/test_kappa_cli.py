@@ -184,7 +184,7 @@ def test_kappa_of_gpumds_correlation(run, tmp_path):
     assert "k.png needs the flux itself" in err
     status, _, err = run("kappa", tmp_path / "hac.out", "--dt", "0.1")
     assert status == 2
-    assert "--dt 0.1 says nothing of it" in err
+    assert "--dt 0.1 does not apply to it" in err
 
 
 def test_kappa_of_lammps_correlation(run, tmp_path):
@@ -208,7 +208,7 @@ def test_kappa_of_lammps_correlation(run, tmp_path):
     assert "is a correlation function, not a flux" in err
 
 
-def test_an_own_flux_is_questioned_too(run, own, tmp_path):
+def test_plausibility_of_a_fluxan_file_is_checked(run, own, tmp_path):
     with fluxan.open_flux(own) as dataset:
         whole = dataset.load()
     potential = whole["potential"].copy()
@@ -222,10 +222,10 @@ def test_an_own_flux_is_questioned_too(run, own, tmp_path):
     assert "the temperature is 1e+05 K: is --units right?" in err
 
 
-def test_options_that_say_nothing_of_a_file(run, own):
+def test_options_that_do_not_apply_to_a_file(run, own):
     status, _, err = run("kappa", own, "--units", "real")
     assert status == 2
-    assert "--units says nothing of it" in err
+    assert "--units does not apply to it" in err
 
 
 def test_spectrum_by_band(run, own, tmp_path):
@@ -245,7 +245,7 @@ def test_spectrum_by_band(run, own, tmp_path):
     assert "cm⁻¹" in out
 
 
-def test_report_is_one_page_that_needs_nothing(run, own, tmp_path):
+def test_report_is_one_self_contained_page(run, own, tmp_path):
     page = tmp_path / "report.html"
     status, out, _ = run("report", own, "--output", page, "--plots", tmp_path / "plots")
     assert status == 0

@@ -131,7 +131,7 @@ def test_bad_input_is_one_line(md, options, message):
     assert "Traceback" not in err
 
 
-def test_a_structure_must_say_what_it_needs(run, crystal):
+def test_a_structure_without_temperature_is_refused(run, crystal):
     assert "give --temperature" in run("md", crystal, "--model", "shipped:ar")[2]
     assert "carries no model" in run("md", crystal, "--temperature", "60")[2]
     assert "there are shipped:ar-liquid, shipped:agi" in run("md", "shipped:gold")[2]
@@ -139,7 +139,7 @@ def test_a_structure_must_say_what_it_needs(run, crystal):
     assert "neither a trajectory that fluxan knows nor a structure" in run("md", crystal, "--temperature", "60")[2]
 
 
-def test_a_signal_ends_it_so_that_it_can_go_on(crystal, tmp_path):
+def test_a_run_ended_by_a_signal_can_be_resumed(crystal, tmp_path):
     command = [sys.executable, "-m", "fluxan.cli", "md", crystal, "--model", "shipped:ar", "--temperature", "60"]
     command += ["--time", "4000", "--thermalise", "0", "--quiet", "--output", tmp_path / "flux.nc"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -153,7 +153,7 @@ def test_a_signal_ends_it_so_that_it_can_go_on(crystal, tmp_path):
     assert err.splitlines()[-1].endswith("continue with the same command and --resume")
 
 
-def test_watch_looks_once(run, md, tmp_path):
+def test_watch_once_prints_the_state(run, md, tmp_path):
     md()
     status, out, _ = run("watch", tmp_path / "flux.nc", "--once")
     assert status == 0

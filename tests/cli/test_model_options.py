@@ -166,7 +166,7 @@ def test_heads_of_one_model_are_different_runs(files):
     assert [task.name for task in read_jobs(files / "both.toml").tasks] == ["run.scripted-pbe", "run.scripted-r2scan"]
 
 
-def test_defaults_are_for_models_that_know_them(files):
+def test_defaults_apply_to_models_that_have_the_option(files):
     (files / "mixed.toml").write_text(
         """
         [defaults]

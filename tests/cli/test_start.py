@@ -44,7 +44,7 @@ def test_completion_for_bash(tmp_path):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_slips_of_the_command_line_are_one_line(command, run):
+def test_usage_errors_are_one_line(command, run):
     for words, message in (([], "Missing argument"), (["x", "--nosuch"], "No such option: --nosuch")):
         status, out, said = run(command, *words)
         assert (status, out, said.count("\n")) == (2, "", 1)
@@ -54,7 +54,7 @@ def test_slips_of_the_command_line_are_one_line(command, run):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text"])
-def test_files_that_are_none_are_one_line(command, kind, tmp_path, run):
+def test_invalid_files_are_one_line(command, kind, tmp_path, run):
     path = tmp_path / "it.nc"
     if kind == "folder":
         path.mkdir()
@@ -86,13 +86,13 @@ def test_files_that_are_none_are_one_line(command, kind, tmp_path, run):
         (["report", "{}", "--model", "ar"], "--trajectory"),
     ],
 )
-def test_slips_of_values_are_one_line(words, message, tmp_path, run):
+def test_invalid_values_are_one_line(words, message, tmp_path, run):
     status, out, said = run(*(word.format(tmp_path) for word in words))
     assert (status, out, said.count("\n")) == (2, "", 1), said
     assert message in said
 
 
-def test_warnings_of_md_are_said_once_in_one_line(tmp_path, run):
+def test_warnings_of_md_are_printed_once_in_one_line(tmp_path, run):
     words = ["--time", "2", "--thermalise", "0.1", "--flux-every", "4", "--output", tmp_path / "f.nc", "--quiet"]
     status, _, said = run("md", "shipped:ar-liquid", *words)
     assert status == 0

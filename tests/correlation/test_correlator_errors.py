@@ -40,7 +40,7 @@ def test_settings(wrong, message):
 
 @pytest.mark.parametrize("scheme", ["linear", "multitau"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_not_finite_are_named_and_not_taken(scheme, value):
+def test_samples_that_are_not_finite_are_refused(scheme, value):
     correlator = Correlator(3, max_lag=10, scheme=scheme)
     correlator.update(X[:100])
     correlator.update(X[100])
@@ -79,7 +79,7 @@ def test_large_finite_samples_are_taken():
     assert correlator.n_samples == 1
 
 
-def test_questions_without_an_answer():
+def test_quantities_that_are_undefined_are_refused():
     linear, multitau = Correlator(3, max_lag=10), Correlator(3, max_lag=10, scheme="multitau")
     for ask in (linear.correlation, linear.mean, multitau.level_covariances):
         with pytest.raises(InputError, match="no samples yet"):

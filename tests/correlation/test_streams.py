@@ -107,7 +107,7 @@ def test_seven_contiguous_shards_equal_the_whole(whole, scheme, cuts):
 
 
 @SCHEMES
-def test_shards_combine_as_a_tree_and_go_on(scheme, whole, tmp_path):
+def test_shards_combine_as_a_tree_and_continue(scheme, whole, tmp_path):
     a, b, c, d, *rest = shards(scheme, [5, 777, 1030, 20001, 20002, 30000])
     c.combine(d, contiguous=True)
     a.combine(b, contiguous=True)
@@ -142,7 +142,7 @@ def test_independent_runs_pool_their_products(scheme):
 
 
 @SCHEMES
-def test_pooled_runs_can_be_saved_and_go_on(tmp_path, scheme):
+def test_pooled_runs_can_be_saved_and_continued(tmp_path, scheme):
     one, two, both = fresh(scheme), fresh(scheme), fresh(scheme)
     one.update(SERIES[:9000])
     two.update(SERIES[20000:])

@@ -133,7 +133,7 @@ def test_symmetry_hides_nothing(monkeypatch):
     assert RouteChecks(model, graph).examine("adjoint")[1].startswith("gauge check")
 
 
-def test_shaken_edges_stay_within_the_cutoff():
+def test_displaced_edges_stay_within_the_cutoff():
     moved = rattled(GRAPH)
     assert moved.r_ij.norm(dim=1).max() < GRAPH.r_ij.norm(dim=1).max()
     ends = moved.positions[moved.senders] - moved.positions[moved.receivers]
@@ -141,7 +141,7 @@ def test_shaken_edges_stay_within_the_cutoff():
 
 
 @pytest.mark.parametrize("model", [lambda: ToyModel(2, n_hops=1), lambda: ToyModel(1, sender_scatter=True)])
-def test_messages_of_a_model_that_says_it_is_local(model):
+def test_messages_of_a_model_declared_local(model):
     model = model()
     with pytest.raises(ModelError, match=r"local route fails: gauge check .* the model declares n_hops = 1"):
         choose_route(model, GRAPH, route="local")

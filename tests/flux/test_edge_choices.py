@@ -43,7 +43,7 @@ def primitive_cell(n_atoms=2):
 
 
 @pytest.mark.parametrize("choose", [by_receiver_then_distance, backwards])
-def test_edges_that_differ_by_their_image_are_told_apart_in_a_repeated_cell(choose):
+def test_edges_that_differ_by_their_image_are_distinguished_in_a_repeated_cell(choose):
     # The indices are those of all edges in their order, but the edge vectors are not: no gauge check sees that.
     at, model = primitive_cell(), Layers(choose)
     assert ForwardPass(model, build_graph(at, 3.0)).search.undecided
@@ -63,12 +63,12 @@ def test_nothing_is_guessed_where_repeating_the_cell_does_not_help(monkeypatch):
 
 @pytest.mark.parametrize("choose", [by_receiver_then_distance, backwards])
 @pytest.mark.parametrize("at", [primitive_cell(1), frame(3, n_atoms=8, cell=6.2)], ids=["one atom", "eight"])
-def test_they_are_told_apart_where_ends_differ(choose, at):
+def test_edges_are_distinguished_where_ends_differ(choose, at):
     # A cell of one atom is doubled.
     check_against_oracle(Layers(choose), at)
 
 
-def test_the_model_that_takes_edges_as_they_come_is_not_doubted():
+def test_a_model_that_uses_all_edges_needs_no_repeated_cell():
     check_against_oracle(Layers(), primitive_cell())
 
 

@@ -40,7 +40,7 @@ def inner_cutoffs():
 
 
 @pytest.mark.parametrize("single", [False, True])
-def test_steps_are_no_wrong_gradients(single):
+def test_energy_steps_are_not_taken_for_wrong_gradients(single):
     cutoffs = inner_cutoffs()
     assert len(cutoffs) > 20
     for inner in cutoffs:

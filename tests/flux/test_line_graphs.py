@@ -328,7 +328,7 @@ def test_a_wrong_displacement_is_caught(monkeypatch):
         fluxan.atomic_virial(at, model, route="adjoint")
 
 
-def test_a_reading_that_a_larger_cell_does_not_confirm_is_not_believed(monkeypatch):
+def test_an_interpretation_that_a_larger_cell_contradicts_is_rejected(monkeypatch):
     # In this cell every pair of edges around a sender is one around a receiver too.
     at, model = made(**CELLS["two atoms"]), Triples("senders")
     graph = build_graph(at, model.cutoff)

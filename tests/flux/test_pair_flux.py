@@ -106,7 +106,7 @@ FAULTS = {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_says_what_is_wrong_in_one_line(fault):
+def test_invalid_arguments_are_one_line_errors(fault):
     changes, message = FAULTS[fault]
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         fluxan.pair_flux(**arguments(CASE, **changes))

@@ -172,7 +172,7 @@ def test_single_calls_check_other_systems_and_later_frames_too():
         assert fluxan.heat_flux(second, model).route == "unfolded"
 
 
-def test_a_job_says_which_frames_took_another_route():
+def test_a_job_reports_frames_with_another_route():
     model, first, second = two_frames()
     with pytest.warns(UserWarning, match="frame at 1 ps"):
         dataset = fluxan.decompose([first, second], model, progress=False)

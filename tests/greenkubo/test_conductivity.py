@@ -35,7 +35,7 @@ def test_exact_integrals(name):
     assert result.unit == "reduced"
 
 
-def test_reduced_units_are_what_the_formula_says():
+def test_reduced_units_follow_the_formula():
     flux = sample("B")
     one = fluxan.green_kubo(flux, **LJ).kappa
     other = fluxan.green_kubo(flux, dt=0.02, volume=300.0, temperature=0.7, units="lj").kappa
@@ -96,7 +96,7 @@ def test_errors_of_parts_cover():
     assert off.std() > 0.6
 
 
-def test_the_tensor_knows_directions():
+def test_the_tensor_resolves_directions():
     """x conducts four times as well as y and z."""
     flux = sample("B", 100_000) * np.array([2.0, 1.0, 1.0])
     result = fluxan.green_kubo(flux, **LJ)
@@ -247,7 +247,7 @@ def test_errors_of_curves_are_their_scatter():
     assert np.std(cumulative) == pytest.approx(1, abs=0.3)
 
 
-def test_a_short_run_is_told_how_long_to_be():
+def test_a_short_run_warns_with_the_length_needed():
     series = Series(((1.0, 60),))
     result = fluxan.green_kubo(series.sample(600, rng=np.random.default_rng(4)), **LJ)
     assert any("run" in warning and "or more" in warning for warning in result.warnings)
@@ -257,7 +257,7 @@ def test_a_short_run_is_told_how_long_to_be():
     assert enough.diagnostics.slowest == pytest.approx(60, rel=0.7)
 
 
-def test_a_flux_with_a_mean_is_told_so_and_judged_without_it():
+def test_a_flux_with_a_mean_warns_and_the_mean_is_subtracted():
     still = sample("one mode")
     quiet, driven = (fluxan.green_kubo(flux, **LJ) for flux in (still, still + np.array([0.0, 2.0, 0.0])))
     assert not any("mean" in warning for warning in quiet.warnings)
@@ -267,7 +267,7 @@ def test_a_flux_with_a_mean_is_told_so_and_judged_without_it():
     assert driven.estimates["running"].value == pytest.approx(quiet.estimates["running"].value, rel=0.1)
 
 
-def test_an_axis_without_heat_is_said():
+def test_an_axis_without_flux_warns():
     """A layer: the mean over three axes is not what flows within it."""
     layer = sample("one mode") * [1.0, 1.0, 0.0]
     result = fluxan.green_kubo(layer, **LJ)
@@ -276,12 +276,12 @@ def test_an_axis_without_heat_is_said():
 
 
 @pytest.mark.parametrize("name", ["velocity", "volume", "kinetic"])
-def test_a_dataset_without_a_variable_says_which(dataset, name):
+def test_a_missing_variable_is_named(dataset, name):
     with pytest.raises(InputError, match=f"lacks {name}"):
         fluxan.green_kubo(dataset.drop_vars(name))
 
 
-def test_disagreement_is_said():
+def test_disagreeing_estimators_warn():
     estimates = {"default": Estimate(1.0, 0.05, "modes"), "cepstral": Estimate(1.4, 0.1, "cepstral")}
     found = list(disagreements(ZeroFrequencyEstimates(estimates, {}, 1.0), "default"))
     assert len(found) == 1
@@ -290,7 +290,7 @@ def test_disagreement_is_said():
     assert list(disagreements(ZeroFrequencyEstimates(near, {}, 1.0), "default")) == []
 
 
-def test_a_method_that_fails_is_not_missed():
+def test_a_failed_comparison_is_noted():
     """The running integral of a flux that keeps its sign over all lags has no first dip."""
     swing = np.cos(np.pi * (np.arange(300) + 0.5) / 300)[:, None]
     flux = swing + 0.01 * np.random.default_rng(1).standard_normal((300, 3))
@@ -301,7 +301,7 @@ def test_a_method_that_fails_is_not_missed():
         fluxan.green_kubo(flux, method="running", **LJ)
 
 
-def test_drifts_are_said(dataset):
+def test_drifts_warn(dataset):
     quiet = fluxan.green_kubo(dataset)
     assert not any("drifts" in warning for warning in quiet.warnings)
     ramp = np.linspace(-1, 1, 4000)
@@ -323,7 +323,7 @@ def test_level_error_covers():
     assert np.std(off) == pytest.approx(1, abs=0.2)
 
 
-def test_result_in_words():
+def test_printed_result():
     text = str(fluxan.green_kubo(sample("B"), dt=0.001, volume=100.0, temperature=300.0))
     assert text.startswith("κ = ")
     assert "W/(m K)" in text

@@ -103,7 +103,7 @@ def test_parts_add_up_and_are_right(scheme):
     assert (np.abs(result.matrix - whole.matrix) < 2 * np.hypot(result.matrix_error, whole.matrix_error)).all()
 
 
-def test_errors_of_shares():
+def test_errors_of_fractions_cover():
     """Three tenths are missed by as much as the errors say."""
     off = []
     for k in range(24):
@@ -126,7 +126,7 @@ def test_tensor_without_unlike_components():
 
 @pytest.mark.parametrize(("name", "max_lag"), [("A", 300), ("C", 500), ("one mode", 31)])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_lags_too_short_are_told(name, max_lag, scheme):
+def test_short_lags_warn(name, max_lag, scheme):
     samples = sample(name)
     [warning] = [w for w in fluxan.green_kubo(seen(samples, scheme, max_lag=max_lag), **STATE).warnings if "lags" in w]
     needed = int(warning.split("max_lag of ")[1].split()[0])
@@ -135,7 +135,7 @@ def test_lags_too_short_are_told(name, max_lag, scheme):
     assert not any("lags" in w for w in enough.warnings)
 
 
-def test_short_run_is_told():
+def test_short_run_warns():
     result = fluxan.green_kubo(seen(sample("one mode", 250)), **STATE)
     assert any("times this run would give 10 %" in warning for warning in result.warnings)
 
@@ -239,14 +239,14 @@ def test_white_noise_scatters_as_the_flux_does(scheme):
     assert np.count_nonzero(np.abs(off) < 2 * error) >= 12
 
 
-def test_what_is_refused(tmp_path):
+def test_invalid_input_is_refused(tmp_path):
     flux = carriers(2000).reshape(-1, 6)
     cases = [
         (Correlator(4, max_lag=50), {}, InputError, "4 channels, expected x, y, z"),
         (seen(flux, pairs="auto"), {}, InputError, "channels 0 and 3"),
         (seen(flux), {"components": "multi"}, InputError, "two species"),
         (seen(flux), {"remove": "mean-virial"}, InputError, "mean virial"),
-        (seen(flux), {"velocity": np.zeros((2000, 2, 3))}, InputError, "goes with an array"),
+        (seen(flux), {"velocity": np.zeros((2000, 2, 3))}, InputError, "applies to arrays"),
         (seen(flux), {"method": "cepstral"}, InputError, "scheme='linear'"),
         (seen(flux, "linear", segment=4096), {"method": "cepstral"}, InputError, "full segment"),
         (seen(flux), {"volume": 0.0}, InputError, "volume is 0.0"),

@@ -57,7 +57,7 @@ def test_two_equal_axes_are_a_plane():
     assert error < max(result.directions.error[:2])
 
 
-def test_an_axis_of_its_own_spectrum_is_right():
+def test_an_axis_with_another_spectrum_is_right():
     """Across layers the heat relaxes much faster than along them: shares of one spectrum would not tell."""
     flux = sample("one mode", 2, 60_000)
     flux[:, 2] = 0.2 * sample("white", 3, 60_000)[:, 2]
@@ -90,7 +90,7 @@ def test_a_mixture_that_is_anisotropic():
     assert (np.abs(result.directions.value - exact) < 3 * result.directions.error).all()
 
 
-def test_a_correlator_tells_directions_too():
+def test_a_correlator_resolves_directions():
     correlator = fluxan.Correlator(3, max_lag=1024, pairs="same-xyz")
     correlator.update(sample("one mode", 8, 60_000) * np.sqrt([1, 1, 0.01]))
     layered = fluxan.green_kubo(correlator, volume=1.0, temperature=1.0, units="lj")
@@ -114,13 +114,13 @@ def test_a_correlator_tells_directions_too():
         ([1.0, 1.0, 0.0], [0.1, 0.1, 0.0], None, False),
     ],
 )
-def test_what_counts_as_different(value, error, dof, isotropic):
+def test_criteria_for_different_directions(value, error, dof, isotropic):
     directions = Directions(np.array(value), np.array(error), dof=dof)
     assert directions.isotropic == isotropic
     assert bool(list(direction_warnings(directions, "W/(m K)"))) == (not isotropic)
 
 
-def test_copies_do_not_make_a_mean_better():
+def test_copies_do_not_reduce_the_error_of_a_mean():
     covariance = np.full((3, 3), 0.04)
     directions = Directions(np.ones(3), np.full(3, 0.2), covariance)
     assert directions.mean() == (1.0, pytest.approx(0.2))
@@ -128,7 +128,7 @@ def test_copies_do_not_make_a_mean_better():
     assert np.isnan(Directions(np.ones(3), np.array([0.2, 0.2, np.nan])).mean()[1])
 
 
-def test_unlike_is_uniform_for_one_spectrum():
+def test_isotropy_probability_is_uniform_for_equal_spectra():
     rng = np.random.default_rng(3)
     dof = np.full(20, 32.0)
     chances = [isotropy_probability(rng.chisquare(dof, (3, 20)) / dof, dof) for _ in range(400)]

@@ -39,7 +39,7 @@ def test_known_onsager_matrix():
     assert np.median((single - HEAT.integral) / error) > 8
 
 
-def test_notes_say_what_was_decided():
+def test_notes_name_the_choices():
     flux, velocity = pair(1)
     result = fluxan.green_kubo(flux, velocity=velocity, **LJ)
     assert result.components == "multi"
@@ -125,14 +125,14 @@ def test_bound_species_do_not_diffuse(length):
     assert multicomponent.diffuses(multicomponent.diffusion(moving))
 
 
-def test_what_is_not_known_does_not_diffuse():
+def test_unknown_diffusion_counts_as_none():
     assert multicomponent.diffusion(np.ones((50, 1, 3), dtype=complex)) is None
     assert multicomponent.diffusion(np.ones((500, 0, 3), dtype=complex)) is None
     assert not multicomponent.diffuses(None)
     assert multicomponent.independent_fluxes(np.zeros((100, 2, 3), dtype=complex)).shape == (2, 0)
 
 
-def test_a_solid_is_left_alone(dataset):
+def test_a_solid_is_not_corrected(dataset):
     """The Dataset's species only rattle; "multi" may still be asked for."""
     result = fluxan.green_kubo(dataset)
     assert result.components == "single"

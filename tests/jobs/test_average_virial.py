@@ -92,7 +92,7 @@ def test_a_monatomic_flux_of_velocities_is_round_off():
     assert result.diagnostics.diffusion is None
 
 
-def test_bounded_flux_leaves_the_limit(dataset):
+def test_bounded_flux_does_not_change_kappa(dataset):
     """What is added as the derivative of something bounded is taken out again, to the last bit of κ."""
     rng = np.random.default_rng(2)
     rattle = 20 * np.diff(Series(((1.0, 4),)).sample(4001, rng=rng), axis=0)

@@ -60,7 +60,7 @@ def test_every_run_has_a_flux_and_a_row(folder):
     assert "a conductivity needs 64" in rows["b.ar-kr"]["problem"]
 
 
-def test_a_run_that_fails_does_not_stop_the_others_and_is_mended_later(folder):
+def test_a_failed_run_does_not_stop_the_others_and_can_be_repeated(folder):
     whole = (folder / "a" / "1.nc").read_bytes()
     (folder / "a" / "1.nc").write_bytes(b"nothing")
     first, *others = run_batch(read_jobs(folder / "jobs.toml"), progress=False)

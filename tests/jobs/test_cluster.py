@@ -90,7 +90,7 @@ def test_frames_that_are_sent(client, frames, kind):
     assert_same(decompose(kind(frames), client=client), decompose(kind(frames)))
 
 
-def test_velocities_beside(client, frames, trajectory, tmp_path):
+def test_velocities_in_a_separate_file(client, frames, trajectory, tmp_path):
     velocities = np.array([frame.velocities for frame in frames]) * 1.1
     np.save(tmp_path / "velocities.npy", velocities)
     serial = decompose(trajectory, velocities=velocities)
@@ -99,7 +99,7 @@ def test_velocities_beside(client, frames, trajectory, tmp_path):
 
 
 @pytest.mark.parametrize("done", [5, 8, 30])
-def test_resume_what_the_other_began(client, frames, trajectory, tmp_path, done):
+def test_resume_across_cluster_and_serial_jobs(client, frames, trajectory, tmp_path, done):
     serial = decompose(trajectory)
     for first, second in ((None, client), (client, None), (client, client)):
         output = tmp_path / "flux.nc"
@@ -156,7 +156,7 @@ def test_groups(client, trajectory):
     assert_same(decompose(trajectory, client=client, groups=groups), decompose(trajectory, groups=groups))
 
 
-def test_a_model_that_cannot_travel(client, trajectory):
+def test_a_model_that_cannot_be_pickled(client, trajectory):
     model = Wavy()
     model.lock = threading.Lock()
     with pytest.raises(ModelError, match=r"Wavy cannot be sent to workers .* give the file it is loaded from"):
@@ -238,7 +238,7 @@ class Slow(Wavy):
         return super().forward(graph)
 
 
-def test_a_killed_worker_costs_time_only(client, trajectory, tmp_path, monkeypatch):
+def test_a_killed_worker_does_not_change_results(client, trajectory, tmp_path, monkeypatch):
     killed = []
 
     def write(writer, columns, written=FluxWriter.write):
@@ -275,7 +275,7 @@ def test_a_chunk_that_kills_every_worker(client, frames, tmp_path, monkeypatch):
         assert dataset.sizes["time"] == 12
 
 
-def test_workers_leave_the_thread_counts_of_others_alone(client):
+def test_workers_do_not_change_thread_counts_of_other_processes(client):
     assert own_threads()[0] == 1
     assert set(client.run(torch.get_num_threads).values()) == {1}
 
@@ -294,7 +294,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(dispatch, "FIRST_WORKER", 0.3)
 
 
-def test_an_address_where_nobody_answers(frames, impatient, silent_port, tmp_path):
+def test_an_address_without_a_scheduler(frames, impatient, silent_port, tmp_path):
     file = tmp_path / "scheduler.json"
     file.write_text(f'{{"address": "tcp://127.0.0.1:{silent_port}"}}')
     for address in (f"127.0.0.1:{silent_port}", "tcp://127.0.0.1:9", "not:aport", file):
@@ -303,7 +303,7 @@ def test_an_address_where_nobody_answers(frames, impatient, silent_port, tmp_pat
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not JSON", '{"address": 3}'])
-def test_a_file_that_is_no_scheduler_file(frames, impatient, tmp_path, content):
+def test_an_invalid_scheduler_file(frames, impatient, tmp_path, content):
     (tmp_path / "scheduler.json").write_text(content)
     with pytest.raises(ClusterError, match=r"scheduler\.json"):
         decompose(frames, client=tmp_path / "scheduler.json")
@@ -312,7 +312,7 @@ def test_a_file_that_is_no_scheduler_file(frames, impatient, tmp_path, content):
 @pytest.mark.parametrize(
     ("given", "error"), [("nowhere.json", ClusterError), (3, InputError), ("", ClusterError), ("local ", ClusterError)]
 )
-def test_what_names_no_cluster(frames, given, error):
+def test_invalid_cluster_arguments(frames, given, error):
     with pytest.raises(error, match="scheduler file"):
         decompose(frames, client=given)
 
@@ -338,7 +338,7 @@ def test_a_worker_that_joins_later_with_another_version(client, frames, monkeypa
         decompose(frames, client=client)
 
 
-def test_workers_that_do_not_see_the_file(client, trajectory, frames, tmp_path, monkeypatch):
+def test_workers_without_access_to_the_file(client, trajectory, frames, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_absolute", lambda _: str(tmp_path / "other" / "traj.nc"))
     with pytest.raises(ClusterError, match=r"a worker on .* cannot open the trajectory .*other.traj\.nc"):
         decompose(trajectory, client=client)
@@ -350,14 +350,14 @@ def test_workers_that_do_not_see_the_file(client, trajectory, frames, tmp_path, 
         decompose(trajectory, client=client)
 
 
-def test_workers_that_do_not_see_the_model(client, trajectory, tmp_path, monkeypatch):
+def test_workers_without_access_to_the_model(client, trajectory, tmp_path, monkeypatch):
     model = make_models(tmp_path)["file"]
     monkeypatch.setattr(sources, "_absolute_model", lambda _: "/nowhere/network.safetensors")
     with pytest.raises(ClusterError, match=r"a worker on .* cannot load the model: no model file /nowhere"):
         decompose(trajectory, model, client=client)
 
 
-def test_a_device_that_workers_have_not(client, frames):
+def test_a_device_that_workers_lack(client, frames):
     with pytest.raises(InputError, match="device='abacus' cannot be used"):
         decompose(frames, client=client, device="abacus")
 
@@ -374,7 +374,7 @@ def test_each_worker_takes_a_gpu_of_its_own(client):
     assert {client.submit(chosen, workers=[w], pure=False).result() for w in workers} == {"cuda:0", "cuda:1"}
 
 
-def test_only_the_cluster_knows_dask():
+def test_only_the_cluster_package_imports_dask():
     for path in files_of("fluxan"):
         if path.relative_to(ROOT / "fluxan").parts[:2] != ("jobs", "cluster"):
             assert not {"dask", "distributed"} & {name.partition(".")[0] for name in imported_modules(path)}, path

@@ -48,7 +48,7 @@ def test_every_frame_equals_the_flux_of_that_frame(frames):
         assert dataset["potential_energy"].values[k] == pytest.approx(flux.potential_energy, rel=1e-13)
 
 
-def test_attributes_say_what_was_done(frames):
+def test_attributes_record_the_job(frames):
     attributes = decompose(frames).attrs
     assert attributes["route"] == "local"
     assert attributes["time_step"] == pytest.approx(0.01)
@@ -111,7 +111,7 @@ def test_existing_output_is_left_alone(frames, tmp_path):
 
 
 @pytest.mark.parametrize("output", ["none/flux.nc", "."])
-def test_output_that_cannot_be_written_is_found_before_work(frames, tmp_path, output):
+def test_output_that_cannot_be_written_is_refused_before_work(frames, tmp_path, output):
     with pytest.raises(OutputError, match="cannot be written"):
         decompose(frames, output=tmp_path / output)
 
@@ -134,7 +134,7 @@ def test_no_frame():
         decompose([])
 
 
-def test_element_the_model_does_not_know(frames):
+def test_element_that_the_model_lacks(frames):
     with pytest.raises(ModelError, match="does not know Kr; it knows Ar"):
         decompose(frames, "shipped:ar")
 
@@ -195,7 +195,7 @@ class Faulty(Potential):
         ("detached", "detached"),
     ],
 )
-def test_model_that_returns_what_it_must_not(frames, fault, message):
+def test_model_with_invalid_output(frames, fault, message):
     with pytest.raises(ModelError, match=message):
         decompose(frames, Faulty(fault))
 
@@ -216,7 +216,7 @@ def test_cluster_has_no_volume():
     assert np.isnan(decompose(cluster)["volume"].values).all()
 
 
-def test_a_first_frame_without_edges_proves_nothing(frames):
+def test_a_first_frame_without_edges_leaves_the_check_to_a_later_one(frames):
     empty = frames[0].replace(cell=np.eye(3) * 500, positions=frames[0].positions * 30, time=-0.01)
     with pytest.warns(UserWarning, match="local route fails"):
         dataset = decompose([empty, *frames], TwoHops())
@@ -242,7 +242,7 @@ class Cubed(Scaled):
     power = 3
 
 
-def test_whatever_a_model_keeps_identifies_it():
+def test_all_state_of_a_model_enters_its_identity():
     models = [
         Scaled(),
         Cubed(),
@@ -291,7 +291,7 @@ def test_uneven_frames_and_a_drift_are_warned_of(frames):
         decompose([frame.replace(velocities=frame.velocities + 100) for frame in frames])
 
 
-def test_one_frame_per_chunk_knows_the_time_step(frames, monkeypatch):
+def test_one_frame_per_chunk_keeps_the_time_step(frames, monkeypatch):
     monkeypatch.setattr(flux_writer, "CHUNK_FRAMES", 1)
     assert decompose(frames).attrs["time_step"] == pytest.approx(0.01)
 

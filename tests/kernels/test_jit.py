@@ -68,7 +68,7 @@ print(jit.n_threads(), torch.get_num_threads())
 
 
 @pytest.mark.parametrize(("omp", "numba", "expected"), [("1", None, "1 2"), ("1", "2", "2 2"), ("2", "1", "1 2")])
-def test_kernels_take_as_many_threads_as_they_are_told(omp, numba, expected):
+def test_kernels_use_the_requested_number_of_threads(omp, numba, expected):
     environment = os.environ | {"OMP_NUM_THREADS": omp}
     environment.pop("NUMBA_NUM_THREADS", None)
     environment |= {} if numba is None else {"NUMBA_NUM_THREADS": numba}

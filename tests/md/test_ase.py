@@ -277,6 +277,6 @@ def test_unknown_elements(network):
         helium.get_potential_energy()
 
 
-def test_what_is_no_model():
+def test_invalid_models():
     with pytest.raises(ModelError, match="LennardJones is no model"):
         FluxanCalculator(LennardJones())

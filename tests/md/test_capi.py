@@ -122,7 +122,7 @@ def test_pair_flux_is_the_kernels_over_chunks_and_groups(n_edges, n_groups):
     np.testing.assert_array_equal(flux, expected)
 
 
-def test_what_is_wrong_is_said_by_the_status():
+def test_status_codes_of_invalid_input():
     case, flux = make_case(50), np.full((3, 3, 3), 7.0)
     for sizes in ((-1, 20, 3), (50, -1, 3), (50, 20, 0), (50, 20, 2**15 + 1)):
         assert call("pair_flux", sizes, *flux_arguments(case, flux)) == 1

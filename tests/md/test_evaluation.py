@@ -121,7 +121,7 @@ class Broken(Potential):
         return torch.zeros_like(graph.positions[:, 0]).index_add(0, graph.receivers, flat)
 
 
-def test_what_cannot_be_used_is_refused():
+def test_unusable_input_is_refused():
     frame = cases()["local"][1]
     evaluation = Evaluation(FluxEvaluator(ToyModel(2, n_elements=3), frame.numbers))
     with pytest.raises(InputError, match="ask for forces first"):

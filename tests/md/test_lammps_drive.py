@@ -219,7 +219,7 @@ def test_a_fault_at_the_first_step_and_while_minimising(argon_crystal):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError("a slip")])
-def test_interrupts_and_slips_come_through(argon_crystal, error, monkeypatch):
+def test_interrupts_and_errors_are_raised(argon_crystal, error, monkeypatch):
     driver = drive(argon_crystal, argon(), elements=["Ar"])
 
     def fails(*_arguments, **_options):

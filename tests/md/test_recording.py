@@ -62,7 +62,7 @@ def test_dataset_is_that_of_decompose(record, tmp_path):
     assert same(found["memory"].dataset(), found["file"].dataset())
 
 
-def test_chunks_and_impatience_change_nothing(record, tmp_path, monkeypatch):
+def test_chunk_size_and_early_reading_change_nothing(record, tmp_path, monkeypatch):
     whole = record(output=tmp_path / "whole.nc")
     chunks = record(output=tmp_path / "chunks.nc", chunk=2)
     monkeypatch.setattr(module, "MAX_DELAY", -1.0)
@@ -74,7 +74,7 @@ def test_chunks_and_impatience_change_nothing(record, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("n_channels", [3, 6, 12])
-def test_correlator_is_fed_as_the_dataset_would(record, fluxes, n_channels):
+def test_correlator_receives_the_fluxes_of_the_dataset(record, fluxes, n_channels):
     correlator = fluxan.Correlator(n_channels, max_lag=3)
     recording = record(correlator=correlator)
     dataset = record().dataset()
@@ -93,7 +93,7 @@ def test_wrong_correlators_are_refused(record):
         record(correlator=fluxan.Correlator(4, max_lag=3))
 
 
-def test_a_file_goes_on_where_it_is_told(record, tmp_path):
+def test_a_file_continues_after_the_requested_frame(record, tmp_path):
     path = tmp_path / "flux.nc"
     record(range(5), output=path, chunk=3).close()
     with pytest.raises(OutputError, match="exists; resume it, overwrite it"):
@@ -128,7 +128,7 @@ def test_bad_fluxes_stop_it_and_keep_what_was_before(record, fluxes, tmp_path):
     assert recording.dataset().sizes["time"] == 3
 
 
-def test_uneven_times_and_drifts_are_told_once(record, evaluator, fluxes):
+def test_uneven_times_and_drifts_warn_once(record, evaluator, fluxes):
     recording = record(range(2))
     with pytest.warns(UserWarning, match="the frame at 0.05 ps is 0.04 ps after the one before, 0.01 ps was expected"):
         recording.add(FRAMES[5], fluxes[5])

@@ -79,7 +79,7 @@ def test_velocities_of_the_file_are_kept_without_a_thermostat(tmp_path):
     run.close()
 
 
-def test_velocities_are_drawn_at_the_temperature_and_at_rest(tmp_path):
+def test_velocities_are_drawn_at_the_temperature_without_drift(tmp_path):
     run = MdRun(crystal(6), find_example("ar-liquid").model(), MdSettings(50.0, 1.0, seed=1), output=tmp_path / "x.nc")
     known = Restart.load(tmp_path / "x.restart.npz")
     run.close()
@@ -90,7 +90,7 @@ def test_velocities_are_drawn_at_the_temperature_and_at_rest(tmp_path):
     assert temperature == pytest.approx(50, rel=5 * np.sqrt(2 / degrees))
 
 
-def test_milestones_are_whole_blocks_ever_farther_apart():
+def test_milestones_are_whole_blocks_at_growing_intervals():
     found = milestones(MdSettings(300.0, 1000.0, timestep=2.0, flux_every=5))
     assert found[:3] == [100, 150, 200]
     assert found[-1] == 100_000

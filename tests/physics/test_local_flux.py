@@ -140,7 +140,7 @@ def test_cluster_flux_is_the_rate_of_the_energy_moment(case):
     assert relative(fluxan.heat_flux(cluster, model).total, slope) < 1e-6
 
 
-def test_flux_does_not_know_where_or_in_what_order_the_atoms_are(case):
+def test_flux_is_invariant_under_translation_and_permutation(case):
     model, frame = case
     rng = np.random.default_rng(1)
     reference = fluxan.heat_flux(frame, model)

@@ -84,7 +84,7 @@ def test_extensivity():
     np.testing.assert_allclose(found[1], np.tile(forces, (2, 1)), rtol=1e-10, atol=1e-12)
 
 
-def test_distant_parts_do_not_see_each_other():
+def test_distant_parts_do_not_interact():
     model = network()
     near, far = frame_of(4, cell=3.0, seed=1), frame_of(3, cell=3.0, seed=2)
     both = Frame(np.concatenate([near.positions, far.positions + 50]), None, None, [*near.numbers, *far.numbers])

@@ -51,7 +51,7 @@ def test_mixing_rules(rule, sigma):
     assert model.rows[18, 36] == pytest.approx({"cutoff": 9.0, "epsilon": 0.02, "sigma": sigma}, rel=1e-15)
 
 
-def test_mixing_leaves_given_pairs_alone():
+def test_mixing_does_not_change_given_pairs():
     given = {"epsilon": 0.011, "sigma": 3.3}
     model = LennardJones(cutoff=9.0, pairs=LIKE | {"Kr-Ar": given}, mixing="geometric")
     assert model.rows[18, 36] == given | {"cutoff": 9.0}

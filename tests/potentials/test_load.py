@@ -113,7 +113,7 @@ def test_shipped_models_are_these():
     assert [load_model(name).elements for name in shipped_models()] == [(47, 53), (18,), (18, 36), (14,)]
 
 
-def test_a_file_goes_before_a_shipped_name(tmp_path, monkeypatch):
+def test_a_file_takes_precedence_over_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ar").write_text("not a model")
     with pytest.raises(ModelError, match=r"ar is no model file; expected \.toml"):
@@ -146,13 +146,13 @@ def test_modules_pass_through():
         (None, ModelError, r"NoneType is no model"),
     ],
 )
-def test_what_is_no_model(tmp_path, monkeypatch, model, kind, message):
+def test_invalid_models(tmp_path, monkeypatch, model, kind, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=message):
         load_model(model)
 
 
-def test_a_folder_or_binary_file_is_no_toml(tmp_path):
+def test_a_folder_or_binary_file_is_refused(tmp_path):
     folder = tmp_path / "folder.toml"
     folder.mkdir()
     with pytest.raises(FileError, match="is not a file"):

@@ -36,7 +36,7 @@ def trajectory(tmp_path):
     return path
 
 
-def test_twenty_kills_change_no_bit(trajectory, tmp_path, monkeypatch):
+def test_a_job_killed_twenty_times_is_bitwise_equal(trajectory, tmp_path, monkeypatch):
     monkeypatch.setattr(flux_writer, "CHUNK_FRAMES", 2)
     kills = run("tests.regression.killing", "decompose", trajectory, tmp_path / "killed.nc", 20)
     assert int(kills) == 20
@@ -52,7 +52,7 @@ def test_writer_survives_four_hundred_kills(tmp_path):
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
-def test_twenty_kills_change_no_bit_of_a_run(ensemble, tmp_path):
+def test_a_run_killed_twenty_times_is_bitwise_equal(ensemble, tmp_path):
     assert int(run("tests.regression.killing", "md", ensemble, tmp_path / "killed.nc", 10)) == 10
     run_md(ensemble, tmp_path / "whole.nc")
     with fluxan.open_flux(tmp_path / "killed.nc") as a, fluxan.open_flux(tmp_path / "whole.nc") as b:

@@ -77,7 +77,7 @@ def test_plots_on_one_page_do_not_share_clips(page):
     assert len(set(clips)) == len(clips)
 
 
-def test_the_page_says_what_the_result_says(study, page):
+def test_the_page_agrees_with_the_result(study, page):
     assert f"κ = {value(study.result.kappa, study.result.error)}" in page
     for name, estimate in study.result.estimates.items():
         assert f"<td>{name}</td><td>{value(estimate.value, estimate.error)}</td>" in page
@@ -109,7 +109,7 @@ def test_values_show_two_digits_of_their_error(number, error, text):
     assert value(number, error) == text
 
 
-def test_the_plateau_is_the_longest_stretch_on_a_logarithmic_scale(study):
+def test_the_plateau_is_the_longest_interval_on_a_logarithmic_scale(study):
     x = np.arange(0.0, 101.0)
     inside = np.where((x >= 2) & (x <= 10) | (x >= 60) & (x <= 80), 1.0, 5.0)
     flat = replace(study.result, kappa=1.0, error=0.1, cumulative=Curve(x, inside, np.zeros(101)))
@@ -141,7 +141,7 @@ def test_result_draws_itself(study, tmp_path):
     assert (tmp_path / "kappa.png").stat().st_size > 10_000
 
 
-def test_notes_of_the_reader_are_told(tmp_path):
+def test_notes_of_the_reader_are_on_the_page(tmp_path):
     np.save(tmp_path / "f.npy", SERIES["B"].sample(2_000, rng=np.random.default_rng(1)))
     reader = {"units": "lj", "dt": 1.0, "volume": 1.0, "temperature": 1.0}
     found = study_file(tmp_path / "f.npy", reader=reader)

@@ -55,7 +55,7 @@ def test_file_is_classic_netcdf_that_others_read(tmp_path):
         assert dataset["time"].attrs["units"] == "ps"
 
 
-def test_frames_that_were_not_completed_are_not_there(tmp_path):
+def test_incomplete_frames_are_not_read(tmp_path):
     """What a killed writer leaves: records, but not the count that says they are whole."""
     file = begun(tmp_path / "flux.nc")
     file.write(columns(4))
@@ -99,7 +99,7 @@ def test_a_file_that_lost_its_end_is_refused(tmp_path, lost):
 
 
 @pytest.mark.parametrize("content", [b"", b"CDF\x05", b"not netcdf at all", b"\x89HDF\r\n\x1a\n"])
-def test_what_is_no_flux_file_is_named(tmp_path, content):
+def test_invalid_flux_files_are_refused(tmp_path, content):
     path = tmp_path / "flux.nc"
     path.write_bytes(content)
     assert not is_flux_file(path)

@@ -195,7 +195,7 @@ def test_wrong_input(flux, settings, message):
         power_spectrum(flux, **settings)
 
 
-def test_questions_without_an_answer():
+def test_quantities_that_are_undefined_are_refused():
     spectrum = power_spectrum(vectors(100)[:, :, :1].repeat(3, axis=2), dt=DT, axes="x")
     with pytest.raises(InputError, match="coherence needs an average"):
         spectrum.coherence()

@@ -126,7 +126,7 @@ def test_first_frame_of_a_dump(tmp_path, text, options, message):
         ("short.xyz", b"3\n", "frame 0: the file is cut within this frame|frame 0: names no|cut"),
     ],
 )
-def test_files_that_are_no_trajectories(tmp_path, name, content, message):
+def test_invalid_trajectory_files(tmp_path, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -143,7 +143,7 @@ def test_netcdf_without_coordinates(tmp_path):
         open_trajectory(tmp_path / "flux.nc")
 
 
-def test_a_folder_is_no_trajectory(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     with pytest.raises(FileError, match="not a file"):
         open_trajectory(tmp_path)
 
@@ -192,7 +192,7 @@ def test_options_that_make_no_sense(options):
         ReaderOptions(**options)
 
 
-def test_objects_that_are_no_trajectories():
+def test_invalid_trajectory_objects():
     with pytest.raises(InputError, match="a trajectory cannot be int"):
         as_trajectory(3)
     with pytest.raises(TrajectoryError, match="frame 0: is int, expected fluxan's Frame"):

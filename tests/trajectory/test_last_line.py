@@ -112,7 +112,7 @@ def test_extended_xyz(tmp_path, text):
         (b"Ar 1 2 C", [b"Ar 1 2 Cl"], True),
     ],
 )
-def test_what_counts_as_whole(line, before, whole):
+def test_criteria_for_a_whole_last_line(line, before, whole):
     assert is_whole_row(line, [row + b"\n" for row in before], 3) is whole
 
 

@@ -40,7 +40,7 @@ def times_of(trajectory, **how):
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
 @pytest.mark.parametrize("constant", [0.0, 7.5])
-def test_equal_times_are_no_times(tmp_path, constant, kind):
+def test_equal_times_are_ignored(tmp_path, constant, kind):
     path = netcdf(tmp_path, [constant] * 5, kind)
     trajectory = open_trajectory(path)
     with pytest.warns(TrajectoryWarning, match=rf"its times are all equal \({constant:g} ps\).*give timestep="):
@@ -61,7 +61,7 @@ def test_times_that_were_never_written(tmp_path, unset):
         assert times_of(trajectory) == [0, 1, 2, 3, 4]
 
 
-def test_equal_steps_are_no_steps(tmp_path):
+def test_equal_steps_are_ignored(tmp_path):
     """Dumps of scripts that never set their step: frames are counted; two equal ones alone may be a joint of runs."""
     frame = "ITEM: TIMESTEP\n7\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"
     frame += "ITEM: ATOMS id element x y z vx vy vz\n1 Ar 1 2 3 1 0 0\n"
@@ -112,7 +112,7 @@ def test_flux_of_a_file_without_times(tmp_path, recwarn):
     assert given.attrs["time_step"] == pytest.approx(0.01)
 
 
-def test_runs_that_are_joined_are_told_as_before(tmp_path):
+def test_joined_runs_are_still_refused(tmp_path):
     """Two equal times among others are a frame that is repeated, not a file without times."""
     for kind in ("f4", "f8"):
         found, message = until_error(open_trajectory(netcdf(tmp_path, [0, 0, 0.1, 0.2], kind)))
@@ -197,7 +197,7 @@ def test_times_of_known_writers(tmp_path, writer):
     assert times_of(trajectory, start=2) == pytest.approx([0.2, 0.3])
 
 
-def test_timestep_goes_before_time(tmp_path):
+def test_timestep_takes_precedence_over_time(tmp_path):
     """It means what it always did: ps per step where there are steps, per frame otherwise."""
     assert times_of(open_trajectory(xyz(tmp_path, "GPUMD"), units="A/fs", timestep=0.1)) == pytest.approx(
         [0, 0.1, 0.2, 0.3]
@@ -209,7 +209,7 @@ def test_timestep_goes_before_time(tmp_path):
         assert times_of(trajectory) == pytest.approx([0, 0.05, 0.1, 0.15])
 
 
-def test_time_in_a_unit_that_nothing_tells(tmp_path):
+def test_time_in_an_ambiguous_unit(tmp_path):
     path = xyz(tmp_path, "unknown")
     with pytest.warns(TrajectoryWarning, match=r"the unit of its Time= is ambiguous .*give timestep="):
         assert times_of(open_trajectory(path, units="A/ps")) == [0, 1, 2, 3]

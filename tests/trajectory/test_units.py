@@ -69,7 +69,7 @@ def write_dump(path, frames, unit=1.0, header=""):
     return path
 
 
-def test_the_dump_in_units_real_that_does_not_say_so():
+def test_a_dump_in_units_real_that_names_no_units():
     trajectory = open_trajectory(DATA / "real_unnamed.lammpstrj", elements="Ar")
     (question,) = questions(trajectory)
     assert question == (
@@ -94,13 +94,13 @@ def test_dumps(tmp_path, temperature):
     assert notes[0].startswith("units are taken as metal: the dump does not name them")
 
 
-def test_a_dump_whose_own_word_is_wrong(tmp_path):
+def test_a_dump_that_names_the_wrong_units(tmp_path):
     path = write_dump(tmp_path / "t.dump", at(300.0), 1e3, header="ITEM: UNITS\nmetal")
     (question,) = questions(open_trajectory(path))
     assert "are the velocities in A/fs, which makes it 300 K?" in question
 
 
-def test_every_job_asks(tmp_path):
+def test_every_job_checks_the_temperature(tmp_path):
     path = write_dump(tmp_path / "t.dump", argon_krypton(3), 1e3)
     with pytest.warns(TrajectoryWarning, match="A/fs"):
         fluxan.decompose(path, "shipped:ar-kr", progress=False)
@@ -180,7 +180,7 @@ def moving(frame):
     return [frame.replace(positions=frame.positions + 0.01 * k * frame.velocities, time=0.01 * k) for k in range(3)]
 
 
-def test_cold_runs_are_questioned_where_nothing_bears_them_out():
+def test_cold_runs_warn_unless_displacements_confirm_them():
     """At 3 K atoms that move as far as their velocities say are cold; those that move ten times as far are in nm/ps."""
     assert questions(as_trajectory(moving(at(3.0)[0]))) == []
     slow = [frame.replace(velocities=frame.velocities / 10) for frame in moving(at(300.0)[0])]
@@ -202,7 +202,7 @@ def flux_of(frames):
         return fluxan.decompose(argon, "shipped:ar", progress=False)
 
 
-def test_atoms_at_rest():
+def test_zero_velocities_in_two_frames_warn():
     resting = [frame.replace(velocities=np.zeros((60, 3))) for frame in at(300.0)]
     assert questions(as_trajectory(resting)) == [
         "frames: all velocities are zero in its first two frames: were they never written?"
@@ -216,7 +216,7 @@ def test_no_false_alarm(temperature):
     assert questions(as_trajectory(at(temperature))) == []
 
 
-def test_a_drift_is_no_temperature():
+def test_a_drift_does_not_count_as_temperature():
     drifting = [frame.replace(velocities=frame.velocities + np.array([300.0, 0, 0])) for frame in at(300.0)]
     assert questions(as_trajectory(drifting)) == []
 
@@ -348,7 +348,7 @@ def test_units_that_are_needed_block(tmp_path, name, unit):
         open_trajectory(path, elements="Ar")
 
 
-def test_a_unit_of_velocities_that_nobody_knows_can_be_named(tmp_path):
+def test_an_unknown_unit_of_velocities_can_be_replaced(tmp_path):
     path = write_netcdf(
         tmp_path / "t.nc", make_frames(), {"velocities": "ell/minute"}, scale=(1, 10, 1, 1), program="X"
     )
@@ -359,7 +359,7 @@ def test_a_unit_of_velocities_that_nobody_knows_can_be_named(tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["(Kcal/mol)/angstrom)", "stone", ""])
-def test_forces_are_set_aside(tmp_path, unit):
+def test_forces_are_ignored_with_a_note(tmp_path, unit):
     path = write_netcdf(tmp_path / "t.nc", make_frames(), {"forces": unit} if unit else {}, program="other")
     trajectory = open_trajectory(path, elements="Ar")
     assert len(list(trajectory)) == 5
@@ -389,7 +389,7 @@ def test_forces_of_an_unknown_unit_move_no_velocities(tmp_path):
         ("time", "", None),
     ],
 )
-def test_words_for_units(name, unit, expected):
+def test_spellings_of_units(name, unit, expected):
     assert factor(name, unit) == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
 

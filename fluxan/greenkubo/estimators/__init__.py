@@ -1,4 +1,4 @@
-"""Estimators of a spectral density at zero frequency: one module each, all behind `methods.estimate`."""
+"""Estimators of a spectral density at zero frequency: one module each, all called through `methods.estimate`."""
 
 from __future__ import annotations
 

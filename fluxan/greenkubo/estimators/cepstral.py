@@ -1,11 +1,11 @@
-"""Cepstral analysis of a power spectrum: its logarithm, filtered by keeping few Fourier coefficients, read at zero.
+"""Cepstral analysis of a power spectrum: S(0) from its logarithm, smoothed by keeping few Fourier coefficients.
 
 L. Ercole, A. Marcolongo, S. Baroni, Sci. Rep. 7, 15835 (2017); for several components or Wishart-reduced spectra
 R. Bertossa, F. Grasselli, L. Ercole, S. Baroni, Phys. Rev. Lett. 122, 255901 (2019).
 
 With a cutoff given, this is their analysis. Without one, coefficients are taken in the warped frequency u =
-asinh(f/f₀), linear below f₀ and logarithmic above, as suits spectra of relaxations, for f₀ = ∞ the papers' own; and
-cutoff, f₀ and number of coefficients are averaged over with the weights of Akaike's criterion, the number then doubled.
+asinh(f/f₀), linear below f₀ and logarithmic above, as suits spectra of relaxations; f₀ = ∞ gives that of the papers.
+Cutoff, f₀ and number of coefficients are averaged over with the weights of Akaike's criterion, the number then doubled.
 """
 
 from __future__ import annotations
@@ -35,31 +35,32 @@ class CepstralSettings:
     Attributes
     ----------
     min_frequencies : int
-        Below this many the logarithms' bias and variance are not averaged out.
+        Fewest frequencies over which the bias and variance of the logarithms average out.
     correction : float
         Factor on Akaike's order. The order that minimises Akaike's criterion leaves a bias as large as the error; with
         twice as many coefficients the bias is small beside it.
     bin_ratio : float
-        Ratio of the ends of a bin: bins keep all that a smooth spectrum holds, and few numbers.
+        Ratio of the upper to the lower end of a bin: bins keep the information of a smooth spectrum in few numbers.
     single_bins : int
-        Lowest frequencies that stay bins of their own.
+        Number of lowest frequencies that are bins of their own.
     min_bins : int
-        Bins below the lowest cutoff.
+        Number of bins below the lowest cutoff.
     max_coefficients : int
-        Cepstral coefficients at most.
+        Largest number of cepstral coefficients.
     cut_ratio : float
-        Ratio of one cutoff to the next. Few suffice: the average fills in what lies between them.
+        Ratio of one cutoff to the next. Few cutoffs suffice, since they are averaged over.
     largest_warp, warp_ratio, smallest_warp : float
-        f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to this many times the
-        lowest frequency, so that an accident of the lowest few is not taken for a peak.
+        Range of f₀: from `largest_warp` times the highest frequency, where u is practically linear, down by factors of
+        `warp_ratio` to `smallest_warp` times the lowest, so that chance in the lowest few is not taken for a peak.
     warp_cost : float
-        Akaike's criterion of an e-fold of f₀, that of a coefficient.
+        Cost in Akaike's criterion of an e-fold of f₀, the same as that of a coefficient.
     max_variance : float
-        Orders that leave log S(0) less certain than this variance are left out.
+        Orders whose variance of log S(0) exceeds this are left out.
     upper_weight : float
         Weight of the upper side in the error: values that are too low have errors that are too small.
     min_independence : float
-        Diagonal of the triangular factor over its first element below which bins do not resolve a cosine.
+        Ratio of a diagonal element of R in the QR decomposition to the first one below which bins do not resolve a
+        cosine.
     """
 
     min_frequencies: int = 32
@@ -83,20 +84,20 @@ CEPSTRAL: Final = CepstralSettings()
 
 @dataclass(frozen=True)
 class Cepstrum:
-    """Log S at zero frequency from one filter, for every number of coefficients.
+    """Log S at zero frequency for one cutoff and warp, for every number of coefficients.
 
     Attributes
     ----------
-    cutoff
+    cutoff : float
         Highest frequency used, f*.
-    warp
+    warp : float
         f₀; infinite for the plain frequency.
-    criterion
-        (n,) Akaike's criterion of 1, 2, ... coefficients.
-    log_zero
-        (n,) log S(0) from them.
-    variance
-        (n,) variance of ``log_zero``.
+    criterion : (n,) float64
+        Akaike's criterion of 1, 2, ... coefficients.
+    log_zero : (n,) float64
+        log S(0) from 1, 2, ... coefficients.
+    variance : (n,) float64
+        Variance of `log_zero`.
     """
 
     cutoff: float
@@ -163,7 +164,7 @@ def cepstral(
 
 
 def _best(cepstrum: Cepstrum, correction: float) -> Estimate:
-    """The papers' estimate: the order that minimises the criterion, times a factor, with the variance of that."""
+    """The papers' estimate: at the order that minimises the criterion, times a factor."""
     index = int(cepstrum.multiplied(correction)[np.argmin(cepstrum.criterion)])
     value = float(np.exp(cepstrum.log_zero[index]))
     error = value * float(np.sqrt(cepstrum.variance[index]))
@@ -173,9 +174,9 @@ def _best(cepstrum: Cepstrum, correction: float) -> Estimate:
 def _averaged(cepstra: list[Cepstrum], correction: float) -> Estimate:
     """Average log S(0) at the multiplied orders with Akaike's weights of the orders.
 
-    The variance is the mean of two estimates. That of the papers, of the multiplied order, scatters little but does not
-    include a bias that is left. That of Akaike's order, with the spread over filters and the square of what multiplying
-    has changed, includes the bias but scatters.
+    The variance is the mean of two estimates. That of the papers, at the multiplied order, scatters little but does not
+    include the remaining bias. That at Akaike's order, with the spread over filters and the squared change due to
+    multiplying the order, includes the bias but scatters.
     """
     # Log S(0) and its variance at Akaike's orders (low) and at the multiplied ones (high), over all filters.
     multiplied = [cepstrum.multiplied(correction) for cepstrum in cepstra]
@@ -187,7 +188,7 @@ def _averaged(cepstra: list[Cepstrum], correction: float) -> Estimate:
     criterion[high_variance > CEPSTRAL.max_variance] = np.inf
     weights = np.exp(-0.5 * (criterion - criterion.min()))
     weights /= weights.sum()
-    # The mean, and its variance by both estimates.
+    # The mean, and its variance from both estimates.
     mean, mean_low = float(weights @ high), float(weights @ low)
     unbiased = float(weights @ high_variance)
     with_bias = float(weights @ (low_variance + (low - mean_low) ** 2)) + (mean - mean_low) ** 2
@@ -198,7 +199,7 @@ def _averaged(cepstra: list[Cepstrum], correction: float) -> Estimate:
 
 
 def _width(sd: float) -> float:
-    """Relative error of S(0): half the way to the ends of the interval of two ``sd`` of its logarithm.
+    """Relative error of S(0): half the distance to the ends of the interval of ±2 ``sd`` of its logarithm.
 
     Values that are too low have errors that are too small, so the upper side weighs more.
     """
@@ -206,7 +207,7 @@ def _width(sd: float) -> float:
 
 
 def _owner(cepstra: list[Cepstrum], index: int) -> tuple[Cepstrum, int]:
-    """Which cepstrum an index into all orders falls in, and where."""
+    """Cepstrum that an index into the orders of all cepstra belongs to, and the order in it."""
     ends = np.cumsum([cepstrum.criterion.size for cepstrum in cepstra])
     which = int(np.searchsorted(ends, index, side="right"))
     return cepstra[which], index - int(ends[which]) + cepstra[which].criterion.size
@@ -225,7 +226,7 @@ def _logarithm(
 
 
 def _size(f: NDArray[np.float64], cutoff: float) -> int:
-    """Frequencies up to a cutoff."""
+    """Number of frequencies up to a cutoff."""
     size = int(np.searchsorted(f, cutoff, side="right"))
     if size < CEPSTRAL.min_frequencies:
         raise InputError(
@@ -240,7 +241,8 @@ def _plain(spectrum: Spectrum, size: int) -> Cepstrum:
 
     Of 2·size points the coefficients C_n have the variance σ² = ψ'(ℓ)/(2·size), C_0 twice that (PRL, eq. 8 and 9; for
     ℓ = 1 Sci. Rep., eq. 11 to 16). Then log S(0) = C_0 + 2 Σ_{0<n<P} C_n with variance σ²(4P − 2), and P* minimises
-    Σ_{n≥P} C_n²/σ² + 2P. The zero frequency, which the mean of the flux spoils, takes the value of the first.
+    Σ_{n≥P} C_n²/σ² + 2P. The value at zero frequency, which depends on the mean of the flux, is replaced by the first
+    one above.
     """
     log_density, variance = _logarithm(spectrum.density[:size], spectrum.dof[:size])
     coefficients = dct(np.concatenate([log_density[:1], log_density]), type=1) / (2 * size)
@@ -257,12 +259,12 @@ def _plain(spectrum: Spectrum, size: int) -> Cepstrum:
 
 
 def _warped(spectrum: Spectrum) -> Iterator[Cepstrum]:
-    """Cepstra of every cutoff and warp, whose criteria compare.
+    """Cepstra of every cutoff and warp, with comparable criteria.
 
     Bins above a cutoff count as one free coefficient each, and so does every e-fold of f₀, since the coefficients kept
-    then resolve so much more at zero.
+    then resolve finer structure near zero.
     """
-    # Integers fall into the same bins in every unit.
+    # Bins are made of integers, so that they do not depend on the unit of frequency.
     unit = float(spectrum.frequencies[0])
     integers = np.arange(1.0, spectrum.frequencies.size + 1)
     bins = replace(spectrum, frequencies=integers).pooled(ratio=CEPSTRAL.bin_ratio, singles=CEPSTRAL.single_bins)
@@ -275,7 +277,7 @@ def _warped(spectrum: Spectrum) -> Iterator[Cepstrum]:
         top = float(integers[-1] if size == total else 0.5 * (f[size - 1] + f[size]))
         warp = largest
         while warp > CEPSTRAL.smallest_warp * f[0]:
-            # Between these f₀ and the largest the frequency is as good as linear.
+            # Between these f₀ and the largest one, u is practically linear.
             if warp == largest or warp < 2 * top:
                 u = np.arcsinh(f[:size] / warp) / np.arcsinh(top / warp)
                 cost = 2 * (total - size) + CEPSTRAL.warp_cost * np.log(largest / warp)

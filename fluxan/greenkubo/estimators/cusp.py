@@ -1,8 +1,8 @@
-"""Spectra with a cusp at f = 0: the long-time tails of liquids and polymers, and sums of very many relaxations.
+"""Spectra with a cusp at f = 0, as from long-time tails in liquids and polymers, or from very many relaxations.
 
-S(f) = S(0)/(1 + (f/f_b)^γ) with γ ≤ 1.2 falls from a cusp that neither a sum of few relaxations nor a smooth log S has.
-It is no member of the default estimate, since it also describes a run that resolves a corner badly, and S(0) is then
-twice too large; where it describes a spectrum better than all members do, the result warns.
+S(f) = S(0)/(1 + (f/f_b)^γ) with γ ≤ 1.2 has a cusp that neither a sum of few relaxations nor a smooth log S has.
+It is not a member of the default estimate, since it also fits runs that resolve a corner badly, and S(0) is then too
+large by a factor of two; where it fits a spectrum better than all members do, the result warns.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class CuspSettings:
     Attributes
     ----------
     exponents : tuple of float
-        Values of γ, from those of logarithms of time to a little beyond |f|.
+        Values of γ, from small ones, as of logarithmic decays, to a little above that of S(0) − S ∝ |f|.
     corners : int
-        Corner frequencies f_b, evenly spaced in log f.
+        Number of corner frequencies f_b, evenly spaced in log f.
     above_top, above_lowest : float
-        First and last corner, over the highest and the lowest frequency of the band.
+        Ratio of the first corner to the highest frequency of the band, and of the last one to the lowest.
     level_width : float
         Prior standard deviation of log S(0), as for the Gaussian process, so that evidences compare.
     band_ratio, min_bins : float, int
-        Ratio of one top of the band to the next, and bins of the narrowest band.
+        Ratio of the highest frequency of one band to that of the next, and number of bins of the narrowest band.
     min_fall : float
         Factor by which S must fall within the band: near its top many a spectrum looks like a cusp.
     """
@@ -52,12 +52,12 @@ CUSP: Final = CuspSettings()
 
 @dataclass(frozen=True)
 class Cusp:
-    """A cusp, averaged over the grid.
+    """A fitted cusp, averaged over the grid of exponents and corners.
 
     Attributes
     ----------
     log_evidence : float
-        Over that of free bins everywhere.
+        Log evidence relative to a model in which every bin is free.
     log_zero : float
         Mean of log S(0).
     exponent : float

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Estimate:
-    """A spectral density at zero frequency with its error, in the unit of the spectral density that came in.
+    """A spectral density at zero frequency with its error, in the unit of the input spectral density.
 
     Attributes
     ----------

@@ -6,8 +6,8 @@ relaxations, and, with c > 0, linear again near the top of the band, where phono
 expanded in cosines of u, which makes log S even about f = 0 (reduced rank: A. Solin, S. Särkkä, Stat. Comput. 30, 419
 (2020)), and fitted by Laplace's approximation.
 
-Length scale, amplitude, f₀, c and the top of the band are averaged over, each by its evidence. Bins above the top count
-as free (`Spectrum.cost_of_free_bins`), as they do for the other members, so that evidences compare.
+Length scale, amplitude, f₀, c and the top of the band are averaged over, weighted by evidence. Bins above the top count
+as free parameters (`Spectrum.cost_of_free_bins`), as for the other members, so that evidences are comparable.
 """
 
 from __future__ import annotations
@@ -44,19 +44,23 @@ class GaussianProcessSettings:
     linear : tuple of float
         Values of c.
     largest_warp, warp_ratio, smallest_warp : float
-        f₀ runs from this many times the highest frequency, as good as linear, down by this ratio to this many times the
-        lowest frequency. A smaller f₀ leaves S(0) to the lowest few ordinates alone.
+        Range of f₀: from `largest_warp` times the highest frequency, where u is practically linear, down by factors of
+        `warp_ratio` to `smallest_warp` times the lowest. With a smaller f₀, S(0) depends on the lowest few ordinates
+        alone.
     warp_cost : float
-        Log evidence that an e-fold of f₀ must gain: with none, errors of smooth spectra were twice their scatter.
+        Log evidence that an e-fold of f₀ must gain; without this cost, errors of smooth spectra were twice their
+        scatter.
     band_ratio, min_bins : float, int
-        Ratio of one top of the band to the next, and bins of the narrowest band.
+        Ratio of the highest frequency of one band to that of the next, and number of bins of the narrowest band.
     margin : float
-        Span of u beyond the top of the band, over the band, so that no slope is forced to zero there.
+        Range of u beyond the top of the band, as a fraction of the band, so that the slope at the top is not forced to
+        zero.
     smallest_term, max_terms : float, int
-        Cosines whose prior is below this fraction of the largest are left out, and so are those beyond this many.
+        Fraction of the largest prior standard deviation below which a cosine is left out, and largest number of
+        cosines.
     max_evidence_gap : float
-        Bands and warps whose log evidence with `coarse` lies so far below the best are dropped (a weight of 5·10⁻⁵): a
-        third to a tenth of the fits remains.
+        Bands and warps whose log evidence with `coarse` is lower than the best by more than this are dropped (a weight
+        of 5·10⁻⁵): a third to a tenth of the fits remains.
     """
 
     lengths: tuple[float, ...] = (0.1, 0.17, 0.3, 0.5, 0.9, 1.6)
@@ -90,9 +94,9 @@ class Posterior:
     weight : (n,) float64
         Weights, which add up to one.
     mean, variance : (n,) float64
-        Of log S(0).
+        Mean and variance of log S(0).
     log_evidence : float
-        Of the best set, over that of free bins everywhere.
+        Log evidence of the best set, relative to a model in which every bin is free.
     curve : (n_bins,) float64
         log S of the best set at the bins of its band.
     """
@@ -118,7 +122,7 @@ def gaussian_process(spectrum: Spectrum, settings: GaussianProcessSettings = GAU
     Parameters
     ----------
     spectrum : Spectrum
-        Bins whose geometric mean is near one, since `mean_width` is about log S = 0.
+        Bins whose geometric mean is near one, since the prior of the mean of log S is centred at zero.
     settings : GaussianProcessSettings
         Hyper-parameters and their costs.
 
@@ -156,7 +160,7 @@ def _filters(spectrum: Spectrum, settings: GaussianProcessSettings) -> Iterator[
         top, widest = float(f[size - 1]), settings.largest_warp * float(f[-1])
         warp = widest
         while warp > settings.smallest_warp * f[0]:
-            # Between these f₀ and the largest u is as good as linear, and with c > 0 it is so up to an eighth of top.
+            # Between these f₀ and the largest one, u is practically linear; with c > 0 it is so from f₀ = top/8 on.
             if warp == widest or warp < 2 * top:
                 cost = spectrum.cost_of_free_bins(size) + settings.warp_cost * np.log(widest / max(warp, f[0]))
                 for linear in settings.linear:

@@ -38,7 +38,7 @@ def _stacie(ordinates: Ordinates) -> Estimate:
 
 
 def _periodogram(ordinates: Ordinates, method: str) -> Spectrum:
-    """Ordinates at equal distances, which a correlator may not have."""
+    """Equally spaced ordinates, which a correlator may not have."""
     if ordinates.even is None:
         raise InputError(
             f"{method!r} needs a periodogram: that of the flux itself, or of a correlator of scheme='linear' with a "
@@ -72,6 +72,6 @@ def estimate(ordinates: Ordinates, method: str) -> Estimate:
     InputError
         The ordinates do not suffice for this method.
     DependencyError
-        "stacie" without its package.
+        The package of "stacie" is not installed.
     """
     return ESTIMATORS[method](ordinates)

@@ -1,11 +1,11 @@
 """The default estimator of a spectral density at zero frequency: a mixture of three models, weighted by evidence.
 
-Three members describe the periodogram: a floor and a few modes (`mode_search`, `mode_sampler`), a smooth log S without
-further assumptions (`gaussian_process`), and relaxation times that follow a power law (`relaxation_times`). Each gives
-the posterior of S(0); the posteriors are averaged with the members' evidence as weights. For spectra of few relaxations
-and resonances the modes prevail, whose error is then near the Cramér–Rao bound; for those of glasses, salts and water,
-which a few Lorentzians do not describe, the Gaussian process; for those of crystals the power law. In between, the
-spread between the members is part of the error.
+Three members describe the periodogram: a white floor and a few modes (`mode_search`, `mode_sampler`), a smooth log S
+without further assumptions (`gaussian_process`), and relaxation times that follow a power law (`relaxation_times`).
+Each gives the posterior of S(0); the posteriors are averaged with the members' evidence as weights. For spectra of few
+relaxations and resonances the modes dominate, whose error is then near the Cramér–Rao bound; for those of glasses,
+salts and water, which a few Lorentzians do not describe, the Gaussian process; for those of crystals the power law. In
+between, the spread between the members is part of the error.
 """
 
 from __future__ import annotations
@@ -45,33 +45,33 @@ class MixtureSettings:
     Attributes
     ----------
     bin_ratio : float
-        Ratio of the ends of a bin.
+        Ratio of the upper to the lower end of a bin.
     single_bins : int
-        Lowest frequencies that stay bins of their own.
+        Number of lowest frequencies that are bins of their own.
     max_bin_change : float
         Factor by which the density may change within a bin; with larger ones the tails of sharp lines come out too
         high.
     min_mode_evidence : float
-        Gain of log evidence over a floor alone at which a spectrum has modes beyond doubt.
+        Gain of log evidence over a white floor alone at which a spectrum has modes beyond doubt.
     gaussian_process_cost : float
-        Log evidence of the best hyper-parameters of the Gaussian process less that of their average, which is what
-        counts. Medians lie at 4.5 to 6.
+        Log evidence of the Gaussian process's best hyper-parameters minus that of their average, by which it is
+        weighted. Medians lie at 4.5 to 6.
     power_law_cost : float
-        Log evidence that a power law of relaxation times must gain besides: a short run does not distinguish sums of
-        few relaxations and resonances from one, and their scatter was twice as large without it.
+        Log evidence that is subtracted from that of the power law of relaxation times: a short run does not distinguish
+        it from sums of few relaxations and resonances, whose estimates scattered twice as much without this cost.
     upper_weight : float
-        Weight of the upper side in the error: estimates that are too low have errors that are too small, so that what
-        the error must cover lies above.
+        Weight of the upper side in the error: estimates that are too low have errors that are too small, so the error
+        must cover more on the upper side.
     quantiles : int
         Equally probable points that represent one normal distribution of log S(0).
     min_weight : float
-        Weight below which such a distribution is left out.
+        Weight below which one of these normal distributions is left out.
     checked_octaves : int
         Octaves above the lowest frequency in which the heaviest member is tested against the data.
     cusp_margin : float
-        Log evidence by which a cusp must surpass all members to be warned of. By chance it does so a little: on water
-        or resonances in half of the runs without a margin and in a third with it; on a cusp ∝ √f nine warnings in ten
-        remain.
+        Log evidence by which a cusp must exceed all members for a warning. By chance it can exceed them slightly: for
+        water or resonances in half of the runs without a margin and in a third with it; for a cusp ∝ √f nine out of
+        ten warnings remain.
     """
 
     bin_ratio: float = 1.06
@@ -98,13 +98,13 @@ def mixture(
     time_step: float = 1.0,
     members: tuple[str, ...] = MEMBERS,
 ) -> Estimate:
-    """Estimate S(0) of a spectral density from its periodogram, with its standard error; nothing to tune.
+    """Estimate S(0) of a spectral density from its periodogram, with its standard error, without parameters to tune.
 
     Parameters
     ----------
     frequencies : (n,) array_like
         Above zero, increasing, up to Nyquist; any set: all of a run's, pooled bins, or those of several resolutions
-        side by side. The lowest should be 1/(length of the run): slower motion is not looked for.
+        side by side. The lowest should be 1/(length of the run): slower motion is not searched for.
     density : (n,) array_like
         Two-sided spectral density at these frequencies, averaged over components or segments.
     dof : (n,) array_like or float
@@ -112,7 +112,7 @@ def mixture(
     time_step : float
         Sampling interval, in the inverse unit of `frequencies`.
     members : tuple of str
-        Some of `MEMBERS`; one alone shows what the others add.
+        Some or all of `MEMBERS`.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def _pooled(spectrum: Spectrum) -> tuple[Spectrum, float]:
     pooled = spectrum.pooled(ratio=MIXTURE.bin_ratio, singles=MIXTURE.single_bins, max_change=MIXTURE.max_bin_change)
     if pooled.frequencies.size < SEARCH.min_bins:
         raise ShortRunError(
-            f"the zero-frequency limit needs a spectrum of {SEARCH.min_bins} frequencies or more, "
+            f"an estimate of S(0) needs a spectrum of {SEARCH.min_bins} frequencies or more, "
             f"got {spectrum.frequencies.size}; run longer, about 20 correlation times at least"
         )
     return _without_units(pooled)
@@ -173,7 +173,7 @@ def _pooled(spectrum: Spectrum) -> tuple[Spectrum, float]:
 def _without_units(spectrum: Spectrum) -> tuple[Spectrum, float]:
     """Spectrum in cycles per sample over its geometric mean, and that mean; rounded to nine digits.
 
-    Other units, or sums in another order, change last digits, and the Markov chain would come out differently by a
+    Other units, or sums in another order, change the last digits, and the result of the Markov chain would change by a
     tenth of the error.
     """
     level = float(np.log(spectrum.density).mean())
@@ -257,7 +257,7 @@ def _summary(zero: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[fl
     """Value and error from weighted points (n,) of S(0).
 
     The error is half the distance to the ends of the central interval of 95.4 %, both sides weighted. A root mean
-    square would follow the one draw in twenty that puts S(0) far off, half the interval of 68 % would ignore it.
+    square would follow the one draw in twenty that is far off; half the interval of 68 % would ignore it.
     """
     order = np.argsort(zero)
     below = np.cumsum(weight[order]) - 0.5 * weight[order]
@@ -268,7 +268,7 @@ def _summary(zero: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[fl
 
 
 def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
-    """Probability that the worst of the lowest octaves lies so far from log S by chance (Bonferroni's bound)."""
+    """Probability that the worst of the lowest octaves is as far from log S as this by chance (Bonferroni's bound)."""
     from scipy.special import gammainc, gammaincc
 
     octave = np.floor(np.log2(pooled.frequencies[: curve.size] / pooled.frequencies[0] * (1 + 1e-9))).astype(int)
@@ -284,7 +284,7 @@ def _misfit(pooled: Spectrum, curve: NDArray[np.float64]) -> float:
 
 
 def _cusp(pooled: Spectrum, weighted: _Mixture, value: float, error: float) -> dict[str, float]:
-    """S(0) of a cusp over the value, where a cusp describes the spectrum best and lies more than the error above."""
+    """Ratio of a cusp's S(0) to the value, where a cusp fits the spectrum best and exceeds the value by the error."""
     fit = cusp(pooled)
     if (
         fit is None

@@ -2,8 +2,8 @@
 
 The floor and the oscillations are those of a fit, and their parameters vary; the number of relaxations is free
 (`fluxan.kernels.statistics_rjmcmc`; P. J. Green, Biometrika 82, 711 (1995)). A relaxation's variance is log-normal
-about that of the fit's floor and relaxations, so that a resonance, however strong, does not set the scale of what
-relaxes.
+about that of the fit's floor and relaxations, so that a resonance, however strong, does not set the scale of the
+relaxations.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class SamplerSettings:
     Attributes
     ----------
     sweeps : int
-        Sweeps per batch. Neighbouring draws are alike, so that a batch is worth some fifty independent ones: S(0) is
-        known to about a seventh of its standard deviation.
+        Sweeps per batch. Successive draws are correlated: a batch is worth some fifty independent ones, so that
+        the mean of S(0) is known to about a seventh of its standard deviation.
     burn_in : int
         Sweeps at the beginning that are discarded.
     max_batches : int
-        Batches at most. Two slow motions that are well measured mix slowly.
+        Largest number of batches. The chain mixes slowly where two slow motions are well measured.
     max_half_distance : float
         Distance between the means of the chain's halves, over its standard deviation, beyond which a batch is added.
     seed : int
-        Of the random numbers: the same spectrum gives the same draws.
+        Seed of the random numbers: the same spectrum gives the same draws.
     log_odds : tuple of float
         Log prior odds of 0, 1, 2, ... relaxations.
     log_variance : float
@@ -49,10 +49,10 @@ class SamplerSettings:
     log_variance_width : float
         Its standard deviation.
     lowest_corner : float
-        Corner of the slowest relaxation over the lowest frequency: a run must last 16 of its decay times.
+        Ratio of the slowest relaxation's corner to the lowest frequency: a run must last 16 of its decay times.
     resolved_corner : float
-        Corner over the lowest frequency below which a relaxation is so badly resolved (126 decay times) that an
-        accident of the lowest frequencies looks like it once in many runs.
+        Ratio of corner to lowest frequency below which a relaxation is so badly resolved (126 decay times) that chance
+        in the lowest frequencies can look like one.
     unresolved_log_odds : float
         Log odds against such a relaxation.
     highest_corner : float
@@ -152,7 +152,7 @@ def initial_state(
         modes=modes,
         spectra=np.empty((slots + 4, bins)),
         data=np.stack([*band.half, np.log(band.angle), band.density, band.shape]),
-        # A step of the centre goes by the width of the resonance.
+        # The step of the centre is proportional to the width of the resonance.
         reach=2 * np.exp(-0.5 * modes[:, 1] - modes[:, 2]),
         odds=odds,
         likelihood=np.empty(1),

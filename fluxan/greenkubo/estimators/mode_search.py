@@ -1,9 +1,9 @@
 """Search for the modes that describe a periodogram.
 
 A periodogram is described by a white floor and 0, 1, 2, ... modes (`modes`). The search adds modes one at a time, each
-where it gains most by a score test, and keeps the number of largest evidence. The band starts at
-Nyquist and shrinks until that number describes it: resonances too many to be resolved are cut off, never smeared into
-S(0). Bins above a cut count as free, each for one parameter, so that cuts compare by the same score.
+where it gains most by a score test, and keeps the number with the largest evidence. The band at first extends to
+Nyquist and is narrowed until the modes describe it, so that resonances too many to be resolved are cut off and do not
+bias S(0). Bins above the cut count as one free parameter each, so that cuts are compared by the same score.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class ModeSearchSettings:
     Attributes
     ----------
     min_bins : int
-        Bins of the narrowest band.
+        Number of bins of the narrowest band.
     cut_ratio : float
         Ratio of the top of one band to the next.
     max_modes : int
-        Modes beside the floor.
+        Largest number of modes besides the white floor.
     max_deviance : float
-        A band is described when the deviance of its bins, on average one each, is at most this many of its standard
-        deviations too large.
+        A band counts as described when the deviance of its bins, on average one each, exceeds its expectation by at
+        most this many standard deviations.
     oscillation_margin : float
-        Log evidence by which the score test of an oscillation must surpass that of a relaxation to be tried besides.
+        Log evidence by which the score test of an oscillation must exceed that of a relaxation to be tried as well.
     max_loss : float
         Log evidence that one more mode may lose before the search ends: the next one may gain it.
     lowest_corner, corner_ratio : float
-        First corner of candidate relaxations over the lowest frequency, and ratio of one to the next.
+        Ratio of the first candidate relaxation's corner to the lowest frequency, and of each corner to the one before.
     lowest_centre, centre_ratio : float
         Likewise for the centres of candidate oscillations.
     qualities : tuple of float
@@ -75,9 +75,9 @@ class Model:
     fit : Fit
         The modes.
     score : float
-        Log evidence over that of free bins everywhere, by which bands compare.
+        Log evidence relative to a model in which every bin is free, by which bands are compared.
     deviance : float
-        Of the bins.
+        Deviance of the bins.
     gain : float
         Log evidence over that of a floor alone.
     """
@@ -102,7 +102,7 @@ def best_modes(pooled: Spectrum) -> Model:
 
 
 def _grow(band: Band, free_bins: int) -> Model:
-    """Fit a floor, then add modes while the evidence does not fall far; return the best model."""
+    """Fit a floor, then add modes until the evidence falls by more than `max_loss`; return the best model."""
     candidates = _Candidates(band)
     current = fit((FLOOR,), np.log([np.average(band.density, weights=band.shape)]), band)
     floor = best = _scored(band, current, free_bins)
@@ -150,7 +150,7 @@ class _Candidates:
         """Add the relaxation whose score test gains most, or the oscillation where that gains clearly more.
 
         Returns kinds and parameters of one or two models to fit. The score test is that of an infinitesimal amplitude,
-        with the parameters of the other modes profiled out.
+        with the parameters of the other modes optimised along with it.
         """
         band = self._band
         density, derivatives = spectrum_of(current.kinds, current.parameters, band.half)

@@ -1,4 +1,4 @@
-"""Spectra made of modes (a white floor, relaxations, oscillations), fitted to a periodogram by their posterior.
+"""Spectra made of modes (a white floor, relaxations, oscillations), fitted to a periodogram by maximum posterior.
 
 A mode of variance v, decay time τ and angular frequency ω₀ (per sample; zero for a relaxation) has the autocovariance
 v·p^|t|·cos ω₀t with p = exp(−1/τ). Its spectral density is exactly
@@ -37,27 +37,28 @@ _LOG_4: Final = np.log(4.0)
 class ModePriorSettings:
     """Prior of the modes of a fit. Widths are standard deviations of natural logarithms.
 
-    Widths are generous where data determine a parameter, yet they decide what a mode must gain to be kept. Walls are
-    one-sided normal distributions.
+    Widths are large, so that data determine the parameters; they also set how much evidence a mode must gain to be
+    kept. Walls, one-sided normal distributions, keep parameters within the range that a run can resolve.
 
     Attributes
     ----------
     floor_width : float
-        Of the floor's height.
+        Width of the prior of the floor's height.
     variance_width : float
-        Of a mode's variance.
+        Width of the prior of a mode's variance.
     variance_fraction : float
-        Centre of a mode's variance, over the variance of the series within the band: several modes share it.
+        Centre of the prior of a mode's variance, as a fraction of the variance within the band, which several modes
+        share.
     corner_width : float
-        Of a corner frequency, and of the centre of an oscillation.
+        Width of the prior of a corner frequency, and of the centre of an oscillation.
     slowest_relaxation : float
         Wall for the corner of a relaxation, over the lowest frequency: a run must last 12 decay times.
     slowest_oscillation : float
         Wall for the centre of an oscillation, over the lowest frequency: a run must last 60 periods.
     min_quality : float
-        Wall for ω₀τ of an oscillation, which must oscillate, or it describes a noisy dip of the lowest bins.
+        Wall for ω₀τ of an oscillation: below it, an oscillation would fit noise in the lowest bins.
     wall_width : float
-        Of the walls.
+        Width of the walls.
     """
 
     floor_width: float = 4.0
@@ -72,16 +73,17 @@ class ModePriorSettings:
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """Steps of Fisher scoring.
+    """Settings of Fisher scoring.
 
     Attributes
     ----------
     max_step : float
-        Of one parameter, a natural logarithm.
+        Largest step of one parameter, a natural logarithm.
     max_iterations : int
-        A fit that has not converged by then is taken as it is.
+        Iterations after which a fit is accepted even if it has not converged.
     tolerance : float
-        Gain of log posterior at which the fit has converged: a thousandth of what tells two models apart.
+        Gain of log posterior at which the fit has converged: a thousandth of the difference that distinguishes two
+        models.
     """
 
     max_step: float = 2.0
@@ -181,7 +183,7 @@ class Fit:
         return self.log_posterior - 0.5 * float(np.linalg.slogdet(self.precision)[1])
 
     def modes(self, *kinds: int) -> NDArray[np.float64]:
-        """Modes (n, 3) of these kinds: log A, log b, log ω₀, zero where the kind has none."""
+        """Modes (n, 3) of these kinds: log A, log b and log ω₀, zero for parameters that a kind does not have."""
         modes = np.zeros((sum(kind in kinds for kind in self.kinds), 3))
         chosen = [(start, kind) for start, kind in zip(starts(self.kinds), self.kinds, strict=True) if kind in kinds]
         for row, (start, kind) in zip(modes, chosen, strict=True):
@@ -267,7 +269,7 @@ def fit(kinds: tuple[int, ...], parameters: NDArray[np.float64], band: Band) -> 
         precision,
     )
     for kind, start in zip(kinds, starts(kinds), strict=True):
-        if kind == OSCILLATION and best[start + 2] > np.log(np.pi):  # the alias above Nyquist of the same mode
+        if kind == OSCILLATION and best[start + 2] > np.log(np.pi):  # above Nyquist: take the alias below
             best[start + 2] = np.log(max(2 * np.pi - np.exp(best[start + 2]), 0.5 * np.pi))
     norm = float(np.log(widths[sides == 0]).sum())
     return Fit(kinds, best, log_likelihood + log_prior - norm, log_likelihood, precision)

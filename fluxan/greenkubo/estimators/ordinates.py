@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ordinates:
-    """All that estimators use of a flux.
+    """Input of the estimators, computed from a flux.
 
     Attributes
     ----------
@@ -29,10 +29,9 @@ class Ordinates:
     lag : float
         Spacing of `correlation`, ps.
     length : int
-        Samples, `lag` apart, that `correlation` is averaged over.
+        Number of samples, `lag` apart, that `correlation` is averaged over.
     offset : float
-        Distance of the flux's mean from zero over the distance expected by chance, where the mean was subtracted; else
-        zero.
+        Ratio of the flux's mean to that expected by chance, where the mean was subtracted; else zero.
     """
 
     spectrum: Spectrum

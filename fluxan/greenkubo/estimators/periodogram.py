@@ -13,14 +13,15 @@ from fluxan.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-#: Parts of a bin that are compared when it may be split.
+#: Number of parts of a bin that are compared to decide whether it is split.
 _PARTS: Final = 4
 #: Gain of log likelihood at which the parts differ: by chance once in 1000 bins.
 _MIN_SPLIT_GAIN: Final = 8.0
-#: Degrees of freedom and cycles per sample beyond which numbers are not those of a spectrum but of a wrong unit.
+#: Degrees of freedom and cycles per sample beyond which the input is rejected, since its unit must be wrong.
 _MAX_DOF: Final = 1e15
 _MIN_CYCLES: Final = 1e-15
-#: Half the degrees of freedom of a run of 10⁵ samples of three components: up to there a free bin costs one nat.
+#: Half the degrees of freedom of a run of 10⁵ samples of three components: up to this, a free bin costs one nat of log
+#: evidence.
 _FREE_BIN_DOF: Final = 1.5e5
 
 
@@ -97,18 +98,18 @@ class Spectrum:
         Parameters
         ----------
         ratio : float
-            Ratio of the ends of a bin at most.
+            Largest ratio of the upper to the lower end of a bin.
         singles : int
-            Lowest frequencies that stay bins of their own.
+            Number of lowest frequencies that are bins of their own.
         max_change : float
-            Factor by which the density may change within a bin, as on a line that is narrower than it: beyond that, and
-            not by chance, the bin is split in four, repeatedly.
+            Factor by which the density may change within a bin. A bin with a larger change that is not due to chance,
+            as at a line narrower than the bin, is repeatedly split in four.
         """
         f = self.frequencies
         starts = [0]
         while starts[-1] < f.size:
             first = starts[-1]
-            # Just below the ratio: a frequency on it falls to one side in any unit.
+            # Slightly below the ratio, so that a frequency on a border falls to the same side in any unit.
             beyond = first + 1 if first < singles else int(np.searchsorted(f, f[first] * ratio * (1 - 1e-9)))
             starts.append(max(beyond, first + 1))
         edges = np.array(self._split(starts, max_change) if np.isfinite(max_change) else starts[:-1])
@@ -121,7 +122,7 @@ class Spectrum:
         )
 
     def _split(self, starts: list[int], factor: float) -> list[int]:
-        """First frequencies of bins, those split whose quarters differ by a factor and by their likelihood."""
+        """First frequencies of bins; those whose quarters differ by the factor, beyond chance, are split."""
         power = self.density * self.dof
         kept, bins = [], list(pairwise(starts))
         while bins:
@@ -140,12 +141,12 @@ class Spectrum:
         """Log evidence that a model must gain if it describes the lowest `size` bins only and leaves the others free.
 
         One nat for each is Akaike's criterion; for longer runs half a logarithm is added, as in Schwarz's criterion for
-        the parameters of the members, or cuts would become ever cheaper beside them.
+        the parameters of the members, or else cuts would become ever cheaper compared with these.
         """
         longer = max(1.0, 0.5 * float(self.dof.sum()) / _FREE_BIN_DOF)
         return (self.frequencies.size - size) * (1.0 + 0.5 * float(np.log(longer)))
 
     def below(self, frequency: float) -> Spectrum:
-        """Return the part up to ``frequency``."""
+        """Return the part of the spectrum up to `frequency`."""
         n = int(np.searchsorted(self.frequencies, frequency, side="right"))
         return Spectrum(self.frequencies[:n], self.density[:n], self.dof[:n], self.time_step)

@@ -3,9 +3,9 @@
 S(f) = S(0) ∫ τˢ L(fτ) d ln τ / ∫ τˢ d ln τ, L(x) = 1/(1 + (2πx)²), τ from a shortest to a longest time. Phonons whose
 decay times go as ω⁻², a Debye density of states and equal heat capacities have s = −½ (P. G. Klemens, Proc. R. Soc. A
 208, 108 (1951)); their S(f) rises towards f = 0 as a cusp ∝ −√f does, down to the corner of the longest time. Neither a
-few modes nor a log S that is smooth on one scale can tell where that rise ends.
+few modes nor a log S that is smooth on one scale can predict where that rise ends.
 
-S is such a distribution only approximately, so that every bin has a misfit of its own besides
+S follows such a distribution only approximately, so that every bin also has a misfit of its own
 (`RelaxationTimesSettings.misfit`). Exponent and both ends are averaged over on a grid, coarse first; for each point
 S(0) has a gamma posterior in closed form. Bins above the band count as free, as for the other members of the default
 estimate.
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RelaxationTimesSettings:
-    """Distributions that are averaged over, and their costs.
+    """Grid of distributions that are averaged over, and their prior.
 
     Attributes
     ----------
     exponents : tuple of float
         Values of s, from that of a cusp to one at which the longest times dominate.
     longest : tuple of float
-        Corner frequencies 1/(2πτ) of the longest time, over the lowest frequency. With steps of 1.3 errors cover; with
-        steps of 1.6 those of exact spectra were too small.
+        Corner frequencies 1/(2πτ) of the longest time, over the lowest frequency. With ratios of 1.3 errors cover the
+        scatter; with ratios of 1.6 those for exact spectra were too small.
     spans : tuple of float
-        The longest over the shortest time.
+        Ratios of the longest to the shortest time.
     step : float
         Step of ln τ in the sum that approximates the integral.
     misfit : float
-        Standard deviation of log S of a bin about the distribution. Without it the many ordinates of high bins decide
-        on S(0) of spectra that are no power law.
+        Standard deviation of log S of a bin about the distribution. Without it the many ordinates of high bins would
+        determine S(0) of spectra that do not follow a power law.
     min_fall : float
         Factor by which S must fall within the band: near its top many a spectrum looks like a cusp.
     level_width : float
         Prior standard deviation of log S(0), as in `fluxan.greenkubo.estimators.gaussian_process`.
     band_ratio, min_bins : float, int
-        Ratio of one top of the band to the next, and bins of the narrowest band.
+        Ratio of the highest frequency of one band to that of the next, and number of bins of the narrowest band.
     max_evidence_gap : float
-        Neighbours of coarse grid points whose log evidence lies so far below the best are left out.
+        Coarse grid points whose log evidence is lower than the best by more than this are not refined.
     """
 
     exponents: tuple[float, ...] = tuple(np.linspace(-1.2, 1.2, 17))
@@ -87,7 +87,7 @@ def relaxation_times(spectrum: Spectrum, settings: RelaxationTimesSettings = REL
     Returns
     -------
     Posterior or None
-        None where S falls too little within every band.
+        None where S does not fall by `min_fall` within any band.
     """
     # 1. Every other point of the grid.
     shape = tuple(len(axis) for axis in (settings.exponents, settings.longest, settings.spans))
@@ -148,7 +148,7 @@ class _Fits:
         evidence, level, variance = [], [], []
         for size in sizes:
             counted = spectrum.dof[:size] / 2
-            # A bin whose log S scatters by the misfit counts as an exact one of fewer degrees of freedom.
+            # A bin with a misfit is treated like an exact one with fewer degrees of freedom.
             weight = counted / (1 + counted * settings.misfit**2)
             total = weight.sum()
             zero = np.log(ratio[:, :size] @ weight / total)
@@ -164,7 +164,7 @@ class _Fits:
 
 
 def _sizes(frequencies: Grid, settings: RelaxationTimesSettings) -> Iterator[int]:
-    """Bins of every band, from all of them down."""
+    """Numbers of bins of the bands, from all bins down."""
     size = frequencies.size
     while size >= settings.min_bins:
         yield size
@@ -176,10 +176,10 @@ def _log_curves(frequencies: Grid, indices: NDArray[np.int64], settings: Relaxat
     axes = (settings.exponents, settings.longest, settings.spans)
     s, longest, span = (np.array(axis)[index] for axis, index in zip(axes, indices.T, strict=True))
     top = np.log(settings.longest[-1] / settings.longest[0] * settings.spans[-1])
-    # Corners in ln f above that of the very longest time; each relaxation is one of these.
+    # Corners in ln f, from that of the longest time of all upwards; each relaxation has one of these.
     corner = np.arange(0, top + 2 * settings.step, settings.step)
     begin = np.log(longest / settings.longest[0])[:, None]
-    # At both ends weights rise over one step, so that curves change smoothly with the ends.
+    # At both ends weights rise over one step, so that S changes smoothly as the ends move.
     inside = np.minimum(corner - begin, begin + np.log(span)[:, None] - corner) / settings.step + 1
     weight = np.exp(-s[:, None] * (corner - begin)) * np.clip(inside, 0, 1)
     weight /= weight.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
 """The running Green–Kubo integral, averaged over lags at which the correlation has decayed into its noise.
 
 The customary cutoff at the first zero of C(t) is right only where C(t) does not oscillate: in a solid with optical
-modes that is a quarter of their period. Here the envelope decides.
+modes it is a quarter of their period. Here the cutoff follows from the envelope of C(t).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from fluxan.greenkubo.estimators.estimate import Estimate
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-#: Root mean square of C over its noise at which C has decayed; 1 for noise alone, with some scatter.
+#: Ratio of C's root mean square to its noise at which C has decayed; noise alone gives 1, with some scatter.
 _MAX_OVER_NOISE: Final = 1.5
-#: Lag at which the plateau begins over that at which C has decayed. With 1, estimates from 50,000 samples of eleven
-#: series were up to 9 % too low and their errors covered 53 % on average; with 2 they were 2 % off at most, and 66 %.
+#: Ratio of the lag at which the plateau begins to that at which C has decayed. With 1, estimates from 50,000 samples of
+#: eleven series were up to 9 % too low and their errors covered 53 % on average; with 2 they were 2 % off at most, and
+#: 66 %.
 PLATEAU_START: Final = 2
-#: Noise of C over C(0) beyond which a run is too short to show a decay.
+#: Ratio of C's noise to C(0) beyond which a run is too short to show a decay.
 _MAX_NOISE: Final = 0.3
 
 
@@ -40,7 +41,7 @@ def decayed(correlation: NDArray[np.float64], noise: NDArray[np.float64]) -> int
 def running_integral(correlation: ArrayLike, *, length: int, components: int = 3, time_step: float = 1.0) -> Estimate:
     """Integrate C(t) by the trapezoidal rule, and average the integral over its plateau.
 
-    C has decayed into its noise at lag M; the plateau is from 2M to 4M, since what is left below the noise still adds
+    C has decayed into its noise at lag M; the plateau is from 2M to 4M, since correlations below the noise still add
     up. For comparison only: slow motions far below the noise are lost, and the error covers noise alone.
 
     Parameters
@@ -78,7 +79,7 @@ def running_integral(correlation: ArrayLike, *, length: int, components: int = 3
         raise InputError(
             f"the correlation stays positive over its {c.size} lags, so its decay is unknown; use a longer max_lag"
         )
-    # Noise at each lag from the squares up to it: later ones are noise themselves.
+    # Noise at each lag from the squares at lags up to it, since later ones are themselves noise.
     noise = np.sqrt((2 * np.cumsum(c**2) - c[0] ** 2) / (components * length))
     lags = decayed(c, noise)
     if lags is None or noise[lags] > _MAX_NOISE * c[0]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Lowest frequencies whose mean density a fit is compared with.
 _LOWEST_FREQUENCIES: Final = 10
-#: Ratio of a fit's S(0) to that mean, either way, and error over value, beyond which the fit has diverged.
+#: Ratio of a fit's S(0) to that mean, or its inverse, and relative error, beyond which the fit has diverged.
 _MAX_RATIO: Final = 3.0
 _MAX_RELATIVE_ERROR: Final = 0.5
 
@@ -30,7 +30,7 @@ def stacie(frequencies: ArrayLike, density: ArrayLike, *, dof: float, time_step:
     Parameters
     ----------
     frequencies : (n,) array_like
-        All Fourier frequencies of one series or segment length, the first above zero on.
+        All Fourier frequencies of one series or segment length, from the first above zero on.
     density : (n,) array_like
         Two-sided spectral density, averaged over components.
     dof : float
@@ -85,7 +85,7 @@ def _fitted(spectrum: Spectrum, model: object) -> Result | None:
         nstep=round(1 / (f[0] * spectrum.time_step)),
         freqs=f,
         ndofs=spectrum.dof,
-        # Their amplitudes are half a two-sided density, so that they tend to the integral over positive times.
+        # STACIE's amplitudes are half a two-sided density: at f → 0 they are the integral over positive times.
         amplitudes=0.5 * spectrum.density,
     )
     try:

@@ -1,6 +1,6 @@
-"""Jobs on a Dask cluster: chunks go to workers and come back in order, with the bits of a serial run.
+"""Jobs on a Dask cluster: workers compute chunks, which are collected in order. Results equal a serial run's bitwise.
 
-The one room that knows Dask; `fluxan.decompose` enters it when it is given a client.
+The only package that imports Dask; `fluxan.decompose` uses it when it is given a client.
 """
 
 from fluxan.jobs.cluster.dispatch import Cluster, open_cluster

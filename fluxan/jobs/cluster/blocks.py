@@ -1,4 +1,4 @@
-"""Blocks of a job: what a process of a cluster needs to compute some of its chunks by itself, and how it does.
+"""Blocks of a job: what a process of a cluster needs to compute one chunk independently, and the computation.
 
 Nothing here imports Dask: `fluxan.jobs.cluster.cluster_run` sends specs and blocks to workers and gets their results.
 """
@@ -35,28 +35,28 @@ PACKAGE = str(Path(__file__).parents[2])
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What is the same for all blocks of a job.
+    """Specification of a job, the same for all its blocks.
 
     Attributes
     ----------
     job : str
-        A name that no other job bears.
+        Unique name of the job.
     version : str
-        Of fluxan in the submitting process.
+        Version of fluxan in the submitting process.
     name : str
-        Of the trajectory, for messages.
+        Name of the trajectory, for messages.
     trajectory : TrajectorySource or None
-        Where to find it; None where frames are sent.
+        Location of the trajectory; None where frames are sent.
     model, groups, route, device : ModelSource, str or sequence of object, str
         As in `fluxan.decompose`.
     chunk : int
         Frames per chunk.
     time_step, last_time : float
-        As in `fluxan.jobs.chunks.ChunkMaker`, for the first frame of all.
+        As in `fluxan.jobs.chunks.ChunkMaker`, for the first frame of the job.
     start, stride : int
-        Of the selected frames, as in their file.
+        First index and step of the selected frames, in the trajectory's file.
     threads : tuple
-        Of torch and of Numba.
+        Numbers of threads of torch and of Numba.
     """
 
     job: str
@@ -82,11 +82,13 @@ class FrameBlock:
     Attributes
     ----------
     first : int
-        Its first selected frame.
-    frames, last_time : sequence of Frame, optional, float
-        The frames, and the time of the one before them, where they are sent.
-    fault : FluxanError, optional
-        The error of reading them, in place of a block.
+        Index of its first selected frame.
+    frames : sequence of Frame or None
+        The frames, where they are sent.
+    last_time : float
+        Time of the frame before them, ps, where frames are sent.
+    fault : FluxanError or None
+        Error raised while reading the frames, in place of a block.
     """
 
     first: int
@@ -104,11 +106,11 @@ class BlockResult:
     chunk : Chunk, optional
         Fluxes of its frames, or of those before a faulty one.
     error : FluxanError, optional
-        User errors are returned, not raised, because Dask logs exceptions.
+        User error; returned, not raised, because Dask logs exceptions.
     report : CheckReport, optional
-        The check of the route, where this block made it.
+        Report of the route's check, where this block made the check.
     reported : dict
-        Messages of `fluxan.jobs.chunks.ChunkMaker` by topic, each to be warned of once.
+        Warnings of `fluxan.jobs.chunks.ChunkMaker` by topic, each to be issued once.
     warned : tuple
         Other warnings, as category and message.
     """
@@ -121,7 +123,7 @@ class BlockResult:
 
 
 class WorkerCache:
-    """What a process keeps between blocks: one model and one open trajectory. One block at a time."""
+    """The model and the open trajectory that a process keeps between blocks. Not for concurrent use."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -129,7 +131,7 @@ class WorkerCache:
         self._trajectory: tuple[str, Trajectory] | None = None
 
     def model(self, source: ModelSource, device: str, loads: Callable[[bytes], Any]) -> Potential:
-        """Load a model, unless it is the one at hand."""
+        """Return the cached model, or load it if it is another one."""
         if self._model is None or self._model[0] != (source.sha256, device):
             self._model = None
             model = source.load(loads)
@@ -137,7 +139,7 @@ class WorkerCache:
         return self._model[1]
 
     def trajectory(self, spec: JobSpec) -> Trajectory | None:
-        """Open the trajectory of a job, unless it is open."""
+        """Return the cached trajectory of a job, or open it."""
         if spec.trajectory is None:
             return None
         if self._trajectory is None or self._trajectory[0] != spec.job:
@@ -147,15 +149,15 @@ class WorkerCache:
 
 
 def check(spec: JobSpec, frame: Frame, model: Potential) -> BlockResult:
-    """Choose and check the route on a job's first frame; there is no report where that has no edge, or fails."""
+    """Choose and check the route on a job's first frame; no report where that frame has no edge, or fails."""
     passed: dict[str, CheckReport] = {}
     with _caught() as warned:
         try:
             evaluator = FluxEvaluator(model, frame.numbers, groups=spec.groups, route=spec.route, passed=passed)
-            neighbors = NeighborList(model.cutoff)  # whose edges live no longer than it
+            neighbors = NeighborList(model.cutoff)  # a variable, since edges are valid as long as it exists
             evaluator.route_for(neighbors.graph(frame))
         except FluxanError:
-            return BlockResult()  # the block that begins with this frame tells
+            return BlockResult()  # the block that begins with this frame reports the error
     report = passed.get(spec.route)
     return BlockResult() if report is None else BlockResult(report=report, warned=_ours(warned))
 
@@ -163,18 +165,18 @@ def check(spec: JobSpec, frame: Frame, model: Potential) -> BlockResult:
 def compute(
     spec: JobSpec, block: FrameBlock, model: Potential, trajectory: Trajectory | None, report: CheckReport | None
 ) -> BlockResult:
-    """Rows of one chunk.
+    """Compute one chunk.
 
     Parameters
     ----------
     spec, block : JobSpec, FrameBlock
         What to compute.
     model : Potential
-        On its device.
+        The model, on its device.
     trajectory : Trajectory or None
-        Opened here; None where the block brings its frames.
+        The trajectory, opened in this process; None where the block contains its frames.
     report : CheckReport or None
-        Of the route's check; without one the route is checked here, as in a serial run.
+        Report of the route's check; without one the route is checked here, as in a serial run.
     """
     passed = {} if report is None else {spec.route: report}
     reported: dict[str, str] = {}
@@ -207,7 +209,7 @@ def _frames(spec: JobSpec, block: FrameBlock, trajectory: Trajectory | None) -> 
         yield block.last_time
         yield from block.frames or ()
         return
-    # The frame before is read too: readers compare each frame with the one before it.
+    # The preceding frame is read too, since readers compare each frame with the one before it.
     before = min(block.first, 1)
     wanted = islice(trajectory.frames(start=block.first - before), spec.chunk + before)
     with closing(read_ahead(wanted)) as frames:
@@ -219,7 +221,7 @@ def _frames(spec: JobSpec, block: FrameBlock, trajectory: Trajectory | None) -> 
 def named_blocks(trajectory: Trajectory, chunk: int, done: int) -> Iterator[FrameBlock]:
     """Blocks after the first `done` frames, which workers read themselves.
 
-    One may lie beyond the last frame: there a reader tells that its file is cut.
+    The last block may lie beyond the last frame: only there does a reader find that its file is truncated.
     """
     n_frames = trajectory.n_frames
     for first in count(done, chunk):
@@ -229,7 +231,7 @@ def named_blocks(trajectory: Trajectory, chunk: int, done: int) -> Iterator[Fram
 
 
 def sent_blocks(frames: Iterable[Frame], chunk: int, done: int, last_time: float) -> Iterator[FrameBlock]:
-    """Blocks after the first `done` frames, with their frames; an error of reading them comes in its turn."""
+    """Blocks after the first `done` frames, with their frames; a reading error takes the place of a block."""
     kept: list[Frame] = []
     first, fault = done, None
     try:
@@ -247,7 +249,7 @@ def sent_blocks(frames: Iterable[Frame], chunk: int, done: int, last_time: float
 
 
 def own_threads() -> tuple[int, int]:
-    """Threads that torch and Numba use here."""
+    """Numbers of threads that torch and Numba use in this process."""
     import torch
 
     from fluxan.kernels.jit import n_threads
@@ -256,7 +258,7 @@ def own_threads() -> tuple[int, int]:
 
 
 def set_threads(threads: tuple[int, int]) -> None:
-    """Let torch and Numba use so many threads here; kernels give the same bits with fewer."""
+    """Set the numbers of threads of torch and Numba in this process; kernels give the same bits with fewer."""
     import numba
     import torch
 
@@ -268,13 +270,13 @@ def set_threads(threads: tuple[int, int]) -> None:
 
 
 def choose_gpu(place: int, n_gpus: int) -> str:
-    """GPU of the worker that is `place`-th on its machine: one each as long as there are enough."""
+    """GPU of the `place`-th worker on its machine: one each as long as there are enough."""
     return f"cuda:{place % n_gpus}" if n_gpus else "cuda"
 
 
 @contextmanager
 def _caught() -> Iterator[list[warnings.WarningMessage]]:
-    """Warnings go to the submitting process, not to a worker's log."""
+    """Collect warnings, for the submitting process to issue instead of the worker."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught

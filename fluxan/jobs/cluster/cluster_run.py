@@ -1,4 +1,4 @@
-"""One job on a cluster: chunks under way, and what comes of them in order."""
+"""One job on a cluster: submits its chunks, and yields the results in order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from fluxan.jobs.job import Job
     from fluxan.system import Frame
 
-#: How often to look after the workers while a chunk is waited for, and how long to wait for one when all are gone, s.
+#: Interval in s at which workers are checked while waiting for a chunk, and time in s to wait for a new one when all
+#: are lost.
 LOOK = 5.0
 ANOTHER_WORKER = 300.0
-#: Chunks per worker that are computed, wait, or wait to be fetched: none idles while a chunk travels.
+#: Chunks per worker that are submitted and not fetched yet, so that no worker is idle during transfers.
 IN_FLIGHT = 3
-#: Larger specs (pickled models) go to each worker once, not with every chunk.
+#: Size in bytes from which a spec (with a pickled model) is sent to each worker once, not with every chunk.
 SMALL_SPEC = 100_000
 
 
@@ -37,8 +38,11 @@ class ClusterRun:
     Parameters
     ----------
     client : distributed.Client
+        Client of the cluster.
     job : Job
+        The job.
     spec : JobSpec
+        What its blocks have in common.
     """
 
     def __init__(self, client: Client, job: Job, spec: JobSpec) -> None:
@@ -48,7 +52,7 @@ class ClusterRun:
         self._report: CheckReport | None = None
         self._flying: deque[tuple[FrameBlock, Future]] = deque()
         small = len(dumps(spec)) < SMALL_SPEC
-        # What a task returns is computed again if its worker dies; what is scattered is lost.
+        # The result of a task is recomputed if its worker dies; scattered data would be lost.
         self._handle = spec if small else client.submit(_same, spec, pure=False)
 
     def settle(self, frame: Frame) -> None:
@@ -59,7 +63,7 @@ class ClusterRun:
         self._take(result)
 
     def chunks(self, blocks: Iterator[FrameBlock]) -> Generator[Chunk]:
-        """Chunks of block after block."""
+        """Yield the chunks of all blocks, in order."""
         while True:
             self._launch(blocks)
             if not self._flying:
@@ -77,14 +81,14 @@ class ClusterRun:
                 return
 
     def close(self) -> None:
-        """Let go of all that is not done."""
+        """Cancel all unfinished tasks."""
         futures = [future for _, future in self._flying]
         self._flying.clear()
         if futures and self._client.status == "running":
             self._client.cancel(futures)
 
     def _launch(self, blocks: Iterator[FrameBlock]) -> None:
-        """Have as many blocks under way as the workers can use; one as long as no route is settled."""
+        """Submit as many blocks as the workers can use; only one until the route has been chosen."""
         room = IN_FLIGHT * max(1, len(self._workers())) if self._report is not None else 1
         while len(self._flying) < room:
             block = next(blocks, None)
@@ -95,12 +99,12 @@ class ClusterRun:
     def _submit(self, function: Callable[..., BlockResult], *arguments: object) -> Future:
         import dask
 
-        # Frames that are sent make large tasks, which is what Dask warns of.
+        # Dask warns of large tasks, which sent frames are.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
             return self._client.submit(function, self._handle, *arguments, pure=False)
 
     def _fetch(self, block: FrameBlock, future: Future) -> BlockResult:
-        """Result of a block; waits while there are workers, or may be again.
+        """Result of a block; waits as long as there are workers, or new ones may come.
 
         Raises
         ------
@@ -146,7 +150,7 @@ class ClusterRun:
             return {}
 
     def _take(self, result: BlockResult) -> None:
-        """Pass on what workers would have warned of; keep the check of the route."""
+        """Issue the warnings of workers, and keep the report of the route's check."""
         for category, message in result.warned:
             warnings.warn_explicit(message, category, __file__, 1)
         for topic, message in result.reported.items():

@@ -1,4 +1,4 @@
-"""Ways to a Dask scheduler."""
+"""Connections to a Dask scheduler."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 #: How long a scheduler may take to answer, s.
 CONNECT = 5.0
-#: What closing a failed connection may take beyond that, s.
+#: Additional time that closing a failed connection may take, s.
 GRACE = 3.0
 
 
 @contextmanager
 def open_client(client: object) -> Iterator[tuple[Client, tuple[int, int]]]:
-    """A client for as long as the context lasts, and the threads of torch and Numba that its workers are to use.
+    """Context manager: a client, and the numbers of threads of torch and Numba for its workers.
 
-    Raises as `fluxan.jobs.cluster.open_cluster`.
+    Raises the same errors as `fluxan.jobs.cluster.open_cluster`.
     """
     try:
         from distributed import Client
@@ -56,7 +56,7 @@ def _local() -> Iterator[Client]:
 
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise InputError(
-            'client="local" starts processes that import the main script again: put what it runs under '
+            'client="local" starts processes that import the main script again: put its code under '
             'if __name__ == "__main__":'
         )
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -68,7 +68,7 @@ def _local() -> Iterator[Client]:
 
 
 def _connect(client: str | Path) -> Client:
-    """A client of the scheduler at an address, or of one whose file is given."""
+    """Client of the scheduler at an address, or of the one described by a scheduler file."""
     from distributed import Client
 
     place = str(client)
@@ -82,21 +82,21 @@ def _connect(client: str | Path) -> Client:
     if isinstance(connected, Client):
         return connected
     reason = f" ({type(connected).__name__}: {connected})" if connected is not None else ""
-    # A client that could not connect is collected now. Its finalizer takes a lock of distributed's event loops, which
-    # the start of the next cluster holds too: collected there, it would make the process wait for itself for ever.
+    # Collect a client that could not connect now: its finalizer takes a lock of distributed's event loops that the
+    # start of the next cluster holds too, and collecting it there would be a deadlock.
     connected = None
     gc.collect()
-    raise ClusterError(f"no Dask scheduler answers at {place}{reason}; is it running, and reached from here?")
+    raise ClusterError(f"no Dask scheduler answers at {place}{reason}; is it running, and reachable from here?")
 
 
 def within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises; None if it takes longer: what is no scheduler may never answer a message."""
+    """Return or raise what `work` does; None if it takes longer, since a peer that is no scheduler may never answer."""
     found: list[Any] = []
 
     def run() -> None:
         try:
             found.append(work())
-        except Exception as error:  # of any kind: what answers need not be Dask
+        except Exception as error:  # of any type: the peer need not be Dask
             found.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -26,24 +26,25 @@ if TYPE_CHECKING:
     from fluxan.jobs.job import Job, JobInputs
     from fluxan.series.flux_writer import FluxWriter
 
-#: How long to wait for the first worker, and for all to tell their version, s.
+#: Time to wait for the first worker, and for all workers to report their version, s.
 FIRST_WORKER = 15.0
 ANSWER = 30.0
 
 
 @contextmanager
 def open_cluster(client: object) -> Iterator[Cluster]:
-    """A cluster whose workers can compute, for as long as the context lasts; a client that was given stays open.
+    """Context manager: a cluster whose workers can compute. A client that the user passed stays open.
 
     Parameters
     ----------
-    client : distributed.Client, address, "local", or path of a scheduler file
-        "local" starts one process per core here, with one thread each.
+    client : distributed.Client or str or Path
+        Client, address, path of a scheduler file, or "local", which starts one process per core here, with one thread
+        each.
 
     Raises
     ------
     ClusterError
-        Nobody answers, there are no workers, or they have another version of fluxan.
+        The scheduler does not answer, there are no workers, or they have another version of fluxan.
     DependencyError
         Dask is not installed.
     InputError
@@ -61,8 +62,9 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
-    threads : tuple
-        Of torch and of Numba, for each worker.
+        Client of the cluster.
+    threads : tuple of int
+        Numbers of threads of torch and of Numba, for each worker.
     """
 
     def __init__(self, client: Client, threads: tuple[int, int]) -> None:
@@ -70,7 +72,7 @@ class Cluster:
         self._address = client.scheduler.address if client.scheduler is not None else "the scheduler"
 
     def refuse_unfit_workers(self) -> None:
-        """Raise ClusterError if there is no worker, or one with another fluxan; warn of more threads than cores."""
+        """Raise ClusterError if there is no worker, or one with another version; warn of more threads than cores."""
         try:
             self._client.wait_for_workers(1, timeout=FIRST_WORKER)
         except TimeoutError:
@@ -92,7 +94,7 @@ class Cluster:
         """Chunks of a job in order, from where the writer's file ends; an error comes after the frames before it."""
         spec = self._spec(job, inputs)
         with closing(job.frames(writer)) as frames:
-            first = next(frames, None)  # resumes only what belongs together
+            first = next(frames, None)  # resume only an output of the same job
             if first is None:
                 return
             if spec.trajectory is None:
@@ -139,13 +141,13 @@ class Cluster:
 
 
 def _make_probe() -> Callable[[], tuple[str, str, int]]:
-    """A function that travels with its code: workers without this version of fluxan can run it."""
+    """A function that is pickled with its code, so that workers without this version of fluxan can run it."""
 
     def probe() -> tuple[str, str, int]:
         import os
         import socket
 
-        from fluxan.version import __version__ as worker_version  # of the worker, not the one that travels
+        from fluxan.version import __version__ as worker_version  # the worker's own
 
         return worker_version, socket.gethostname(), os.cpu_count() or 1
 

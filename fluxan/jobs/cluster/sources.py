@@ -1,4 +1,4 @@
-"""Where the processes of a cluster find trajectory and model."""
+"""Trajectory and model of a job, in a form that the processes of a cluster can open."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ class TrajectorySource:
     Attributes
     ----------
     path : str
-        Absolute.
+        Absolute path of the file.
     reader : mapping
         Options of `fluxan.open_trajectory`.
     velocities : str or None
         Absolute path of a .npy file, or None.
-    sha256, size : str, int
-        Of the file's first MiB, and bytes of all of it, as the submitting process sees it.
+    sha256 : str
+        SHA-256 of the file's first MiB, in the submitting process.
+    size : int
+        Size of the file in bytes, in the submitting process.
     """
 
     path: str
@@ -45,7 +47,7 @@ class TrajectorySource:
     def of(
         cls, trajectory: Trajectory, given: object, velocities: object, reader: Mapping[str, object]
     ) -> TrajectorySource | None:
-        """Where workers find a trajectory; None if its frames must be sent: no file, or one that has to be unpacked."""
+        """Source of a trajectory; None if its frames must be sent, because there is no file, or a compressed one."""
         if trajectory.path is None or not trajectory.seeks:
             return None
         if isinstance(given, Trajectory):
@@ -61,22 +63,22 @@ class TrajectorySource:
         return cls(_absolute(trajectory.path), dict(reader), place, trajectory.identity()["sha256"], size)
 
     def open(self) -> Trajectory:
-        """Open it here.
+        """Open the trajectory in this process.
 
         Raises
         ------
         ClusterError
-            This machine does not see the file, or sees another.
+            The file is missing on this machine, or is another one.
         """
         try:
             trajectory = as_trajectory(self.path, velocities=self.velocities, **self.reader)
         except (FluxanError, OSError) as error:
             raise ClusterError(
                 f"a worker on {socket.gethostname()} cannot open the trajectory ({error}); workers read it themselves: "
-                "put it where all of them see it under the same path"
+                "put it where all of them find it under the same path"
             ) from error
         size = Path(self.path).stat().st_size
-        # A file that grows may begin otherwise than before: some headers count frames.
+        # The beginning of a growing file may change: some headers count frames.
         if size < self.size or (size == self.size and trajectory.identity()["sha256"] != self.sha256):
             raise ClusterError(
                 f"a worker on {socket.gethostname()} sees another file under {self.path}; put the trajectory where all "
@@ -87,11 +89,11 @@ class TrajectorySource:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model in the smallest form that gives it back: its description, its file, or itself, pickled.
+    """A model in the smallest form from which it can be restored: its description, its file, or its pickle.
 
-    A model that was loaded with options through an adapter, and cannot be pickled, is loaded so by every worker.
-
-    The pickle goes between processes of one user, who runs the same code in all of them; no file holds one.
+    A model that was loaded with options through an adapter, and cannot be pickled, is loaded by every worker in the
+    same way. Pickles are only passed between processes of one user, who runs the same code in all of them; none is
+    stored in a file.
     """
 
     sha256: str
@@ -102,12 +104,12 @@ class ModelSource:
 
     @classmethod
     def of(cls, model: Potential, given: object, dumps: Callable[[object], bytes]) -> ModelSource:
-        """Choose the form.
+        """Choose the smallest form of a model.
 
         Raises
         ------
         ModelError
-            It has none: it was not loaded from a file, and cannot be pickled.
+            The model was not loaded from a file, and cannot be pickled.
         """
         sha256 = model_sha256(model)
         text = getattr(model, "describe", lambda: None)()
@@ -117,10 +119,10 @@ class ModelSource:
             return cls(sha256, path=_absolute_model(str(given)))
         try:
             return cls(sha256, pickled=dumps(model))
-        except Exception as error:  # whatever its own classes raise
+        except Exception as error:  # the model's own classes may raise anything
             came = origin(model)
             if came is not None:
-                # Workers put it where theirs belongs.
+                # Each worker moves the model to its own device.
                 options = {name: value for name, value in came[1].items() if name != "device"}
                 return cls(sha256, path=_absolute_model(came[0]), options=options)
             raise ModelError(
@@ -129,12 +131,12 @@ class ModelSource:
             ) from error
 
     def load(self, loads: Callable[[bytes], Any]) -> Potential:
-        """Get the model here.
+        """Load the model in this process.
 
         Raises
         ------
         ClusterError
-            This machine does not see its file, or sees another.
+            Its file is missing on this machine, or is another one.
         """
         if self.text is not None:
             model = parse_model(self.text, source="the description")
@@ -154,7 +156,7 @@ class ModelSource:
 
 
 def _is_reader(trajectory: Trajectory) -> bool:
-    """Whether `fluxan.open_trajectory` opens this again."""
+    """Whether `fluxan.open_trajectory` can open this source again."""
     kind = type(trajectory)
     return kind.__module__.startswith("fluxan.trajectory.") and kind is not WithVelocities
 

@@ -1,4 +1,4 @@
-"""What runs in the worker processes of a cluster."""
+"""Functions that run in the worker processes of a cluster."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_check(spec: JobSpec, frame: Frame) -> BlockResult:
 
 
 def _with_cache(spec: JobSpec, work: Callable[[Potential], BlockResult]) -> BlockResult:
-    """Work with the model; user errors are returned, not raised, because Dask logs exceptions."""
+    """Call a function with the cached model; user errors are returned, not raised, because Dask logs exceptions."""
     from distributed.protocol.pickle import loads
 
     with _cache.lock:
@@ -61,12 +61,12 @@ def own_gpu() -> str:
     me = get_worker().address
     workers = get_client().scheduler_info(n_workers=-1)["workers"]
     neighbours = sorted(address for address, worker in workers.items() if worker["host"] == workers[me]["host"])
-    # dask-cuda puts each worker's own GPU first among those that it sees.
+    # dask-cuda lists each worker's own GPU first among the visible ones.
     place = 0 if "dask_cuda" in sys.modules else neighbours.index(me)
     return choose_gpu(place, torch.cuda.device_count())
 
 
 def refuse_other_version(theirs: str, mine: str, *, worker: str) -> None:
-    """Raise ClusterError where two processes have two versions of fluxan."""
+    """Raise ClusterError where a worker has another version of fluxan than the submitting process."""
     if theirs != mine:
         raise ClusterError(f"{worker} has fluxan {theirs}, the submitting process {mine}; install one version on both")

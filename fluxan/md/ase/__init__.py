@@ -1,4 +1,4 @@
-"""fluxan in ASE: the calculator of its models, and a recorder of heat fluxes for any dynamics."""
+"""fluxan in ASE: a calculator for its models, and a recorder of heat fluxes for any dynamics."""
 
 from __future__ import annotations
 

@@ -27,38 +27,40 @@ if TYPE_CHECKING:
 
 
 class AseFluxRecorder:
-    """Records the heat flux of atoms that any ASE dynamics moves: ``dyn.attach(recorder, interval=10)``.
+    """Records the heat flux of atoms during any ASE dynamics: ``dyn.attach(recorder, interval=10)``.
 
     Where the atoms' calculator is a `FluxanCalculator` of the same model, the flux comes from the evaluation that gave
-    the forces. Time is that of the dynamics that calls, or of `dynamics`; a recorder that is called by hand counts
-    frames, unless `time_step` is given. The atoms as they were recorded last are not recorded again: dynamics call
-    their observers before their first step too.
+    the forces. Time is that of the calling dynamics, or of `dynamics`; a recorder that is called by the user
+    counts frames, unless `time_step` is given. An unchanged configuration is not recorded twice, since dynamics also
+    call their observers before their first step.
 
     Parameters
     ----------
     atoms : ase.Atoms
-    model : Potential or what `fluxan.load_model` takes
-        The calculator's by default.
+        The atoms that are moved.
+    model : object, optional
+        Potential, or what `fluxan.load_model` takes; by default that of the atoms' calculator.
     output : str or Path, optional
         Path of a flux file to write, see `fluxan.decompose`.
     correlator : Correlator, optional
-        Correlator that fluxes are given to as they come. Of 3 channels (the total), 3 per group (carriers) or 3
+        Correlator to which every flux is added. It has 3 channels (the total), 3 per group (carriers) or 3
         per pair of groups (owner × carrier). Without `output` nothing else is kept, and memory does not grow;
         without both, every flux is kept in memory.
-    groups : "element" or one label per atom
+    groups : str or sequence
+        "element", or one label per atom.
     route : {"auto", "local", "adjoint", "unfolded"}
-        For another calculator than ours; see `fluxan.heat_flux`.
+        Algorithm for the flux, where the calculator is not a `FluxanCalculator`; see `fluxan.heat_flux`.
     time_step : float, optional
         Time between calls, ps.
     dynamics : MolecularDynamics, optional
-        The dynamics whose time it is, where something else calls.
+        The dynamics that gives the time, where the recorder is called by something else.
     overwrite : bool
         Replace an existing output.
 
     Raises
     ------
     FluxanError
-        The model does not know an element, the output exists, the correlator has another number of channels.
+        The model does not cover an element, the output exists, or the correlator has another number of channels.
     """
 
     def __init__(
@@ -96,12 +98,12 @@ class AseFluxRecorder:
         calculator.expect_flux(1)
 
     def __call__(self) -> None:
-        """Record the flux of the atoms as they are now.
+        """Record the present flux of the atoms.
 
         Raises
         ------
         FluxanError
-            There are no velocities, atoms were added or lost, the flux is not finite, the disk is full.
+            There are no velocities, atoms were added or lost, the flux is not finite, or the disk is full.
         """
         time = self._clock.now()
         frame = frame_of_atoms(self.atoms)
@@ -111,7 +113,7 @@ class AseFluxRecorder:
         if time is None and not recording.n_frames:
             recording.time_unit = "frame"
         if time is None and recording.time_unit == "ps":
-            raise InputError("this recorder takes its time from the dynamics that calls it, and now none does")
+            raise InputError("this recorder takes its time from the dynamics that calls it, but was not called by one")
         frame = frame.replace(time=time if recording.time_unit == "ps" else recording.n_frames)
         recording.add(frame, self._flux(frame))
         self._last = frame
@@ -123,16 +125,16 @@ class AseFluxRecorder:
         Raises
         ------
         InputError
-            Nothing was recorded yet, or the correlator alone was fed.
+            Nothing was recorded yet, or fluxes went only into a correlator.
         """
         return self._recording.dataset()
 
     def flush(self) -> None:
-        """Put everything so far on the disk."""
+        """Write everything recorded so far to disk."""
         self._recording.flush()
 
     def close(self) -> None:
-        """Put everything on the disk and close the output."""
+        """Write everything to disk and close the output."""
         self._recording.close()
 
     def _flux(self, frame: Frame) -> Flux:
@@ -142,7 +144,7 @@ class AseFluxRecorder:
         return self._calculator.flux_by(self._evaluator, frame, self.atoms)
 
     def _announce(self) -> None:
-        """Tell the calculator at which evaluation the next flux is due, as far as the last two calls tell."""
+        """Announce to the calculator when the next flux is due, from the interval between the last two calls."""
         now = self._calculator.n_evaluations
         if self._evaluations >= 0 and now > self._evaluations:
             self._calculator.expect_flux(now - self._evaluations)
@@ -150,14 +152,14 @@ class AseFluxRecorder:
 
 
 class DynamicsClock:
-    """Time of a run in ps, from the dynamics that moves the atoms; it goes on where one dynamics follows another.
+    """Time of a run in ps, from the dynamics that moves the atoms; continuous where one dynamics follows another.
 
     Parameters
     ----------
     dynamics : MolecularDynamics, optional
-        Whose time it is; what calls by default.
+        The dynamics that gives the time; by default the calling one.
     time_step : float, optional
-        Time between calls, ps, instead.
+        Time between calls, ps, used instead of a dynamics.
     """
 
     def __init__(self, dynamics: MolecularDynamics | None = None, time_step: float | None = None) -> None:
@@ -167,7 +169,7 @@ class DynamicsClock:
         self._n_calls = 0
 
     def now(self) -> float | None:
-        """Time of this call, ps; None where nothing tells it."""
+        """Time of this call, ps; None where it is not known."""
         if self._time_step is not None:
             self._n_calls += 1
             return (self._n_calls - 1) * self._time_step
@@ -184,7 +186,7 @@ class DynamicsClock:
 
 
 def calling_dynamics() -> MolecularDynamics | None:
-    """The dynamics that is calling its observers right now: ASE does not tell them which."""
+    """The dynamics that is calling its observers at present, which ASE does not pass to them."""
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self") if frame.f_code.co_name == "call_observers" else None
@@ -195,7 +197,7 @@ def calling_dynamics() -> MolecularDynamics | None:
 
 
 def _calculator_of(atoms: Atoms, model: object) -> FluxanCalculator | None:
-    """The atoms' calculator where it is one of ours, of this model."""
+    """The atoms' calculator, if it is a `FluxanCalculator` of this model."""
     calculator = atoms.calc
     if not isinstance(calculator, FluxanCalculator):
         return None

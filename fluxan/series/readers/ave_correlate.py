@@ -1,6 +1,6 @@
 """LAMMPS' fix ave/correlate and fix ave/correlate/long (https://docs.lammps.org).
 
-The first writes blocks, which go on accumulating (``ave running``) or begin anew (``ave one``)::
+The first writes blocks, which accumulate (``ave running``) or restart with each block (``ave one``)::
 
     # Time-correlated data for fix JJ
     # Timestep Number-of-time-windows
@@ -9,7 +9,7 @@ The first writes blocks, which go on accumulating (``ave running``) or begin ane
     1 0 200 1.00000 1.00000 1.00000
     2 10 199 0.90484 0.90484 0.90484
 
-The second writes times instead of steps, no counts, and lags that lie farther and farther apart::
+The second writes times instead of steps, no counts, and lags at growing intervals::
 
     # Time-correlated data for fix long
     # Time c_flux[1]*c_flux[1] c_flux[2]*c_flux[2] c_flux[3]*c_flux[3]
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OPTIONS: Final = {"volume", "temperature", "units", "dt", "timestep", "columns", "density"}
-#: Parts of a run that are compared, at most: enough for an error known to a quarter.
+#: Largest number of parts of a run that are compared: enough to know the error to within 25 %.
 _PARTS: Final = 10
 
 
@@ -75,13 +75,13 @@ def read_ave_correlate(path: Path, options: Mapping[str, Any]) -> FluxCorrelatio
         volume=given.volume,
         temperature=given.temperature,
         format=f"LAMMPS fix ave/correlate{'/long' if long else ''} file",
-        notes=("the correlation was taken as it stands: a prefactor that the fix was given would be in κ",),
+        notes=("the correlation was taken as it is: a prefactor set in the fix would enter κ",),
         warnings=(*doubts, *questions(state, given.temperature, volume=given.volume)),
     )
 
 
 def _density(path: Path, shown: str, given: ReadOptions) -> tuple[float, list[str]]:
-    """The volume where the flux is one per volume, else 1; and what speaks against that."""
+    """The volume where the flux is per volume, else 1; and warnings where names contradict that."""
     named = shown.startswith("c_")
     if given.density is None and not named:
         raise InputError(
@@ -91,7 +91,7 @@ def _density(path: Path, shown: str, given: ReadOptions) -> tuple[float, list[st
         return 1.0, []
     if given.volume is None:
         raise InputError(f"{path} holds the correlation of a flux per volume, and no volume; give volume=")
-    doubt = f"density=True was given, but {shown} has the name of a compute, whose flux is not per volume"
+    doubt = f"density=True was given, but {shown} is named after a compute, whose flux is not per volume"
     return given.volume, [doubt] if named else []
 
 
@@ -121,11 +121,11 @@ def _flux_columns(path: Path, names: Sequence[str], columns: Sequence[str] | str
         stem = wanted[0].removesuffix("[*]")
         wanted = [list(squares)[k] for k in known[stem]] if len(wanted) == 1 and stem in known else wanted
         if len(wanted) != 3 or not set(wanted) <= squares.keys():
-            raise InputError(f"{path}: columns= wants three of {' '.join(squares)}: the flux's x, y, z")
+            raise InputError(f"{path}: columns= needs three of {' '.join(squares)}: the flux's x, y, z")
         return [squares[word] for word in wanted]
     if not any("*" in name for name in names):
         raise InputError(f"{path} does not name the products in its columns; say which with columns=, e.g. 4,5,6")
-    # Velocities and pressures are correlated with the same fix: names that are no flux's are not taken for one.
+    # Velocities and pressures are correlated with the same fix, so only customary names of a flux are accepted.
     found = flux_vectors(list(squares))
     if len(found) != 1:
         raise InputError(
@@ -170,13 +170,13 @@ def _numbers(path: Path, number: int, line: bytes, n_columns: int) -> list[float
 def _parts(blocks: list[np.ndarray], columns: list[int]) -> tuple[np.ndarray, np.ndarray, str]:
     """Correlations of parts of the run that do not overlap, (n_parts, lags, 3), and their weights.
 
-    Blocks that accumulate are sums of products over their counts, so that what came in between is their difference.
-    They begin anew with each run that was appended, and with every block where they do not accumulate.
+    Accumulating blocks hold sums of products over their counts, so the part between two blocks follows from their
+    difference. Accumulation restarts with each appended run, and with every block where blocks do not accumulate.
     """
     counts = np.array([block[:, 2] for block in blocks])
     sums = np.array([block[:, columns] for block in blocks]) * counts[:, :, None]
     anew = np.append(True, np.diff(counts[:, 0]) <= 0)[:, None]
-    # What a later block has less than the one before it, at some lag, is no part: it begins anew too.
+    # Where a later block has a smaller count at some lag than the one before it, accumulation has restarted.
     anew |= (np.diff(counts, axis=0, prepend=0) <= 0).any(axis=1, keepdims=True)
     counts -= np.where(anew, 0, np.roll(counts, 1, axis=0))
     sums -= np.where(anew[:, :, None], 0, np.roll(sums, 1, axis=0))

@@ -1,4 +1,4 @@
-"""Which columns of a table are a flux, and which a mass flux: as the user says, or by the customary names."""
+"""Which columns of a table are a flux, and which a mass flux: as the user specifies, or by their customary names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MAYBE_MASS_FLUX = re.compile(r"(^|[cvf]_)(p|v|vel\w*|com_?v\w*|v_?com)(_|\d|\[|
 
 @dataclass(frozen=True)
 class MassFlux:
-    """Mass fluxes, momenta or velocities of species among the columns, of any unit; and what is to be said of them.
+    """Mass fluxes, momenta or velocities of species among the columns, in any unit, with notes for the user.
 
     Attributes
     ----------
     triples : mapping
-        Columns, by name.
+        The three columns of each, by name.
     notes : tuple of str
-        Sentences.
+        Notes for the user.
     """
 
     triples: Mapping[str, Triple]
@@ -45,7 +45,7 @@ def chosen_triples(path: Path, names: Sequence[str], options: ReadOptions) -> di
     Raises
     ------
     InputError
-        No such column, no three columns per channel, or columns of a mass flux.
+        There is no such column, the columns are not three per channel, or they hold a mass flux.
     """
     if options.columns is None:
         return None
@@ -56,7 +56,7 @@ def chosen_triples(path: Path, names: Sequence[str], options: ReadOptions) -> di
         if _MASS_FLUX.search(stem):
             given = ",".join(names[k] for k in triple)
             raise InputError(
-                f"{path}: {given} has the name of a momentum or mass flux, which is no part of an energy flux; "
+                f"{path}: {given} has the name of a momentum or mass flux, which is not part of an energy flux; "
                 f"leave it out of columns= and give it as mass_flux={given}"
             )
     labels = options.labels or (["total"] if len(triples) == 1 else [str(k) for k in range(len(triples))])
@@ -66,12 +66,12 @@ def chosen_triples(path: Path, names: Sequence[str], options: ReadOptions) -> di
 
 
 def mass_flux(path: Path, names: Sequence[str], options: ReadOptions, used: Mapping[str, Triple]) -> MassFlux:
-    """Fluxes of mass: those that the user named, or else those with the name of one.
+    """Mass fluxes: those that the user named, or else those whose names are customary for one.
 
     Raises
     ------
     InputError
-        No such column, or no three columns per species.
+        There is no such column, or the columns are not three per species.
     """
     if options.mass_flux is not None:
         if list(options.mass_flux) == ["none"]:
@@ -80,7 +80,7 @@ def mass_flux(path: Path, names: Sequence[str], options: ReadOptions, used: Mapp
         triples = [(indices[k], indices[k + 1], indices[k + 2]) for k in range(0, len(indices), 3)]
         shared = {column for triple in used.values() for column in triple} & set(indices)
         if shared:
-            raise InputError(f"{path}: {names[min(shared)]} is the heat flux; mass_flux= names another one's columns")
+            raise InputError(f"{path}: {names[min(shared)]} is the heat flux; mass_flux= must name other columns")
         return MassFlux({names[triple[0]]: triple for triple in triples})
     taken = {column for triple in used.values() for column in triple}
     free = {stem: triple for stem, triple in vectors(names).items() if not taken & set(triple)}
@@ -133,7 +133,7 @@ def is_mass_flux(stem: str) -> bool:
 
 
 def may_be_flux(stem: str) -> bool:
-    """Whether a name may be that of a flux of energy: not where it is one of a mass flux, momentum or velocity."""
+    """Whether a name may be that of an energy flux, that is, not customary for a mass flux, momentum or velocity."""
     return is_fluxlike(stem) or not (is_mass_flux(stem) or _MAYBE_MASS_FLUX.search(stem))
 
 

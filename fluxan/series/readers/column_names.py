@@ -1,4 +1,4 @@
-"""The head of a table in a text file: names of its columns, their units, and what stands between columns."""
+"""The header of a table in a text file: names of its columns, their units, and the delimiter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COMMENTS: Final = "#%@"
-#: A unit behind a name, in brackets: letters but no lone x, y, z, which name a component.
+#: A unit after a name, in brackets: letters but no lone x, y, z, which name a component.
 _UNIT: Final = re.compile(r"^(.+?)\s*[(\[{](?![xyz][)\]}])([^()\[\]{}]*[A-Za-zÅ°][^()\[\]{}]*)[)\]}]$")
 _TIME: Final = re.compile(r"^(t|time)[_/](\w+)$", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"\s*([(\[{])([^()\[\]{}]*)([)\]}])")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
-#: Factors to ps, Å³ and K of units as people write them, in small letters and without blanks, ^ and dots.
+#: Factors to ps, Å³ and K of units in customary spellings, in lower case and without blanks, ^ and dots.
 _FACTORS: Final[dict[str, dict[str | None, float]]] = {
     "time": {name: TIME[unit] for unit in TIME for name in (unit, {"ps": "picosecond", "fs": "femtosecond"}.get(unit))},
     "volume": {
@@ -36,18 +36,18 @@ _FACTORS: Final[dict[str, dict[str | None, float]]] = {
 
 @dataclass(frozen=True)
 class TableHeader:
-    """What stands before the rows of a table.
+    """Header of a table: what precedes its rows.
 
     Attributes
     ----------
     names : list of str
-        Of columns, without units; numbers from 1 where there are none.
+        Names of the columns, without units; numbers from 1 where there are none.
     units : dict
-        By name, of columns that have one.
+        Unit by column name, for columns that have one.
     first : int
         Line of the first row, counted from 0.
     delimiter : bytes or None
-        Between columns; None is white space.
+        Delimiter between columns; None is white space.
     """
 
     names: list[str]
@@ -61,7 +61,7 @@ class TableHeader:
         return self.names != numbered(len(self.names))
 
     def factor(self, dimension: str, column: int | None, usual: float) -> float | None:
-        """Factor to ps, Å³ or K of a column; `usual` where it names no unit, None where that is not known."""
+        """Factor of a column to ps, Å³ or K; `usual` where it names no unit, None where its unit is not known."""
         unit = None if column is None else self.units.get(self.names[column])
         if unit is None:
             return usual
@@ -69,7 +69,7 @@ class TableHeader:
 
 
 def numbered(n: int) -> list[str]:
-    """Names of columns without names."""
+    """Numbers from 1 as names for unnamed columns."""
     return [str(k + 1) for k in range(n)]
 
 
@@ -99,7 +99,7 @@ def read_header(path: Path) -> TableHeader:
 
 
 def _require_points(path: Path, number: int, row: str, mark: str | None) -> None:
-    """Refuse rows in which the comma is no delimiter, for there are blanks too."""
+    """Refuse rows with decimal commas: commas in rows whose columns are separated by blanks."""
     if mark == "," and any(len(field.split()) > 1 for field in row.split(",")):
         raise InputError(f"{path}, line {number + 1} has decimal commas; write points: {row[:60]!r}")
 
@@ -111,9 +111,9 @@ def _fields(text: str, mark: str | None) -> list[str]:
 
 
 def _named(before: Sequence[str], n: int, mark: str | None) -> tuple[list[str], dict[str, str]]:
-    """Names and units from the line before the rows that has as many words as they have columns.
+    """Names and units from a line before the rows that has as many words as the rows have columns.
 
-    Where several have, that which names vectors; units often stand in a line of their own.
+    Of several such lines, the one that names vectors is taken; units often have a line of their own.
     """
     fitting = []
     for text in before:
@@ -129,7 +129,7 @@ def _splits(line: str, mark: str | None) -> list[list[str]]:
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Names and their units."""
+    """Separate names from their units."""
     names, units = [], {}
     for word in words:
         match = _UNIT.match(word) or _TIME.match(word)

@@ -21,13 +21,14 @@ def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
     ----------
     path : str or Path
         GPUMD's hac.out, or a file of LAMMPS' fix ave/correlate or ave/correlate/long.
-    options : form, and what `fluxan.fluxfiles.read_flux` calls volume, temperature, and with LAMMPS units, dt (between
-        lags), timestep, columns and density
+    **options : FluxFileOptions
+        As for `fluxan.fluxfiles.read_flux`: form, volume and temperature; with LAMMPS also units, dt (between lags),
+        timestep, columns and density.
 
     Raises
     ------
     FileError
-        No such file, or it is none of these.
+        There is no such file, or it is none of these.
     InputError
         An option does not apply to the file, or one that it needs is missing.
     TrajectoryError
@@ -38,5 +39,5 @@ def read_flux_correlation(path: str | Path, **options: Any) -> FluxCorrelation:
     if form == "lammps-correlate":
         return read_ave_correlate(path, options)
     if form is None:
-        raise FileError(f"{path} is no correlation function that fluxan reads: hac.out, or fix ave/correlate's")
+        raise FileError(f"{path} is not a correlation function that fluxan reads: hac.out, or fix ave/correlate's")
     return read_correlation(path, options)

@@ -29,22 +29,23 @@ class FluxCorrelation:
     Attributes
     ----------
     times : (n,) array
-        ps, or reduced; None where the file does not say and the user did not.
+        Lags, ps or reduced; None where they are neither recorded nor given.
     values : (n_parts, n, 3) array
         ⟨J_a(0) J_a(t)⟩ for a = x, y, z, volume-extensive: (eV Å/ps)², or reduced.
     conductivity : (n_parts, n, 3) array or None
         Running conductivity where the file holds it, W/(m K); else None.
     weights : (n_parts, n) array
-        Products that were averaged, in any unit.
+        Number of products that were averaged, up to a common factor.
     parts : str
         What the parts are: "runs" or "parts of the run".
-    units : "metal" or "lj"
+    units : str
+        "metal" or "lj".
     volume, temperature : float, optional
         Å³ and K, or reduced; None where unknown.
     format : str
-        What the file is.
+        Description of the file's format.
     notes, warnings : tuple of str
-        What was decided on the way, and what speaks against the file.
+        Choices that the reader made, and evidence that the file may be wrong.
     """
 
     times: np.ndarray
@@ -66,7 +67,7 @@ class FluxCorrelation:
 
 
 def correlation_format(path: Path, form: str | None = None) -> str | None:
-    """Which file of a correlation function a file is: "gpumd-hac", "lammps-correlate"; None for another.
+    """Format of a file with a correlation function: "gpumd-hac", "lammps-correlate"; None for another.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def correlation_format(path: Path, form: str | None = None) -> str | None:
 
 
 def _is_block(lines: list[list[bytes]]) -> bool:
-    """Whether lines are those of a block of fix ave/correlate: a step and the number of lags, or none of that; lags."""
+    """Whether lines are a block of fix ave/correlate: an optional line of step and number of lags, then lags."""
     rows = lines[1:4] if lines and len(lines[0]) == 2 else lines[:3]
     if len(rows) < 3 or any(len(row) < 4 or not all(map(bytes.isdigit, row[:3])) for row in rows):
         return False
@@ -100,14 +101,14 @@ def _is_block(lines: list[list[bytes]]) -> bool:
 
 
 def refuse_others(path: Path, options: Mapping[str, Any], known: set[str]) -> None:
-    """Refuse options that say nothing of a file.
+    """Refuse options that do not apply to a file.
 
     Raises
     ------
     InputError
-        There is one.
+        An option that does not apply is given.
     """
     for name, value in options.items():
         if name not in known and value not in (None, False):
             shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            raise InputError(f"{path} is a correlation function: {name}={shown} says nothing of it")
+            raise InputError(f"{path} is a correlation function: {name}={shown} does not apply to it")

@@ -1,4 +1,4 @@
-"""`read_flux`: a heat flux from whatever file holds one."""
+"""`read_flux`: reads a heat flux from a file of any supported format."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _TEXT: dict[str, Callable[[Path, ReadOptions], TableLayout]] = {
 }
 FORMATS = ("fluxan", *_TEXT, "npy")
 
-#: Options that mean something for one kind of file.
+#: Options that apply to one kind of file only.
 _SPECIAL = {"quantities": "gpumd", "run": "lammps-log", "per_atom": "lammps-log"}
 
-#: What begins lines of LAMMPS' logs, also behind what a batch system wrote, and of their tables cut out.
+#: Beginnings of lines of LAMMPS logs, also where a batch system wrote lines before, and of tables cut out of logs.
 _LOG = re.compile(
     rb"^(LAMMPS \(|Per MPI rank memory|Memory usage per processor|\s*Step\s|keywords: \[|-{12,} Step )", re.MULTILINE
 )
 
-#: Momenta and velocities, in a file's own unit, that are zero.
+#: Momenta and velocities, in the file's own unit, at or below which they count as zero.
 _ROUND_OFF = 1e-12
 
 #: Bytes at the beginning of a file that identify its format.
@@ -62,30 +62,42 @@ def read_flux(path: str | Path, *, form: str | None = None, **options: Unpack[Fl
     Parameters
     ----------
     path : str or Path
-        File.
+        Path of the file.
     form : str, optional
-        One of fluxan, lammps-log, lammps-ave, gpumd, ipi, text, npy, where the content does not tell.
-    columns : names (or numbers from 1) of columns, three per channel, where their names do not tell
-    labels : names of the channels
-    units : metal, real, lj, si, atomic, gpumd or eV-A-fs, where the file does not tell; see
-        `fluxan.series.readers.unit_styles`
-    dt : ps (lj: τ) between samples; overrides the file
-    timestep : ps (lj: τ) per MD step, where the file counts steps
-    volume, temperature : Å³ and K (lj: reduced), override the file
-    density : whether the columns are a flux per volume; LAMMPS logs tell where they define the variables
-    run : which run of a LAMMPS log, counted from 0 or, negative, from the end; by default the last one with a flux
-    quantities : of GPUMD's compute.out, as in its run.in
-    mass_flux : names (or numbers) of the columns of a species' mass flux, momentum or centre-of-mass velocity, three
-        per species, or stems: "c_vcm[1][*]"; "none" takes none. By default those with the name of one
-    per_atom : whether a LAMMPS log divides the flux by the number of atoms (thermo_modify norm), where it does not tell
-    until_crash : take the samples before a run blew up; without it such a run is refused
+        One of fluxan, lammps-log, lammps-ave, gpumd, ipi, text, npy, where the content does not identify it.
+    columns : str or sequence of str, optional
+        Names (or numbers from 1) of the flux's columns, three per channel, where their names do not identify them.
+    labels : str or sequence of str, optional
+        Names of the channels.
+    units : str, optional
+        metal, real, lj, si, atomic, gpumd or eV-A-fs, where the file does not record them; see
+        `fluxan.series.readers.unit_styles`.
+    dt : float, optional
+        Time between samples, ps (lj: τ); overrides the file.
+    timestep : float, optional
+        Time per MD step, ps (lj: τ), where the file counts steps.
+    volume, temperature : float, optional
+        Å³ and K (lj: reduced); override the file.
+    density : bool, optional
+        Whether the columns are a flux per volume; LAMMPS logs show it where they define the variables.
+    run : int, optional
+        Run of a LAMMPS log, counted from 0 or, if negative, from the end; by default the last one with a flux.
+    quantities : str or sequence of str, optional
+        Quantities of GPUMD's compute.out, as in its run.in.
+    mass_flux : str or sequence of str, optional
+        Names (or numbers) of the columns of a species' mass flux, momentum or centre-of-mass velocity, three per
+        species, or stems such as "c_vcm[1][*]"; "none" takes none. By default those with a customary name.
+    per_atom : bool, optional
+        Whether a LAMMPS log divides the flux by the number of atoms (thermo_modify norm), where it does not record it.
+    until_crash : bool
+        Take the samples before a run blew up; otherwise such a run is refused.
 
     Raises
     ------
     FileError
         Missing, not readable, or of a kind that is not known.
     InputError
-        What the columns, units or settings are are unknown, or do not fit.
+        Columns, units or settings are unknown or contradict the file.
     TrajectoryError
         Broken rows, numbers that are not finite, gaps in time, a run that blew up.
     """
@@ -136,22 +148,22 @@ def detect(path: Path) -> str:
 
 
 def _refuse_binary(path: Path, head: bytes) -> None:
-    """Say what a binary file is that holds no flux."""
+    """Refuse a binary file that holds no flux, naming its kind where it is known."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise FileError(f"{path} is text in UTF-16, as Windows' shell redirects it; save it in UTF-8")
     if head.startswith(b"PK\x03\x04") and path.suffix == ".npz":
         raise FileError(f"{path} is an archive of arrays; save the flux as one array with numpy.save")
     if b"\0" in head:
-        raise FileError(f"{path} is a binary file of no kind that holds a flux")
+        raise FileError(f"{path} is a binary file of unknown format")
 
 
 def _require_use(path: Path, form: str, options: ReadOptions) -> None:
-    """Refuse options that say nothing of a kind of file."""
+    """Refuse options that do not apply to a kind of file."""
     for name, forms in _SPECIAL.items():
         value = getattr(options, name)
         if value is not None and form != forms:
             shown = value if isinstance(value, (bool, int)) else ",".join(value)
-            raise InputError(f"{path} is read as {form}: {name}={shown} says nothing of it")
+            raise InputError(f"{path} is read as {form}: {name}={shown} does not apply to it")
 
 
 def _own(path: Path, options: ReadOptions) -> HeatFluxSeries:
@@ -161,7 +173,7 @@ def _own(path: Path, options: ReadOptions) -> HeatFluxSeries:
 
 
 def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOptions) -> HeatFluxSeries:
-    """Apply units; find the time step; refuse what blew up."""
+    """Apply units, find the time step, and refuse a run that blew up."""
     block, incomplete = block.with_whole_columns()
     expected = None if options.dt is None or not layout.clock_unit else options.dt / layout.clock_unit
     block, step, notes = equidistant(path, block, expected)
@@ -178,12 +190,12 @@ def _series(path: Path, layout: TableLayout, block: TableBlock, options: ReadOpt
     velocity, notes = _mass_flux(block, layout, notes)
     temperatures = block.others.get("temperature")
     recorded = None if temperatures is None else float(temperatures.mean())
-    # A temperature that is given stands against the file's, sample by sample too.
+    # A given temperature replaces that of the file, also sample by sample.
     given = {"volume", "time"} if options.temperature is None else {"volume", "time", "temperature"}
     temperature = options.temperature or recorded
     for name, value in (("temperature", temperature), ("volume", volume)):
         if value is not None and not value > 0:
-            raise InputError(f"{path}: its {name} is {value:.6g} on average, which is none; give {name}=")
+            raise InputError(f"{path}: its {name} is {value:.6g} on average, which is not positive; give {name}=")
     return HeatFluxSeries.of_samples(
         samples,
         np.nan if dt is None else dt,
@@ -216,7 +228,7 @@ def _labels(layout: TableLayout, options: ReadOptions) -> tuple[str, ...]:
 
 
 def _mass_flux(block: TableBlock, layout: TableLayout, notes: list[str]) -> tuple[np.ndarray | None, list[str]]:
-    """The species' mass fluxes, if they are any, and all notes."""
+    """The species' mass fluxes, unless they are round-off, and all notes."""
     if not layout.velocity:
         return None, [*layout.notes, *notes]
     if np.abs(block.velocity).max() > _ROUND_OFF:
@@ -226,12 +238,12 @@ def _mass_flux(block: TableBlock, layout: TableLayout, notes: list[str]) -> tupl
 
 
 def _sound(path: Path, layout: TableLayout, block: TableBlock, options: ReadOptions) -> tuple[TableBlock, list[str]]:
-    """Rows before a blow-up where that was asked for, and how the run ended; else a blow-up is an error."""
+    """Rows before a blow-up where `until_crash` is set, and how the run ended; otherwise a blow-up is an error."""
     ended = [layout.ended] if layout.ended else []
     n = len(block.samples)
     if block.cut:
         ended.append(
-            f"the run blew up: what is behind sample {n}, the last before one that is not finite, was left out"
+            f"the run blew up: samples after sample {n}, the last before one that is not finite, were left out"
         )
     found = blow_up(block.samples, block.others)
     if found is None:

@@ -1,4 +1,4 @@
-"""GPUMD: `compute.out`, whose columns its `run.in` explains, and `hac.out`, a correlation function.
+"""GPUMD: `compute.out`, whose columns its `run.in` defines, and `hac.out`, a correlation function.
 
 Formats: https://gpumd.org, output files compute.out and hac.out, keywords compute and time_step. Currents are
 volume-extensive, in eV^(3/2)/u^(1/2); kinetic and potential part are added.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fluxan.series.readers.read_options import ReadOptions
     from fluxan.series.readers.table import Triple
 
-#: Share by which a time between rows that is given may differ from that of run.in.
+#: Fraction by which a given time between rows may differ from that of run.in.
 _MAX_DIFFERENCE = 1e-3
 #: Columns per group of each quantity, in the order in which GPUMD writes them.
 _WIDTHS = {"temperature": 1, "potential": 1, "force": 3, "virial": 3, "jp": 3, "jk": 3, "momentum": 3}
@@ -35,7 +35,7 @@ def compute_layout(path: Path, options: ReadOptions) -> TableLayout:
     Raises
     ------
     InputError
-        What the columns are is not known, they hold no current, or their number does not fit.
+        The columns are not known, they hold no heat current, or their number does not fit.
     """
     quantities, interval = _quantities(path, options)
     n_columns = _n_columns(path)
@@ -45,7 +45,7 @@ def compute_layout(path: Path, options: ReadOptions) -> TableLayout:
     if options.units not in {None, "gpumd"}:
         raise InputError(f"{path} is in GPUMD's own units; units={options.units} does not apply")
     if options.columns is not None:
-        raise InputError(f"{path}: its columns go by quantities=; columns= says nothing of it")
+        raise InputError(f"{path}: its columns are given by quantities=; columns= does not apply")
     if list(options.mass_flux or ["none"]) not in (["none"], ["momentum"]):
         raise InputError(f"{path}: the mass flux of GPUMD's compute.out is its momentum; mass_flux=momentum or none")
     if rest or not n_groups:
@@ -86,27 +86,27 @@ def compute_layout(path: Path, options: ReadOptions) -> TableLayout:
 
 
 def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None) -> FluxCorrelation:
-    """Read GPUMD's hac.out (https://gpumd.org): t, C of x in, x out, y in, y out, z, then κ(t) of the same.
+    """Read GPUMD's hac.out (https://gpumd.org): t, C of x in, x out, y in, y out, z, then κ(t) in the same order.
 
-    In-plane and out-of-plane parts add up. Runs that GPUMD appended begin with the first time again.
+    In-plane and out-of-plane parts add up. Each run that GPUMD appended restarts at the first time.
 
     Parameters
     ----------
     path : str or Path
-        Of the file.
+        Path of the file.
     options : mapping, optional
-        Volume and temperature, with which κ is integrated anew.
+        Volume and temperature, from which κ is integrated again.
 
     Raises
     ------
     InputError
-        The file is no table of eleven columns, runs in it have different times, or an option does not apply.
+        The file is not a table of eleven columns, its runs have different times, or an option does not apply.
     """
     path, options = Path(path), options or {}
     refuse_others(path, options, {"volume", "temperature"})
     if _n_columns(path) != 11:
         raise InputError(f"{path} has {_n_columns(path)} columns, a hac.out of GPUMD has 11")
-    # z has one column only: it is added twice.
+    # z has only one column, so it enters both sums with half its value.
     triples = (((1, 3, 5), (2, 4, 5)), ((6, 8, 10), (7, 9, 10)))
     grows = not ends_whole(path, 11)
     names = ("correlation", "conductivity")
@@ -122,7 +122,7 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
     notes = (f"the last run of {path.name} is cut after {left} of {n} times and was left out",) if left else ()
     volume, temperature = options.get("volume"), options.get("temperature")
     if (volume is None) != (temperature is None):
-        raise InputError(f"{path}: κ is integrated anew with both volume= and temperature=, or taken from the file")
+        raise InputError(f"{path}: κ is integrated again with both volume= and temperature=, or taken from the file")
     return FluxCorrelation(
         times[:n],
         samples[:, :, 0] * STYLES["gpumd"].flux ** 2,
@@ -136,7 +136,7 @@ def read_correlation(path: str | Path, options: Mapping[str, Any] | None = None)
 
 
 def _quantities(path: Path, options: ReadOptions) -> tuple[list[str], float | None]:
-    """Quantities in GPUMD's order, and ps between rows where run.in is there to say."""
+    """Quantities in GPUMD's order, and the time between rows in ps where there is a run.in."""
     script = path.parent / "run.in"
     interval = None
     asked: Sequence[str] | None = options.quantities
@@ -150,7 +150,7 @@ def _quantities(path: Path, options: ReadOptions) -> tuple[list[str], float | No
             interval = femtoseconds * STYLES["gpumd"].time * int(words[2]) * int(words[3])
     if asked is None:
         raise InputError(
-            f"{path} does not say what its columns are, and there is no run.in beside it with a compute command; "
+            f"{path} does not name its columns, and there is no run.in beside it with a compute command; "
             "give quantities as in run.in, e.g. quantities=temperature,jp,jk"
         )
     unknown = [quantity for quantity in asked if quantity not in _WIDTHS]

@@ -1,7 +1,7 @@
 """i-PI: files of properties, whose comments name every column.
 
-Formats: https://docs.ipi-code.org, output files. i-PI knows no heat flux of its own: the columns are named by the
-user, or are those with the name of a flux; so is their unit.
+Formats: https://docs.ipi-code.org, output files. i-PI defines no heat flux of its own: the user names the columns,
+or those with a customary name are taken; the user gives their unit.
 """
 
 from __future__ import annotations

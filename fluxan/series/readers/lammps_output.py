@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _STYLES = ("metal", "real", "lj", "si")
 _EXTENSIVE = re.compile(r"c_\w+(\[\d\])?")
 _PER_VOLUME = re.compile(r"c_\w+(\[\d\])?/(vol|v_vol\w*|\$\{?vol\w*\}?)")
-#: Share by which a time step that is given may differ from the log's.
+#: Fraction by which a given time step may differ from the log's.
 _MAX_DIFFERENCE = 1e-3
 #: Columns that count steps, and those that hold the time.
 _STEPS = ("Step", "Elapsed", "Elaplong", "step", "elapsed", "elaplong")
@@ -121,7 +121,7 @@ def average_layout(path: Path, options: ReadOptions) -> TableLayout:
 
 
 def _chosen(path: Path, run: ThermoRun, options: ReadOptions) -> dict[str, Triple] | None:
-    """Columns that the user named, by what the log prints or by what LAMMPS calls them."""
+    """Columns that the user named, by their printed names or by LAMMPS' keywords."""
     if options.columns is not None and not set(options.columns) <= set(run.names):
         keywords = chosen_triples(path, [*run.names, *run.keywords], options)
         n = len(run.names)
@@ -130,7 +130,7 @@ def _chosen(path: Path, run: ThermoRun, options: ReadOptions) -> dict[str, Tripl
 
 
 def _fluxes(path: Path, run: ThermoRun) -> dict[str, Triple]:
-    """Flux of the group all, or else of the groups, or else the one vector with the name of a flux."""
+    """Flux of the group all, or else those of the other groups, or else the one vector named like a flux."""
     candidates = _candidates(run)
     groups = {stem: run.script.fluxes.get(stem.removeprefix("c_")) for stem in candidates}
     of_all = [stem for stem, group in groups.items() if group == "all"]
@@ -142,7 +142,7 @@ def _fluxes(path: Path, run: ThermoRun) -> dict[str, Triple]:
 
 
 def _candidates(run: ThermoRun) -> dict[str, Triple]:
-    """Vectors that are a compute heat/flux, a variable made of one, or bear the name of a flux."""
+    """Vectors that are a compute heat/flux, a variable derived from one, or named like a flux."""
     computes = [f"c_{name}" for name in run.script.fluxes]
     found = {}
     for stem, triple in vectors(run.keywords).items():
@@ -153,7 +153,7 @@ def _candidates(run: ThermoRun) -> dict[str, Triple]:
 
 
 def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOptions) -> bool:
-    """Whether columns are J or J/V: the compute gives J, variables what their formula says."""
+    """Whether columns are J/V rather than J: the compute gives J, a variable depends on its formula."""
     density = _logged_density(chosen, script) if options.density is None else options.density
     if density is None:
         raise InputError(
@@ -163,7 +163,7 @@ def _is_density(path: Path, chosen: list[str], script: Script, options: ReadOpti
 
 
 def _logged_density(chosen: Sequence[str], script: Script) -> bool | None:
-    """What the log says of that; None where it does not."""
+    """Whether the log defines the columns as J/V; None where it does not show it."""
     if all(name.startswith("c_") for name in chosen):
         return False
     formulas = [script.formula(name) for name in chosen]
@@ -174,7 +174,7 @@ def _logged_density(chosen: Sequence[str], script: Script) -> bool | None:
 
 
 def _with_volume(formula: str, script: Script) -> str:
-    """A formula whose divisor is a variable that is the volume says so."""
+    """Formula in which a divisor that is a variable equal to the volume is replaced by ``vol``."""
     name = re.search(r"/(?:v_(\w+)|\$\{?(\w+)\}?)$", formula)
     if name and script.variables.get(name[1] or name[2]) == "vol":
         return f"{formula[: name.start()]}/vol"
@@ -195,7 +195,7 @@ def _units(path: Path, given: str | None, logged: str | None) -> tuple[str, tupl
 
 
 def _timestep(script: Script, style: UnitStyle, options: ReadOptions) -> float | None:
-    """Duration of a step, ps; None where neither the user nor the log tells."""
+    """Duration of a step, ps; None where it is neither given nor logged."""
     if options.timestep is not None:
         return options.timestep
     if script.units is None:
@@ -206,7 +206,7 @@ def _timestep(script: Script, style: UnitStyle, options: ReadOptions) -> float |
 def _contradictions(
     path: Path, run: ThermoRun, chosen: Sequence[str], style: UnitStyle, options: ReadOptions
 ) -> Iterator[str]:
-    """Where what the user says is not what the log says."""
+    """Warnings where the user's settings contradict the log."""
     script = run.script
     timestep = script.timestep and script.timestep * style.time
     if options.timestep and timestep and abs(options.timestep / timestep - 1) > _MAX_DIFFERENCE:
@@ -232,7 +232,7 @@ def _normalized(run: ThermoRun, options: ReadOptions, *, lj: bool) -> bool:
 
 
 def _atoms_divided_by(path: Path, run: ThermoRun, chosen: Sequence[str], options: ReadOptions, *, lj: bool) -> int:
-    """By what the flux was divided: the number of atoms where thermo output is normalized, or 1."""
+    """Divisor of the flux: the number of atoms where thermo output is normalized, else 1."""
     if not _normalized(run, options, lj=lj):
         return 1
     extensive = {run.script.is_extensive(keyword) for keyword in chosen}
@@ -256,7 +256,7 @@ def _energies_divided_by(run: ThermoRun, options: ReadOptions, *, lj: bool) -> i
 
 
 def _ended(run: ThermoRun) -> str:
-    """How a run ended that did not end well; a table cut out of a log does not tell."""
+    """How a run ended, where it did not end normally; unknown for a table cut out of a log."""
     if run.error is not None:
         return f"the run ended in {run.error}"
     if run.script.empty:

@@ -1,7 +1,7 @@
-"""What the commands that a LAMMPS log repeats say: units, time step, computes, variables, and what columns are.
+"""LAMMPS commands echoed in a log: units, time step, computes, variables, and the meaning of columns.
 
 Formats: LAMMPS manual, thermo_style, thermo_modify, compute, variable, fix ave/time (https://docs.lammps.org). The log
-repeats a command as it was read, continuation lines included, and once more with its variables put in.
+echoes a command as it was read, with its continuation lines, and once more with its variables substituted.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"([cfv])_([\w-]+)(?:\[(\d+|\*)\])?(?:\[(\d+|\*)\])?")
 #: Computes whose values are extensive: thermo output divides them by the number of atoms where it normalizes.
 _EXTENSIVE = ("heat/flux", "momentum")
-#: Their vectors' lengths, for wildcards.
+#: Lengths of their vectors, to expand wildcards.
 _HEAT_FLUX_LENGTH = 6
 _TRUE = {"yes", "on", "true"}
 
 
 @dataclass
 class Script:
-    """What the commands so far say."""
+    """Settings made by the commands read so far."""
 
     units: str | None = None
     timestep: float | None = None
     normalized: bool | None = None
-    #: Words of computes and fixes behind their name: group, style, arguments.
+    #: Words of computes and fixes after their name: group, style, arguments.
     computes: dict[str, list[str]] = field(default_factory=dict)
     fixes: dict[str, list[str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Script:
     _begun: str = ""
 
     def take(self, line: str) -> None:
-        """Note one line, which may continue a command."""
+        """Read one line, which may continue a command."""
         text = self._begun + " " + line.split("#", 1)[0].strip()
         if text.endswith("&"):
             self._begun = text[:-1]
@@ -80,7 +80,7 @@ class Script:
                 self.renamed[words[at + 1]] = words[at + 2]
 
     def copy(self) -> Script:
-        """As it stands now."""
+        """Copy of the present state."""
         names = ("computes", "fixes", "variables", "keywords", "renamed")
         return replace(self, **{name: type(getattr(self, name))(getattr(self, name)) for name in names})
 
@@ -97,7 +97,7 @@ class Script:
     def keywords_of(self, names: Sequence[str]) -> list[str]:
         """What each column is: its keyword where thermo_modify colname gave it another name, else its name.
 
-        Values of fix ave/time are called what they average, of which they have the unit.
+        Values of fix ave/time are called by the quantity that they average, whose unit they have.
         """
         found = list(names)
         keywords = self._expanded(len(names))
@@ -132,7 +132,7 @@ class Script:
         if match[1] == "v":
             return False
         if match[2] not in self.computes:
-            # A log may lack its script: what is called a flux is that of heat/flux.
+            # A log may lack its script: a compute named like a flux is taken for heat/flux.
             return True if is_fluxlike(f"c_{match[2]}") else None
         _, style, *arguments = self.computes[match[2]]
         if style.startswith("reduce"):
@@ -140,7 +140,7 @@ class Script:
         return True if style.startswith(_EXTENSIVE) else None
 
     def _averaged(self, keyword: str) -> str | None:
-        """What a value of fix ave/time averages; None for what is none."""
+        """Quantity that a value of fix ave/time averages; None for other values."""
         match = _REFERENCE.fullmatch(keyword)
         words = self.fixes.get(match[2], []) if match and match[1] == "f" else []
         if match is None or len(words) < 6 or words[1] != "ave/time":
@@ -156,6 +156,6 @@ class Script:
         return values[index - 1] if index <= len(values) else None
 
     def formula(self, keyword: str) -> str:
-        """Formula of a variable, without blanks; empty for what is none."""
+        """Formula of a variable, without blanks; empty for anything else."""
         match = _REFERENCE.fullmatch(keyword)
         return self.variables.get(match[2], "").replace(" ", "") if match and match[1] == "v" else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fluxan.series.readers.table import Triple
     from fluxan.series.readers.unit_styles import UnitStyle
 
-#: Columns of which a table is more likely to be transposed than to have them.
+#: Number of columns beyond which a table is more likely to be transposed.
 _MANY = 300
 
 
@@ -41,7 +41,7 @@ def read_array(path: Path, options: ReadOptions) -> tuple[TableLayout, TableBloc
     Raises
     ------
     FileError
-        Not a NumPy array, cut short, or one of Python objects, which are never unpickled.
+        Not a NumPy array, truncated, or an array of Python objects, which are never unpickled.
     InputError
         Its shape is none of these, or the units are not named.
     TrajectoryError
@@ -140,7 +140,7 @@ def _clock(path: Path, header: TableHeader, options: ReadOptions, style: UnitSty
 
 
 def _guessed(path: Path, header: TableHeader, options: ReadOptions, n_channels: int | None) -> dict[str, Triple]:
-    """Tell the flux from other columns by name, or take all columns where they have no names."""
+    """Choose the flux among the columns by name, or take all columns where they have no names."""
     names = header.names
     if header.named:
         rest = {stem: triple for stem, triple in vectors(names).items() if may_be_flux(stem)}

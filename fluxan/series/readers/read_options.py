@@ -1,4 +1,4 @@
-"""What a user may say about a flux file that the file itself does not say."""
+"""Options with which a user supplies what a flux file does not record."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FluxFileOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """`FluxFileOptions`, checked; words that name columns are separated."""
+    """`FluxFileOptions`, validated, with lists of column names split into words."""
 
     columns: Sequence[str] | None = None
     labels: Sequence[str] | None = None
@@ -52,12 +52,12 @@ class ReadOptions:
 
     @classmethod
     def of(cls, options: FluxFileOptions) -> ReadOptions:
-        """Separate words that came as one text.
+        """Validate options, and split strings of several words.
 
         Raises
         ------
         InputError
-            A number makes no sense.
+            A number is not positive and finite.
         TypeError
             An option is not known.
         """
@@ -68,7 +68,7 @@ class ReadOptions:
         return cls(**{**options, **words})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no sense."""
+        """Refuse numbers that are not positive and finite."""
         for name in ("dt", "timestep", "volume", "temperature"):
             value = getattr(self, name)
             if value is not None and not (np.isreal(value) and 0 < value < np.inf):

@@ -1,4 +1,4 @@
-"""The time of a table's rows: whether they are at equal distances, and how far apart."""
+"""Times of a table's rows: whether they are equally spaced, and the interval."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from fluxan.series.readers.read_options import ReadOptions
     from fluxan.series.readers.table import TableBlock, TableLayout
 
-#: Share by which times between rows may differ from each other, and from what steps say.
+#: Fraction by which intervals between rows may differ from each other, and from those that the steps imply.
 _MAX_DIFFERENCE: Final = 1e-3
-#: Share of the largest time that six printed digits resolve, which is the fewest that codes print.
+#: Fraction of the largest time that six printed digits resolve, the fewest that codes print.
 _SIX_DIGITS: Final = 1.05e-5
-#: Smallest number of printed units that a coarse clock must advance by for its mean step to mean something.
+#: Least advance of a coarse clock, in units of its last printed digit, for its mean step to be meaningful.
 _SPAN: Final = 200
 
 
 def time_step(
     layout: TableLayout, block: TableBlock, step: float | None, options: ReadOptions
 ) -> tuple[float | None, list[str]]:
-    """Time between rows, ps, and a warning where what is given, steps and times contradict each other.
+    """Time between rows, ps, and a warning where `dt`, steps and times contradict each other.
 
     Parameters
     ----------
     layout, block : TableLayout, TableBlock
         Layout of the file and its rows.
     step : float or None
-        Between rows, in units of the clock.
+        Interval between rows, in units of the clock.
     options : ReadOptions
-        `dt` goes before what the file records.
+        `dt` overrides what the file records.
     """
     recorded, doubts = _recorded(layout, block, step)
     if layout.dt is None:
@@ -45,7 +45,7 @@ def time_step(
 
 
 def _recorded(layout: TableLayout, block: TableBlock, step: float | None) -> tuple[float | None, list[str]]:
-    """Time between rows as the file tells it, and what contradicts it there."""
+    """Time between rows as the file records it, and warnings where the file contradicts itself."""
     counted = None if step is None or layout.clock_unit is None else step * layout.clock_unit
     times = block.others.get("time")
     if times is None or len(times) < 2:
@@ -64,19 +64,19 @@ def _recorded(layout: TableLayout, block: TableBlock, step: float | None) -> tup
 def equidistant(
     path: Path, block: TableBlock, expected: float | None = None
 ) -> tuple[TableBlock, float | None, list[str]]:
-    """Rows at equal distances of their clock, the distance, and what was left out.
+    """Equally spaced rows, their interval, and notes on rows that were left out.
 
-    LAMMPS prints the first and the last step of a run whether or not they are due: these two may be left out. Where the
-    clock goes back, a later run has begun (a restart that repeats steps, or a run of its own): its rows count.
+    LAMMPS prints the first and the last step of a run even where they are not due: these two may be left out. Where the
+    clock goes back, a later run has begun (a restart that repeats steps, or a new run), and its rows are taken.
 
     Parameters
     ----------
     path : Path
-        Of the file.
+        Path of the file.
     block : TableBlock
         Its rows.
     expected : float, optional
-        The distance where it is known, in units of the clock.
+        The interval where it is known, in units of the clock.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def equidistant(
     """
     clock = block.clock
     if clock is not None and len(clock) > 1 and (clock == clock[0]).all():
-        return block, None, [f"{path.name}: its times are all {clock[0]:.12g}, which is no time"]
+        return block, None, [f"{path.name}: its times are all {clock[0]:.12g}: that column is not a time"]
     if clock is None or len(clock) < 3:
         return block, None if clock is None or len(clock) < 2 else float(clock[1] - clock[0]), []
     mean = _coarse(clock, expected)
@@ -116,9 +116,9 @@ def _require_even(path: Path, clock: np.ndarray, step: float) -> None:
 
 
 def _coarse(clock: np.ndarray, expected: float | None) -> float | None:
-    """Mean step of a clock that is printed with too few digits to tell its steps, but goes straight; None for others.
+    """Mean step of a clock that advances evenly but is printed with too few digits to resolve its steps; else None.
 
-    Such a clock repeats itself all along; one whose step is known may skip printed values too.
+    Such a clock repeats printed values throughout; one whose step is known may also skip some.
     """
     steps = np.diff(clock)
     if (steps < 0).any() or not (steps > 0).any():
@@ -137,13 +137,13 @@ def _coarse(clock: np.ndarray, expected: float | None) -> float | None:
 
 
 def _latest(path: Path, block: TableBlock, clock: np.ndarray) -> tuple[TableBlock, list[str]]:
-    """Rows that no later row precedes in time, where a clock goes back; one that never advances is none."""
+    """Rows that no later row precedes in time, where a clock goes back; a clock that mostly goes back is an error."""
     steps = np.diff(clock)
     if (steps < 0).sum() > len(steps) / 2:
         raise TrajectoryError(
             f"{path}: its times go backwards, from {clock[0]:.12g} to {clock[-1]:.12g}; put rows in order"
         )
-    # A clock printed with too few digits repeats itself all along: that is no restart.
+    # A clock printed with too few digits repeats values throughout: that is not a restart.
     if not (steps < 0).any() and not 0 < (steps == 0).sum() <= max(1, len(clock) // 20):
         return block, []
     ahead = np.minimum.accumulate(clock[::-1])[::-1]

@@ -1,4 +1,4 @@
-"""Whether a flux can be that of a run that went well: no blow-up, no unit that the temperature speaks against."""
+"""Plausibility of a flux: no blow-up, and a temperature and volume that fit its units."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 #: Multiples of the median |J| (and of the median temperature) that no run in equilibrium reaches: |J| of a Gaussian
 #: flux passes six medians once in 10¹⁴ samples. Values of a blow-up grow by orders of magnitude a sample.
 BLOWN_UP: Final = 50.0
-#: Multiple beyond which a flux is questioned: more than chance gives, less than atoms that fly apart.
+#: Multiple of the median beyond which a flux is questioned: more than chance gives, less than a blow-up.
 _OUTLIER: Final = 10.0
-#: Multiples down to which samples before that are taken to belong to it.
+#: Multiple of the median above which the samples just before a blow-up count as part of it.
 _BEGINS: Final = 5.0
 #: Temperatures, K and reduced, beyond which units are more likely wrong than right.
 _PLAUSIBLE: Final = {"metal": (2.0, 2e4), "lj": (1e-3, 50.0)}
 #: Volumes of a cell, Å³, below which a unit is more likely wrong than right: primitive cells have 11 and more.
 _SMALLEST: Final = 11.0
-#: Share by which a volume that is given may differ from the file's without a word.
+#: Fraction by which a given volume may differ from the file's without a warning.
 _VOLUMES: Final = 0.01
-#: Ratio of a temperature that was given to the file's at which one of them is questioned.
+#: Ratio of the given temperature to the file's, or its inverse, at which a warning is raised.
 _MAX_RATIO: Final = 1.2
 
 
@@ -32,12 +32,14 @@ def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int,
     Parameters
     ----------
     samples : (n, n_channels, 3) array
+        Heat flux.
     others : mapping
         Further columns, of which "temperature" is examined.
 
     Returns
     -------
-    its index, how many times the median it gets, and of what; None where there is none
+    tuple of (int, float, str) or None
+        Its index, the largest value as a multiple of the median, and the quantity; None where there is no blow-up.
     """
     found = [
         _first(values, name)
@@ -50,7 +52,7 @@ def blow_up(samples: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[int,
 
 
 def outliers(samples: np.ndarray) -> Iterator[str]:
-    """Say it where a flux (n, n_channels, 3) gets larger than chance allows, though it did not blow up."""
+    """Warn of a flux (n, n_channels, 3) that gets larger than chance allows, though it did not blow up."""
     found = _first(np.sqrt((samples.sum(axis=1) ** 2).sum(axis=1)), "the flux", _OUTLIER)
     if found is not None and found[1] <= BLOWN_UP:
         yield (
@@ -73,7 +75,7 @@ def _first(values: np.ndarray, name: str, times: float = BLOWN_UP) -> tuple[int,
 def questions(
     units: str, temperature: float | None, file_temperature: float | None = None, volume: float | None = None
 ) -> Iterator[str]:
-    """What of a flux's temperature and volume speaks against its units, or against the file.
+    """Warnings where a flux's temperature and volume contradict its units, or the file.
 
     Parameters
     ----------
@@ -99,6 +101,6 @@ def questions(
 
 
 def another_volume(given: float | None, measured: float | None) -> Iterator[str]:
-    """Say it where a volume that is given, as that of a sheet may be, is not the file's."""
+    """Warn of a given volume that is not the file's, as may be right for a sheet."""
     if given is not None and measured is not None and abs(given / measured - 1) > _VOLUMES:
         yield f"volume={given:.6g} was given; the file says {measured:.6g}"

@@ -1,4 +1,4 @@
-"""Tables of numbers in text files: what a file means is a `TableLayout`, what it holds a `TableBlock`."""
+"""Tables of numbers in text files: `TableLayout` says what the columns mean, `TableBlock` holds the values."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LINES_AT_ONCE = 65_536
 #: Columns (x, y, z).
 Triple = tuple[int, int, int]
 
-#: Words that codes, compilers and languages print for what is no number, or has too many digits for its column.
+#: Words that codes, compilers and languages print for a value that is not finite, or too wide for its column.
 _NOT_FINITE: Final = re.compile(rb"(?<!\S)([+-]?\.(nan|inf)|[+-]?1\.#[A-Z]+\d*|\*+)(?!\S)", re.IGNORECASE)
-#: Beginning of a title, and rows before the last, by which these are compared with what was before.
+#: Bytes by which a repeated title is recognised, and number of lines with which the last line is compared.
 _TITLE: Final = 10
 _COMPARED: Final = 200
 _PARTED: Final = "another run with other columns begins there; separate the two"
@@ -43,48 +43,49 @@ class TableLayout:
     Attributes
     ----------
     format : str
-        What the file is.
+        Description of the file's format.
     flux : tuple
-        Per channel the triples of columns whose sum it is.
+        For each channel, the triples of columns that add up to it.
     labels : tuple of str
         Name of each channel.
     flux_unit : float
         Factor to eV Å/ps.
-    units : "metal" or "lj"
+    units : str
+        "metal" or "lj".
     density : bool
         The flux is per volume, and is multiplied by it.
     dt : float, optional
         Time between rows, ps; None takes it from `clock`.
     clock : int, optional
-        Column of the step or the time; rows must come at equal distances of it.
+        Column of the step or the time; rows must be equally spaced in it.
     clock_unit : float, optional
         ps per unit of `clock`; None where unknown.
     velocity : tuple of Triple
-        Per species the columns of its mass flux, momentum or velocity, of any unit.
+        For each species, the columns of its mass flux, momentum or velocity, in any unit.
     species : tuple of str
-        Name of each.
+        Name of each species.
     others : mapping
         Columns of "temperature", "volume", "energy" and "time", with factors to K, Å³, eV and ps.
     first, last : int, int, optional
         Lines of the table, counted from 0; `last` is excluded, None is the end of the file.
     delimiter : bytes, optional
-        Between columns; None is white space.
+        Delimiter between columns; None is white space.
     grows : bool
-        The file may belong to a running job: its last row counts only with its line's end.
+        The file may belong to a running job: its last row counts only if it ends with a newline.
     words : bool
         Lines of words may stand between rows, as warnings do in a log.
     width : int, optional
-        Columns that a row has where lines of numbers of another origin may stand between; None for any.
+        Number of columns of a row, where unrelated lines of numbers may stand between rows; None for any.
     style : str
         "columns", or "yaml" and "multi" for LAMMPS' thermo output of these kinds.
     title : bytes, optional
         Line that names the columns, which a restart may repeat but not change; None where there is none.
     until_crash : bool or None
-        Rows end before the first that is not finite; None where this choice does not exist.
+        Rows end before the first that is not finite; None where the option does not apply.
     ended : str
-        How the run ended that should not have; empty where it went well.
+        How the run ended, where it failed; empty where it ended normally.
     notes, warnings : tuple of str
-        What was decided on the way, and what speaks against the file.
+        Choices that the reader made, and evidence that the file may be wrong.
     """
 
     format: str
@@ -140,7 +141,7 @@ class TableBlock:
 
     @classmethod
     def of(cls, values: np.ndarray, layout: TableLayout, *, cut: bool = False) -> TableBlock:
-        """Sort the values of ``layout.columns``, (n, n_columns), and apply the units of all but the flux."""
+        """Assign the values of ``layout.columns``, (n, n_columns), and convert the units of all but the flux."""
         place = {column: k for k, column in enumerate(layout.columns)}
         samples = np.zeros((len(values), len(layout.flux), 3))
         for channel, terms in enumerate(layout.flux):
@@ -154,13 +155,13 @@ class TableBlock:
         return cls(samples, velocity, clock, others, cut)
 
     def with_whole_columns(self) -> tuple[TableBlock, dict[str, int]]:
-        """Without `others` that are not finite, and in how many rows those are not."""
+        """The block without `others` that are not finite, and the number of rows in which each of those is not."""
         broken = {name: int((~np.isfinite(values)).sum()) for name, values in self.others.items()}
         broken = {name: count for name, count in broken.items() if count}
         return replace(self, others={n: v for n, v in self.others.items() if n not in broken}), broken
 
     def rows(self, part: slice | np.ndarray) -> TableBlock:
-        """Some of the rows."""
+        """A slice of the rows."""
         clock = None if self.clock is None else self.clock[part]
         others = {name: values[part] for name, values in self.others.items()}
         return TableBlock(self.samples[part], self.velocity[part], clock, others, self.cut)
@@ -214,14 +215,14 @@ def read_table(path: Path, layout: TableLayout) -> TableBlock:
 
 
 def ends_whole(path: Path, n_columns: int) -> bool:
-    """Whether the last line of a file ends, or is a whole row of so many columns all the same."""
+    """Whether the last line of a file ends with a newline, or is nevertheless a whole row of that many columns."""
     with open_lines(path) as file:
         *before, last = deque(file, maxlen=_COMPARED) or [b"\n"]
     return last.endswith(b"\n") or is_whole_row(last, before, n_columns)
 
 
 def _rows(path: Path, lines: Iterator[tuple[int, bytes]], layout: TableLayout) -> Iterator[tuple[int, bytes]]:
-    """Rows of numbers with the numbers of their lines; comments, and words where they may stand, are none."""
+    """Rows of numbers with their line numbers; comments are skipped, and so are words where they are allowed."""
     if layout.style == "multi":
         yield from _steps(lines, layout)
         return
@@ -253,7 +254,7 @@ def _steps(lines: Iterator[tuple[int, bytes]], layout: TableLayout) -> Iterator[
 
 
 def _is_row(line: bytes, *, words: bool) -> bool:
-    """Tell rows from comments and, where they may stand between, from words."""
+    """Distinguish rows from comments and, where these are allowed, from words."""
     fields = line.split(None, 1)
     if not fields or fields[0][:1] in (b"#", b"@", b"%"):
         return False
@@ -267,7 +268,7 @@ def _width(line: bytes, layout: TableLayout) -> int:
 
 
 def _require_width(path: Path, rows: list[tuple[int, bytes]], layout: TableLayout, width: int) -> None:
-    """Refuse rows that have other columns than the first: what was appended stays different up to the last."""
+    """Refuse rows that have other columns than the first; an appended run differs up to its last row."""
     last = _width(rows[-1][1], layout)
     if last == width or last <= max(layout.columns):
         return
@@ -287,7 +288,7 @@ def is_number(word: bytes | str) -> bool:
 
 
 def _parse(path: Path, rows: list[tuple[int, bytes]], layout: TableLayout) -> tuple[np.ndarray, bool]:
-    """Columns of rows (line number, line), every value finite; and whether all rows are among them."""
+    """Finite values of the columns of rows (line number, line), and whether all rows are included."""
     columns, text = layout.columns, b"".join(line for _, line in rows)
     if layout.delimiter is not None:
         empty = rb"(?m)(^|%b)[ \t]*(?=%b|\r?\n)" % (2 * (re.escape(layout.delimiter),))

@@ -1,4 +1,4 @@
-"""The runs that a LAMMPS log holds: where their thermo output stands, in which style, and how they ended.
+"""The runs in a LAMMPS log: position and style of their thermo output, and how they ended.
 
 Thermo output comes in lines of columns, in YAML, or with several lines per step::
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOOP: Final = re.compile(rb"Loop time of \S+ on \d+ procs for \d+ steps with (\d+) atoms")
 _LOST: Final = re.compile(rb"Lost atoms: original (\d+)")
-#: What precedes the names of thermo columns, in present and in older versions.
+#: Line before the names of thermo columns, in present and in older versions.
 _MEMORY: Final = (b"Per MPI rank memory", b"Memory usage per processor")
 
 
@@ -43,15 +43,15 @@ class ThermoRun:
     Attributes
     ----------
     names : list of str
-        Of the columns; the step in the headline of multi-line output is the last one.
+        Names of the columns; the step in the header line of multi-line output comes last.
     style : str
         "columns", "yaml" or "multi".
-    first, last : int, int, optional
-        Its lines, counted from 0, half-open; `last` is None where the log ends with it.
+    first, last : int, int or None
+        Lines of the table, counted from 0, half-open; `last` is None where the log ends with it.
     script : Script
-        Commands before it.
+        Settings made by the commands before it.
     n_atoms : int, optional
-        As the log reports it.
+        Number of atoms that the log reports.
     error : str, optional
         Error line with which LAMMPS stopped; None where it did not.
     whole : bool
@@ -69,12 +69,12 @@ class ThermoRun:
 
     @property
     def keywords(self) -> list[str]:
-        """What LAMMPS calls the columns, whatever thermo_modify colname prints."""
+        """LAMMPS' keywords of the columns, regardless of thermo_modify colname."""
         n = len(self.names) - (self.style == "multi")
         return [*self.script.keywords_of(self.names[:n]), *self.names[n:]]
 
     def end(self, number: int, line: bytes) -> bool:
-        """Note the line if it ends the run, and tell whether it does."""
+        """Return whether the line ends the run, and record how."""
         loop = _LOOP.match(line) if line.startswith(b"Loop") else None
         if loop:
             self.n_atoms, self.whole = int(loop[1]), True
@@ -99,7 +99,7 @@ class _Scanner:
         self._names_follow = False
 
     def take(self, number: int, line: bytes) -> None:
-        """Look at the next line."""
+        """Process the next line."""
         if self._run is not None and self._run.end(number, line):
             self._run = None
         style = self._style_that_begins(line)
@@ -114,7 +114,7 @@ class _Scanner:
         self._header_follows = line.startswith(_MEMORY)
 
     def _style_that_begins(self, line: bytes) -> str | None:
-        """Style of the thermo output whose first line this is, if it is one."""
+        """Style of the thermo output that begins with this line; None for other lines."""
         if line.startswith(b"keywords:"):
             return "yaml"
         if MULTI_HEAD.match(line):
@@ -162,7 +162,7 @@ def find_runs(path: Path) -> list[ThermoRun]:
 def chosen_run(
     path: Path, runs: list[ThermoRun], number: int | None, with_flux: list[int]
 ) -> tuple[ThermoRun, tuple[str, ...]]:
-    """Take the run that was asked for, or the last of those with a flux, and say which where there are several.
+    """Return the requested run, or the last one with a flux, and a note where there are several.
 
     Raises
     ------

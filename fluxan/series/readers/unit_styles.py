@@ -41,7 +41,7 @@ class UnitStyle:
     timestep: float | None = None
 
 
-#: "lj" stays as it is: reduced units are those of its results too.
+#: "lj" is not converted: results are in reduced units too.
 STYLES = {
     "metal": UnitStyle(1.0, timestep=0.001),
     "real": UnitStyle(KCAL_PER_MOL * VELOCITY["A/fs"], TIME["fs"], energy=KCAL_PER_MOL, timestep=1.0),
@@ -54,7 +54,7 @@ STYLES = {
     "eV-A-fs": UnitStyle(VELOCITY["A/fs"], TIME["fs"]),
 }
 
-#: Units that i-PI writes in braces behind a property's name: factors to ps, Å³ and K.
+#: Units that i-PI writes in braces after a property's name: factors to ps, Å³ and K.
 IPI = {
     "time": {"second": TIME["s"], "picosecond": 1.0, "femtosecond": TIME["fs"], "atomic_unit": _ATOMIC_TIME},
     "volume": {"angstrom3": 1.0, "atomic_unit": LENGTH["bohr"] ** 3, "m3": ANGSTROM**-3},

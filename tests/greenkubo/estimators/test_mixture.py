@@ -38,7 +38,7 @@ def test_error_is_near_the_bound_and_covered(name: str) -> None:
     assert np.count_nonzero(np.abs(off) < error) >= 7
 
 
-def test_white_noise_is_taken_for_white() -> None:
+def test_white_noise_has_no_modes() -> None:
     f, s, dof = _drawn(SERIES["white"], 100_000, 4)
     estimate = mixture(f, s, dof=dof)
     assert estimate.value == pytest.approx(1.0, abs=5 * SERIES["white"].bound(100_000))
@@ -53,7 +53,7 @@ def test_from_samples_whole_periodogram() -> None:
     assert 0.7 < estimate.error / 2 / (series.bound(100_000) * series.integral) < 2
 
 
-def test_units_scale_through() -> None:
+def test_the_estimate_scales_with_the_units() -> None:
     f, s, dof = _drawn(SERIES["F"], 100_000, 8)
     plain = mixture(f, s, dof=dof)
     scaled = mixture(f * 250.0, s * 1e-9, dof=dof, time_step=0.004)
@@ -84,7 +84,7 @@ def test_resonances_beyond_the_modes_are_cut_off() -> None:
 
 
 @pytest.mark.parametrize("quality", [15, 94])
-def test_a_line_sharper_than_bins_leaves_the_limit_alone(quality: float) -> None:
+def test_a_line_sharper_than_bins_does_not_change_s_of_zero(quality: float) -> None:
     """An optical phonon over a flat spectrum: its tail is a part of S(0), its smeared peak is not."""
     period = 2 / 0.6
     series = Series(((1.0, 0),), ((20.0, quality * period / np.pi, period),))
@@ -98,7 +98,7 @@ def test_a_line_sharper_than_bins_leaves_the_limit_alone(quality: float) -> None
     assert np.count_nonzero(np.abs(off) < 2) >= 9
 
 
-def test_error_stays_positive_where_a_few_draws_lie_far_off() -> None:
+def test_error_stays_positive_with_a_few_outlying_draws() -> None:
     value, error = _summary(np.concatenate([np.linspace(0.9, 1.1, 2150), np.full(45, 1e6)]), np.full(2195, 1 / 2195))
     assert 0.9 < value < 1.2
     assert 0.01 < error < 0.1
@@ -126,7 +126,7 @@ def test_bad_spectra_are_refused(change: dict[str, object], message: str) -> Non
         mixture(**arguments)
 
 
-def test_too_few_frequencies_say_so() -> None:
+def test_too_few_frequencies_are_refused() -> None:
     with pytest.raises(InputError, match="run longer"):
         mixture(np.arange(1, 8) / 100, np.ones(7), dof=6.0)
 

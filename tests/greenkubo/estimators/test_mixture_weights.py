@@ -49,7 +49,7 @@ def test_modes_alone_are_wrong_where_they_do_not_describe_the_spectrum(name: str
     assert off.mean() > 2 * off.std()
 
 
-def test_modes_keep_what_few_modes_make() -> None:
+def test_spectra_of_few_modes_give_the_modes_the_weight() -> None:
     series = SERIES["C"]
     f, density, dof = periodogram(series.sample(100_000, rng=np.random.default_rng(3)))
     both = mixture(f, density, dof=dof)

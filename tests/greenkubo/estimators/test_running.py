@@ -19,7 +19,7 @@ OPTICAL = {
 }
 
 
-def test_integral_of_a_decay_into_nothing():
+def test_integral_of_a_complete_decay():
     """C(t) = 1 − t/10 up to t = 10, then nothing: twice the integral is 10."""
     correlation = np.append(np.maximum(1 - np.arange(40) / 10, 0), -1e-12)
     estimate = running_integral(correlation, length=100_000)
@@ -43,7 +43,7 @@ def test_error_is_the_scatter(name):
 
 
 @pytest.mark.parametrize("name", OPTICAL)
-def test_optical_modes_do_not_cut_it(name):
+def test_optical_modes_do_not_truncate_the_integral(name):
     """At the first zero of C(t) the integral is several times too large; behind the envelope's decay it is right."""
     series = OPTICAL[name]
     samples = series.sample(200_000, rng=np.random.default_rng(3))
@@ -66,7 +66,7 @@ def test_what_does_not_decay_is_refused():
     assert any("running gave no estimate: the correlation has not decayed" in note for note in result.notes)
 
 
-def test_decay_is_looked_for_over_a_stretch_as_long_as_the_lag():
+def test_decay_is_tested_over_a_range_as_long_as_the_lag():
     """A zero of an oscillation is no decay; what comes back is seen."""
     noise = np.full(100, 0.1)
     correlation = np.zeros(100)

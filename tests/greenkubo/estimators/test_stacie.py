@@ -34,7 +34,7 @@ def test_single_relaxation_is_found_by_the_lorentz_model() -> None:
 
 
 @pytest.mark.parametrize(("factor", "inflation"), [(1e3, 1.0), (1.0, 1e4)])
-def test_a_blown_up_lorentz_fit_gives_way(monkeypatch: pytest.MonkeyPatch, factor: float, inflation: float) -> None:
+def test_a_diverged_lorentz_fit_is_replaced(monkeypatch: pytest.MonkeyPatch, factor: float, inflation: float) -> None:
     """The Lorentz model's result is spoiled as its blow-ups spoil it: the other model's must come back."""
     honest = module._fitted
 
@@ -52,7 +52,7 @@ def test_a_blown_up_lorentz_fit_gives_way(monkeypatch: pytest.MonkeyPatch, facto
     assert estimate.value / 2 == pytest.approx(series.integral, rel=0.5)
 
 
-def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stacie", None)
     with pytest.raises(DependencyError, match="pip install"):
         stacie(np.arange(1, 40) / 100, np.ones(39), dof=6)

@@ -134,7 +134,7 @@ def test_heads(frame, atoms):
         adapter.MacePotential(model, head="third")
 
 
-def test_what_the_model_says_of_itself(files):
+def test_metadata_of_the_model(files):
     for name in ("eager.model", "scripted.model"):
         model = fluxan.load_model(f"mace:{files / name}", trust_pickle=True)
         assert (model.cutoff, model.n_hops, model.elements) == (2.6, 2, ELEMENTS)

@@ -62,7 +62,7 @@ def test_velocities_and_momenta_are_not_taken_for_a_flux(tmp_path, flux, names):
         read_flux(path, units="metal")
 
 
-def test_units_of_time_that_nobody_knows(tmp_path, flux):
+def test_unknown_units_of_time(tmp_path, flux):
     path = table(tmp_path / "flux.dat", flux, "# time(moons) Jx Jy Jz")
     with pytest.raises(InputError, match=r"'moons' of its times is not known; give dt="):
         read_flux(path, units="metal")
@@ -95,13 +95,13 @@ def test_decimal_commas_are_refused(tmp_path, flux):
         read_flux(path, units="metal")
 
 
-def test_comments_behind_rows(tmp_path, flux):
+def test_comments_after_rows(tmp_path, flux):
     path = table(tmp_path / "flux.dat", flux, "# time Jx Jy Jz", end="  # ok\n")
     check(read_flux(path, units="metal"), flux, 0.5)
 
 
 @pytest.mark.parametrize("word", ["nan", "-NaN", "Infinity", "1.#QNAN", "-1.#IND00", "********", "inf"])
-def test_words_for_no_number(tmp_path, flux, word):
+def test_words_in_place_of_numbers(tmp_path, flux, word):
     path = table(tmp_path / "flux.dat", flux, "# time Jx Jy Jz")
     lines = path.read_text().splitlines()
     lines[21] = f"10 1.0 {word} 2.0"

@@ -163,7 +163,7 @@ def test_a_variable_may_be_a_flux_per_volume(tmp_path):
 
 
 @pytest.mark.parametrize("stem", ["c_vacf", "c_thermo_press", "c_dip"])
-def test_what_is_not_called_a_flux_is_not_taken_for_one(tmp_path, stem):
+def test_only_names_of_fluxes_are_taken(tmp_path, stem):
     samples = SERIES["one mode"].sample(4000, rng=np.random.default_rng(2))
     path = tmp_path / "J0Jt.dat"
     blocks(path, samples, 300, 1000)
@@ -209,18 +209,18 @@ def test_an_unfinished_block_and_blocks_without_data_are_left_out(tmp_path):
     [
         ({"units": "real"}, "counts steps, 5 between lags; give dt= in ps between them, or timestep="),
         ({"dt": 0.02}, "does not name its units; give units="),
-        ({"units": "real", "dt": 0.02, "columns": "c_a,c_b,c_c"}, r"columns= wants three of c_flux\[1\]"),
-        ({"units": "real", "dt": 0.02, "run": 1}, "a correlation function: run=1 says nothing of it"),
+        ({"units": "real", "dt": 0.02, "columns": "c_a,c_b,c_c"}, r"columns= needs three of c_flux\[1\]"),
+        ({"units": "real", "dt": 0.02, "run": 1}, "a correlation function: run=1 does not apply to it"),
         ({"units": "real", "dt": -1.0}, "dt is -1.0, expected a positive number"),
     ],
 )
-def test_what_is_missing_is_one_line(folder, options, message):
+def test_missing_options_are_one_line_errors(folder, options, message):
     with pytest.raises(FluxanError, match=message) as raised:
         read_flux_correlation(folder / "full.dat", **options)
     assert "\n" not in str(raised.value)
 
 
-def test_a_correlation_is_no_flux(folder, tmp_path):
+def test_a_correlation_is_refused_as_a_flux(folder, tmp_path):
     for name in ("auto.dat", "long.dat"):
         assert correlation_format(folder / name) == "lammps-correlate"
         with pytest.raises(FileError, match="a correlation function, not a flux"):
@@ -303,7 +303,7 @@ def test_noise_across_a_sheet_is_of_either_sign(tmp_path, runs, across):
     assert any("next to nothing flows along z" in warning for warning in found.warnings)
 
 
-def test_copies_tell_no_error(tmp_path):
+def test_copies_give_no_error(tmp_path):
     c, kappa = decays(((1.0, 30.0, 0.0),), 400, 1.0)
     same = np.stack([c] * 3, axis=1), np.stack([kappa] * 3, axis=1)
     found = plateau_conductivity(read_flux_correlation(hac(tmp_path / "hac.out", [same[0]] * 4, [same[1]] * 4, 1.0)))
@@ -330,13 +330,13 @@ def test_a_last_run_that_is_cut_and_options_that_do_not_apply(tmp_path):
     correlation = read_flux_correlation(path)
     assert correlation.values.shape == (1, 400, 3)
     assert "cut after 300 of 400 times" in correlation.notes[0]
-    with pytest.raises(InputError, match="units=metal says nothing of it"):
+    with pytest.raises(InputError, match="units=metal does not apply to it"):
         read_flux_correlation(path, units="metal")
     with pytest.raises(InputError, match="both volume= and temperature="):
         read_flux_correlation(path, volume=3.0)
 
 
-def test_a_volume_of_its_own_integrates_anew(tmp_path):
+def test_a_given_volume_rescales_kappa(tmp_path):
     """As for a sheet, whose cell has vacuum in it: κ goes as 1/V."""
     c, kappa = decays(((1.0, 30.0, 0.0),), 800, 1.0)
     path = hac(tmp_path / "hac.out", [np.stack([c] * 3, axis=1)], [np.stack([kappa] * 3, axis=1)], 1.0)

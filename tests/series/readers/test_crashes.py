@@ -170,7 +170,7 @@ def test_yaml_that_ends_in_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_no_blow_up(seed):
+def test_large_values_that_are_not_a_blow_up(seed):
     """Gaussian flux, a cold beginning, and heavy tails."""
     from fluxan.series.readers.soundness import blow_up
 
@@ -227,7 +227,7 @@ def test_restarts_that_are_appended(tmp_path):
     assert np.array_equal(new.samples[:, 0], flux[31:])
 
 
-def test_times_that_are_all_equal_are_none(tmp_path):
+def test_equal_times_are_ignored(tmp_path):
     flux = np.random.default_rng(4).standard_normal((100, 3))
     np.savetxt(tmp_path / "flux.dat", np.column_stack([np.zeros(100), flux]), header="time Jx Jy Jz")
     record = read_flux(tmp_path / "flux.dat", units="metal")
@@ -237,7 +237,7 @@ def test_times_that_are_all_equal_are_none(tmp_path):
         fluxan.green_kubo(record, volume=1.0, temperature=300.0)
 
 
-def test_lines_of_fix_print_in_a_log_are_no_rows(tmp_path):
+def test_lines_of_fix_print_in_a_log_are_skipped(tmp_path):
     lines = rows().splitlines(keepends=True)
     printed = "".join(f"{5 * k} 1.25 2.5\n{line}" for k, line in enumerate(lines))
     assert np.array_equal(read_flux(log(tmp_path, printed, END)).samples, read_flux(log(tmp_path, rows(), END)).samples)

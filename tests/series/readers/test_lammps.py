@@ -180,7 +180,7 @@ def test_a_log_that_grows_loses_its_unfinished_row_only(folders, tmp_path):
     assert np.array_equal(read_flux(path, run=1).samples, whole.samples)
 
 
-def test_a_warning_among_rows_is_no_row(folders, tmp_path):
+def test_a_warning_among_rows_is_skipped(folders, tmp_path):
     lines = (folders["metal"] / "log.lammps").read_text().splitlines(keepends=True)
     at = next(k for k, line in enumerate(lines) if line.startswith("   Step") and "c_flux" in line)
     lines.insert(at + 3, "WARNING: FENE bond too long (../src/bond_fene.cpp:89)\n")

@@ -67,7 +67,7 @@ def test_columns_are_named_by_the_user(tmp_path, mixture, given):
 
 
 @pytest.mark.parametrize("names", ["px py pz", "v[1] v[2] v[3]", "v_velx v_vely v_velz", "com_vx com_vy com_vz"])
-def test_what_may_be_a_mass_flux_is_mentioned(tmp_path, mixture, names):
+def test_possible_mass_fluxes_are_noted(tmp_path, mixture, names):
     flux, mass, _, _ = mixture
     record = read_flux(table(tmp_path, "Jx Jy Jz " + names, flux, mass), **STATE)
     assert record.velocity is None
@@ -96,7 +96,7 @@ def test_three_species(tmp_path):
     assert result.kappa == pytest.approx(9 * FACTOR, abs=3 * result.error)
 
 
-def test_a_total_momentum_of_zero_is_no_mass_flux(tmp_path, mixture):
+def test_a_total_momentum_of_zero_is_ignored(tmp_path, mixture):
     flux, _, _, naive = mixture
     noise = 1e-16 * np.random.default_rng(1).standard_normal((N, 3))
     path = table(tmp_path, "Jx Jy Jz c_vcm[1][1] c_vcm[1][2] c_vcm[1][3]", flux, noise)
@@ -107,7 +107,7 @@ def test_a_total_momentum_of_zero_is_no_mass_flux(tmp_path, mixture):
     assert (result.components, result.kappa) == ("single", pytest.approx(naive, rel=0.3))
 
 
-def test_the_mass_flux_is_no_carrier_of_heat(tmp_path, mixture):
+def test_the_mass_flux_is_refused_as_a_carrier(tmp_path, mixture):
     flux, mass, _, _ = mixture
     path = table(tmp_path, "c_flux[1] c_flux[2] c_flux[3] c_vcm[1][1] c_vcm[1][2] c_vcm[1][3]", flux, mass)
     with pytest.raises(InputError, match=r"momentum or mass flux.*give it as mass_flux=c_vcm\[1\]\[1\]"):
@@ -117,16 +117,16 @@ def test_the_mass_flux_is_no_carrier_of_heat(tmp_path, mixture):
     assert read_flux(path, **STATE).species == ("mass_flux",)
 
 
-def test_none_takes_none_and_single_says_so(tmp_path, mixture):
+def test_mass_flux_none_and_components_single(tmp_path, mixture):
     flux, mass, _, naive = mixture
     path = table(tmp_path, "Jx Jy Jz c_vcm[1][1] c_vcm[1][2] c_vcm[1][3]", flux, mass)
     assert read_flux(path, mass_flux="none", **STATE).velocity is None
     result = fluxan.green_kubo(read_flux(path, **STATE), components="single")
     assert result.kappa == pytest.approx(naive, rel=0.3)
-    assert any("species diffuse, but their fluxes were not taken out" in warning for warning in result.warnings)
+    assert any("mass fluxes were not projected out" in warning for warning in result.warnings)
 
 
-def test_a_run_too_short_to_tell(tmp_path):
+def test_a_run_too_short_to_show_diffusion(tmp_path):
     rng = np.random.default_rng(2)
     flux, mass = rng.standard_normal((2, 120, 3))
     values = np.column_stack([np.full(120, 1000.0), flux, mass])

@@ -191,7 +191,7 @@ BAD[4, 1] = np.inf
     [
         (lambda folder: folder / "none.log", {}, FileError, "no such file"),
         (write("f.txt", b""), {}, FileError, "is empty"),
-        (write("f.bin", b"\0\1\2\3" * 50), {}, FileError, "binary file of no kind"),
+        (write("f.bin", b"\0\1\2\3" * 50), {}, FileError, "binary file of unknown format"),
         (write("f.gz", b"\x1f\x8b\x08garbage"), {"units": "metal"}, FileError, "cut or damaged"),
         (write("f.txt", b"# nothing\n# at all\n"), {"units": "metal"}, InputError, "no rows of numbers"),
         (

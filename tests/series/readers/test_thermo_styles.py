@@ -97,7 +97,7 @@ def test_a_style_equals_fix_ave_time(log, name):
     assert not record.warnings
 
 
-def test_columns_are_found_by_what_is_printed_and_by_what_lammps_calls_them(log):
+def test_columns_are_found_by_printed_names_and_by_keywords(log):
     path, _, _ = log
     number = list(RUNS).index("by name")
     shown, keyword, stem = (
@@ -118,7 +118,7 @@ def without(path, folder, *words):
     return folder / "log.lammps"
 
 
-def test_a_renamed_column_of_which_the_log_says_nothing(log, tmp_path):
+def test_a_renamed_column_without_explanation_in_the_log(log, tmp_path):
     """Neither the name of the column nor its unit tell whether the number of atoms is in it."""
     path, units, _ = log
     silent = without(path, tmp_path, "thermo_modify")
@@ -192,7 +192,7 @@ def test_multi_line_output_of_older_versions(tmp_path, dashes, blank):
     assert (record.time_step, record.mean_temperature, record.mean_volume) == (pytest.approx(0.02), 300, 9000)
 
 
-def test_other_columns_are_known_by_their_keywords_too(tmp_path):
+def test_other_columns_are_found_by_their_keywords_too(tmp_path):
     flux, path = rows_of_one_line(), tmp_path / "log.lammps"
     rows = "".join(f"{10 * k} 300 9000 {x} {y} {z}\n" for k, (x, y, z) in enumerate(flux))
     path.write_text(

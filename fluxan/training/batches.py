@@ -8,12 +8,17 @@ import numpy as np
 import torch
 
 from fluxan.system import Graph
+from fluxan.training.descriptor_table import make_table, table_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fluxan.potentials.descriptor_potential import DescriptorPotential
     from fluxan.training.descriptor_table import DescriptorTable
     from fluxan.trajectory.labelled_frame import LabelledFrame
+
+#: Memory that the tables of a fit's descriptors may take, bytes; beyond it they are computed in every step.
+MAX_BYTES = 4 * 2**30
 
 
 class Batch(NamedTuple):
@@ -114,6 +119,13 @@ def collate(
         velocities=labels("velocities", (3,), per_atom=True),
         has={name: torch.tensor([_label(item, name) is not None for item in frames]) for name in names},
     )
+
+
+def with_tables(model: DescriptorPotential, batches: Sequence[Batch]) -> list[Batch]:
+    """Add tables of the descriptors to batches in the model's dtype, unless they would take more than `MAX_BYTES`."""
+    if sum(table_bytes(model, batch.graph) for batch in batches) > MAX_BYTES:
+        return list(batches)
+    return [batch._replace(table=make_table(model, batch.graph)) for batch in batches]
 
 
 def disjoint_graph(graphs: Sequence[Graph]) -> Graph:

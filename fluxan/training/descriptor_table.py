@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fluxan.potentials.descriptor_potential import DescriptorPotential
-    from fluxan.training.batches import Batch
-
-#: Memory that the tables of a fit may take, bytes; beyond it descriptors are computed in every step.
-MAX_BYTES = 4 * 2**30
+    from fluxan.system import Graph
 
 
 class DescriptorTable(NamedTuple):
@@ -44,29 +39,26 @@ class DescriptorTable(NamedTuple):
         return padded.reshape(-1, 3).index_select(0, self.slots)
 
 
-def with_tables(model: DescriptorPotential, batches: Sequence[Batch]) -> list[Batch]:
-    """Add tables to batches, in the model's dtype, unless they would take more than `MAX_BYTES`."""
-    size = sum(_shape(batch)[1] * batch.graph.n_atoms * model.functions.n_features for batch in batches)
-    if 3 * size * torch.finfo(batches[0].masses.dtype).bits // 8 > MAX_BYTES:
-        return list(batches)
-    return [batch._replace(table=make_table(model, batch)) for batch in batches]
-
-
-def make_table(model: DescriptorPotential, batch: Batch) -> DescriptorTable:
-    """Table of one batch."""
-    slots, n_slots = _shape(batch)
-    descriptors, gradients = model.pair_force_basis(batch.graph)
+def make_table(model: DescriptorPotential, graph: Graph) -> DescriptorTable:
+    """Table of one graph, in the model's dtype and on its device."""
+    slots, n_slots = _slots(graph)
+    descriptors, gradients = model.pair_force_basis(graph)
     n_atoms, n_features = descriptors.shape
     table = gradients.new_zeros(n_features, n_atoms * n_slots, 3).index_copy_(1, slots, gradients)
     by_atom = table.reshape(n_features, n_atoms, 3 * n_slots).transpose(0, 1).contiguous()
     return DescriptorTable(descriptors, by_atom, slots)
 
 
-def _shape(batch: Batch) -> tuple[torch.Tensor, int]:
+def table_bytes(model: DescriptorPotential, graph: Graph) -> int:
+    """Memory that the table of a graph takes, bytes."""
+    return 3 * _slots(graph)[1] * graph.n_atoms * model.functions.n_features * graph.r_ij.element_size()
+
+
+def _slots(graph: Graph) -> tuple[torch.Tensor, int]:
     """Slot of each edge, and number of slots per atom."""
-    receivers = batch.graph.receivers
+    receivers = graph.receivers
     order = torch.argsort(receivers, stable=True)
-    counts = torch.bincount(receivers, minlength=batch.graph.n_atoms)
+    counts = torch.bincount(receivers, minlength=graph.n_atoms)
     first = counts.cumsum(0) - counts
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order)) - first[receivers[order]]

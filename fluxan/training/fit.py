@@ -16,8 +16,8 @@ from fluxan.flux.evaluate import refuse_unknown_elements
 from fluxan.potentials.descriptor_potential import DescriptorPotential
 from fluxan.potentials.load import load_model
 from fluxan.potentials.model_file import write_model
+from fluxan.training.batches import with_tables
 from fluxan.training.checkpoint import read_checkpoint, write_checkpoint
-from fluxan.training.descriptor_table import with_tables
 from fluxan.training.history import History, column
 from fluxan.training.loss import TERMS
 from fluxan.training.optimizer_steps import OptimizerSteps

@@ -14,9 +14,10 @@ from fluxan.potentials.behler_parrinello import BehlerParrinello
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.model_file import training_record
 from fluxan.potentials.symmetry_functions import default_functions
-from fluxan.training import descriptor_table
+from fluxan.training import batches as batches_module
+from fluxan.training.batches import with_tables
 from fluxan.training.dataset import TrainingSet
-from fluxan.training.descriptor_table import make_table, with_tables
+from fluxan.training.descriptor_table import make_table
 from fluxan.training.fit import CHECKPOINT, HISTORY, MODEL, TrainingRun
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.history import read_history
@@ -245,7 +246,7 @@ def test_tables_change_nothing():
     model = behler_parrinello(seed=2)
     (batch,) = TRAIN.batches(model.cutoff, 6)
     found = []
-    for given in (batch, batch._replace(table=make_table(model, batch))):
+    for given in (batch, batch._replace(table=make_table(model, batch.graph))):
         prediction = predict(model, given, flux=True)
         loss = total_loss(mean_squares(prediction, given, WEIGHTS), WEIGHTS)
         found.append([*prediction, loss, *torch.autograd.grad(loss, list(model.parameters()))])
@@ -256,5 +257,5 @@ def test_tables_change_nothing():
 def test_tables_that_are_too_large_are_left_out(monkeypatch):
     model, batches = behler_parrinello(), TRAIN.batches(5.0, 3)
     assert all(batch.table is not None for batch in with_tables(model, batches))
-    monkeypatch.setattr(descriptor_table, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(batches_module, "MAX_BYTES", 10_000)
     assert all(batch.table is None for batch in with_tables(model, batches))

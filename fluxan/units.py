@@ -28,6 +28,26 @@ KCAL_PER_MOL = 1e3 * _c.calorie / _c.N_A / _c.eV
 #: One kJ/mol in eV.
 KJ_PER_MOL = 1e3 / _c.N_A / _c.eV
 
+#: eV per unit of energy.
+ENERGY = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": _c.physical_constants["Hartree energy in eV"][0],
+    "Ry": _c.physical_constants["Rydberg constant times hc in eV"][0],
+    "kcal/mol": KCAL_PER_MOL,
+    "kJ/mol": KJ_PER_MOL,
+}
+
+#: eV/Å³ per unit of stress or pressure.
+PRESSURE = {
+    "eV/A^3": 1.0,
+    "GPa": _c.giga * ANGSTROM**3 / _c.eV,
+    "kbar": 1e8 * ANGSTROM**3 / _c.eV,
+    "bar": 1e5 * ANGSTROM**3 / _c.eV,
+    "Hartree/bohr^3": _c.physical_constants["Hartree energy in eV"][0]
+    / (_c.physical_constants["Bohr radius"][0] / ANGSTROM) ** 3,
+}
+
 #: Å per unit of length.
 LENGTH = {"A": 1.0, "nm": 10.0, "bohr": _c.physical_constants["Bohr radius"][0] / ANGSTROM, "m": 1 / ANGSTROM}
 

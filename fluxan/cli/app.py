@@ -18,6 +18,7 @@ from fluxan.cli.md_command import md
 from fluxan.cli.report_command import report
 from fluxan.cli.spectrum_command import spectrum
 from fluxan.cli.standard_error import begin, print_warning
+from fluxan.cli.train_command import train
 from fluxan.cli.watch_command import watch
 from fluxan.cli.wording import for_command_line, speak_for
 from fluxan.errors import FluxanError
@@ -38,6 +39,7 @@ for command in (
     md,
     watch,
     batch,
+    train,
     info,
     convert,
     demo,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from fluxan.errors import FileError, ModelError
+from fluxan.errors import ModelError
 from fluxan.potentials.base import Potential
+from fluxan.potentials.model_file import load_trained
 from fluxan.units import COULOMB, LENGTH
 
 if TYPE_CHECKING:
@@ -137,24 +138,7 @@ def load(path: str | Path) -> EquivariantNetwork:
     ModelError
         It does not hold such a network.
     """
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise FileError(f"{path} cannot be read as a safetensors file: {error}") from error
-    if metadata.get("kind") != KIND:
-        raise ModelError(f"{path} holds no network of fluxan: its metadata has kind={metadata.get('kind')!r}")
-    try:
-        network = EquivariantNetwork(**json.loads(metadata["hyperparameters"]))
-        network.to(tensors["embedding.weight"].dtype)
-        network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: hyperparameters and weights do not fit: {str(error).splitlines()[0]}") from error
-    return network
+    return cast("EquivariantNetwork", load_trained(path, kind=KIND))
 
 
 class Layer(torch.nn.Module):

@@ -116,7 +116,7 @@ def _load_file(path: Path) -> Potential:
         return _load_toml(path)
     if path.suffix == ".safetensors":
         _require_file(path)
-        return import_module("fluxan.potentials.equivariant").load(path)
+        return import_module("fluxan.potentials.model_file").load_trained(path)
     if path.suffix in PICKLES:
         raise ModelError(
             f"{path} looks like a pickled checkpoint, which is not opened without an adapter: "

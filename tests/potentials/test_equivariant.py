@@ -184,7 +184,7 @@ def test_unusable_files(tmp_path):
     with pytest.raises(FileError, match=r"broken\.safetensors cannot be read as a safetensors file"):
         load(tmp_path / "broken.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ModelError, match="holds no network of fluxan: its metadata has kind=None"):
+    with pytest.raises(ModelError, match="holds no model of fluxan: its metadata has kind=None"):
         load(tmp_path / "foreign.safetensors")
     settings = json.dumps(network(n_layers=1).hyperparameters)
     save_file(

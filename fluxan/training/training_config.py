@@ -1,0 +1,249 @@
+"""The TOML file of a training: data, model, loss, fit and output, checked before any work begins.
+
+[data]
+files = ["agi.xyz"]                    # extended XYZ, ASE .traj or .db; paths begin where this file lies
+units = { energy = "eV", forces = "eV/A", stress = "eV/A^3" }
+validation = 0.2                       # share of the frames, or files
+
+[model]
+kind = "behler-parrinello"             # or linear, equivariant
+cutoff = 8.0                           # Å
+triplet_cutoff = 5.0
+
+[loss]
+energy = 100.0
+forces = 1.0
+virial = 10.0
+flux = 1e-3                            # p_Q; 0 by default
+
+[flux]
+temperature = 500.0                    # K
+
+[fit]
+epochs = 200
+
+[output]
+folder = "agi-model"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fluxan.errors import FileError, FluxanError, InputError
+from fluxan.potentials.parameters import check_keys
+from fluxan.training.fit_settings import FitSettings
+from fluxan.training.loss import TERMS, FluxTerm, LossWeights
+from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
+
+SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Section ``[data]``.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        Files of labelled frames.
+    units : LabelUnits
+        Units of the labels.
+    keys : LabelKeys
+        Names of the labels.
+    stress : str or None
+        Stated convention of the stress; by default it is detected.
+    validation : float or tuple of Path
+        Share of the frames that are held back, or files of frames to validate with.
+    reference : str or None
+        Reference potential, where there is one: what `fluxan.load_model` takes.
+    """
+
+    files: tuple[Path, ...]
+    units: LabelUnits = field(default_factory=LabelUnits)
+    keys: LabelKeys = field(default_factory=LabelKeys)
+    stress: str | None = None
+    validation: float | tuple[Path, ...] = 0.1
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanConfig:
+    """Section ``[scan]``: how the strength of the flux term is scanned.
+
+    Attributes
+    ----------
+    strengths : int
+        Number of strengths at which networks are trained.
+    decades : float
+        Decades that they span, around the estimate of a linear model.
+    seeds : int
+        Number of initial weights at each strength.
+    minutes : float
+        Time that one fit may take.
+    processes : int
+        Fits that run at the same time.
+    """
+
+    strengths: int = 5
+    decades: float = 4.0
+    seeds: int = 3
+    minutes: float = 2.0
+    processes: int = 2
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        for name, least in (("strengths", 3), ("seeds", 2), ("processes", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"scan.{name} is {value!r}; expected a whole number, {least} or more")
+        for name in ("decades", "minutes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise InputError(f"scan.{name} is {value!r}; expected a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Content of a training file.
+
+    Attributes
+    ----------
+    data : DataConfig
+        Frames.
+    model : dict
+        Kind and settings of the model, offsets among them.
+    weights : LossWeights
+        Weights of the loss terms.
+    fit : FitSettings
+        Settings of the optimizer.
+    scan : ScanConfig
+        Settings of the scan of strengths.
+    folder : Path
+        For the output.
+    """
+
+    data: DataConfig
+    model: dict[str, Any]
+    weights: LossWeights
+    fit: FitSettings
+    scan: ScanConfig
+    folder: Path
+
+
+def read_training_config(path: str | Path) -> TrainingConfig:
+    """Read a training file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The TOML file; relative paths in it begin where it lies.
+
+    Raises
+    ------
+    FileError
+        It is missing, or not readable.
+    InputError
+        It is not TOML, or one of its keys is not known or not usable; the message names file and key.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    try:
+        return _config(table, path.absolute().parent, path.stem)
+    except FluxanError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig:
+    check_keys(table, SECTIONS, "")
+    sections = {name: _table(table.get(name, {}), name) for name in SECTIONS}
+    for name in ("data", "model"):
+        if not sections[name]:
+            raise InputError(f"the section [{name}] is missing")
+    output = sections["output"]
+    check_keys(output, ("folder",), "output.")
+    return TrainingConfig(
+        data=_data(sections["data"], folder),
+        model=dict(sections["model"]),
+        weights=_weights(sections["loss"], sections["flux"]),
+        fit=_record(FitSettings, sections["fit"], "fit"),
+        scan=_record(ScanConfig, sections["scan"], "scan"),
+        folder=folder / _text(output.get("folder", f"{stem}-model"), "output.folder"),
+    )
+
+
+def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
+    check_keys(table, [f.name for f in fields(DataConfig)], "data.")
+    validation = table.get("validation", 0.1)
+    if isinstance(validation, bool) or not isinstance(validation, (int, float, list, str)):
+        raise InputError(f"data.validation is {validation!r}; expected a share of the frames, or files")
+    return DataConfig(
+        files=_paths(table.get("files"), folder, "data.files"),
+        units=_record(LabelUnits, table.get("units", {}), "data.units"),
+        keys=_record(LabelKeys, table.get("keys", {}), "data.keys"),
+        stress=None if "stress" not in table else _text(table["stress"], "data.stress"),
+        validation=float(validation)
+        if isinstance(validation, (int, float))
+        else _paths(validation, folder, "data.validation"),
+        reference=None if "reference" not in table else _model_name(table["reference"], folder),
+    )
+
+
+def _weights(loss: Mapping[str, Any], flux: Mapping[str, Any]) -> LossWeights:
+    check_keys(loss, TERMS, "loss.")
+    settings = dict(flux)
+    if isinstance(settings.get("band"), list):
+        settings["band"] = tuple(settings["band"])
+    term = _record(FluxTerm, settings, "flux") if settings else None
+    return LossWeights(**loss, term=term)
+
+
+def _record(kind: Any, table: object, where: str) -> Any:
+    """Record of a section, whose keys are its fields."""
+    values = _table(table, where)
+    check_keys(values, [f.name for f in fields(kind)], f"{where}.")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"[{where}]: {error}") from None
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} is {value!r}; expected a table")
+    return value
+
+
+def _paths(value: object, folder: Path, where: str) -> tuple[Path, ...]:
+    """Files of a name or pattern, or of a list of them."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{where} is {value!r}; expected the names of files")
+    found: list[Path] = []
+    for name in names:
+        exact = folder / name
+        matches = [exact] if exact.is_file() else sorted(folder.glob(name))
+        if not matches:
+            raise InputError(f"{where}: {name!r} names no file in {folder}")
+        found += matches
+    return tuple(found)
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{where} is {value!r}; expected a word")
+    return value
+
+
+def _model_name(value: object, folder: Path) -> str:
+    name = _text(value, "data.reference")
+    return str(folder / name) if (folder / name).is_file() else name

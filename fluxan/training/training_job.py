@@ -1,0 +1,202 @@
+"""A training from its file: reads frames, makes the model, fits it, and writes it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fluxan.errors import InputError, OutputError
+from fluxan.potentials.behler_parrinello import BehlerParrinello
+from fluxan.potentials.equivariant import EquivariantNetwork
+from fluxan.potentials.linear_potential import LinearPotential
+from fluxan.potentials.parameters import check_keys, read_choice
+from fluxan.potentials.symmetry_functions import default_functions
+from fluxan.training.conventions import with_virials
+from fluxan.training.dataset import TrainingSet
+from fluxan.training.fit import MODEL, FitResult, TrainingRun
+from fluxan.training.initial_values import given_offsets, set_initial_values
+from fluxan.training.linear_fit import fit_linear, virials_from_forces
+from fluxan.training.term_errors import term_errors
+from fluxan.trajectory.labelled_files import read_labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from fluxan.potentials.base import Potential
+    from fluxan.training.conventions import Convention
+    from fluxan.training.training_config import DataConfig, TrainingConfig
+
+#: Kinds of models that can be trained.
+KINDS = ("linear", "behler-parrinello", "equivariant")
+
+
+class TrainingData(NamedTuple):
+    """Frames of a training.
+
+    Attributes
+    ----------
+    train, validation : TrainingSet
+        Frames to fit and to validate with.
+    convention : Convention or None
+        How the stress was read; None where there is none.
+    """
+
+    train: TrainingSet
+    validation: TrainingSet
+    convention: Convention | None
+
+
+def load_data(config: DataConfig) -> TrainingData:
+    """Read the frames of a training, find the convention of their stress, and hold some back.
+
+    Raises
+    ------
+    FileError, InputError, TrajectoryError
+        A file, a label or the convention is not usable.
+    """
+    paths: Sequence[Path] = config.files
+    separate = isinstance(config.validation, tuple)
+    if isinstance(config.validation, tuple):
+        paths = (*paths, *config.validation)
+    frames = list(read_labelled(paths, config.units, config.keys))
+    n_train = len(frames)
+    if isinstance(config.validation, tuple):
+        own = {str(path) for path in config.validation}
+        n_train = sum(item.where.rpartition(", frame ")[0] not in own for item in frames)
+
+    def predicted() -> Any:
+        return virials_from_forces([item.labelled for item in frames])
+
+    complete = all(item.labelled.energy is not None and item.labelled.forces is not None for item in frames)
+    labelled, convention = with_virials(frames, stated=config.stress, predicted=predicted if complete else None)
+    everything = TrainingSet(labelled)
+    if separate:
+        train, held = list(range(n_train)), list(range(n_train, len(labelled)))
+    else:
+        train, held = everything.split(float(config.validation))  # type: ignore[arg-type]
+    return TrainingData(TrainingSet([labelled[k] for k in train]), _held(labelled, held), convention)
+
+
+def _held(labelled: Sequence[Any], held: Sequence[int]) -> TrainingSet:
+    """Frames to validate with; a single one is taken twice, since a set has two or more."""
+    chosen = [labelled[k] for k in held]
+    return TrainingSet(chosen if len(chosen) > 1 else chosen * 2)
+
+
+def make_model(settings: Mapping[str, Any], training_set: TrainingSet, *, seed: int | None = None) -> Potential:
+    """Make the model of a training file's section ``[model]``, with initial values from the frames.
+
+    Parameters
+    ----------
+    settings : mapping
+        ``kind``, ``offsets`` and the settings of that kind.
+    training_set : TrainingSet
+        Frames to fit.
+    seed : int, optional
+        Of the initial weights, in place of that in the settings.
+
+    Raises
+    ------
+    InputError
+        A setting is not known or not usable; the message names its key.
+    ModelError
+        As above, where the model itself refuses it.
+    """
+    values = dict(settings)
+    kind = values.pop("kind", None)
+    if kind is None:
+        raise InputError(f"model.kind is missing; expected one of {', '.join(KINDS)}")
+    read_choice(kind, "model.kind", KINDS)
+    offsets = values.pop("offsets", "fit")
+    model = _network(kind, values, training_set, seed)
+    set_initial_values(model, training_set, given_offsets(offsets, training_set))
+    return model
+
+
+def _network(kind: str, values: dict[str, Any], training_set: TrainingSet, seed: int | None) -> Potential:
+    elements = training_set.elements
+    if kind == "equivariant":
+        known = _options(EquivariantNetwork.__init__) - {"elements"}
+        check_keys(values, sorted(known), "model.")
+        return EquivariantNetwork(elements, **values | ({} if seed is None else {"seed": seed}))
+    own = set() if kind == "linear" else {"hidden", "activation", "seed"}
+    of_functions = _options(default_functions) - {"elements"}
+    check_keys(values, sorted(of_functions | own), "model.")
+    if "cutoff" not in values:
+        raise InputError("model.cutoff (Å) is missing")
+    values.setdefault("triplet_cutoff", min(5.0, values["cutoff"]))
+    try:
+        functions = default_functions(elements, **{k: v for k, v in values.items() if k in of_functions})
+    except TypeError as error:
+        raise InputError(f"[model]: {error}") from None
+    if kind == "linear":
+        return LinearPotential(functions)
+    options = {k: v for k, v in values.items() if k in own} | ({} if seed is None else {"seed": seed})
+    return BehlerParrinello(functions, **options)
+
+
+def _options(function: Callable[..., object]) -> set[str]:
+    return {name for name in inspect.signature(function).parameters if name != "self"}
+
+
+def train(
+    config: TrainingConfig,
+    data: TrainingData,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, Mapping[str, float]], None] | None = None,
+    monitor: Callable[[Potential], Mapping[str, float]] | None = None,
+) -> FitResult:
+    """Train the model of a training file, and write it to its folder.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The file.
+    data : TrainingData
+        Its frames, from `load_data`.
+    resume : bool
+        Go on from the last epoch of an interrupted fit.
+    overwrite : bool
+        Begin anew where the folder holds a model.
+    progress, monitor : callable, optional
+        See `TrainingRun`.
+
+    Raises
+    ------
+    OutputError
+        The folder holds a model already, and neither `resume` nor `overwrite` is given.
+    InputError, ModelError
+        A setting, a label or an element is not usable, or the loss is not finite.
+    """
+    path = config.folder / MODEL
+    if path.exists() and not (resume or overwrite):
+        raise OutputError(f"{path} exists; give --resume to go on, --overwrite to begin anew")
+    data.train.require(config.weights.needs())
+    model = make_model(config.model, data.train)
+    if isinstance(model, LinearPotential):
+        return _train_linear(model, config, data)
+    run = TrainingRun(
+        model,
+        data.train,
+        data.validation,
+        weights=config.weights,
+        settings=config.fit,
+        folder=config.folder,
+        monitor=monitor,
+    )
+    return run.run(resume=resume, progress=progress)
+
+
+def _train_linear(model: LinearPotential, config: TrainingConfig, data: TrainingData) -> FitResult:
+    """Least squares, which have no epochs."""
+    config.folder.mkdir(parents=True, exist_ok=True)
+    fit_linear(model, data.train, config.weights)
+    batches = data.validation.batches(model.cutoff, config.fit.batch_size)
+    errors = term_errors(model, batches, config.weights).errors
+    record = {"data": data.train.sha256, "loss": asdict(config.weights), "errors": errors}
+    model.save(config.folder / MODEL, record)
+    return FitResult(model, 0, errors, [])

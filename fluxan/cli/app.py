@@ -16,6 +16,7 @@ from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
 from fluxan.cli.md_command import md
 from fluxan.cli.report_command import report
+from fluxan.cli.scan_strength_command import scan_strength
 from fluxan.cli.spectrum_command import spectrum
 from fluxan.cli.standard_error import begin, print_warning
 from fluxan.cli.train_command import train
@@ -40,6 +41,7 @@ for command in (
     watch,
     batch,
     train,
+    scan_strength,
     info,
     convert,
     demo,

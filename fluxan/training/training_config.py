@@ -83,8 +83,8 @@ class ScanConfig:
         Decades that they span, around the estimate of a linear model.
     seeds : int
         Number of initial weights at each strength.
-    minutes : float
-        Time that one fit may take.
+    epochs : int
+        Epochs of a fit with the term, which starts from one without.
     processes : int
         Fits that run at the same time.
     """
@@ -92,19 +92,17 @@ class ScanConfig:
     strengths: int = 5
     decades: float = 4.0
     seeds: int = 3
-    minutes: float = 2.0
+    epochs: int = 30
     processes: int = 2
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        for name, least in (("strengths", 3), ("seeds", 2), ("processes", 1)):
+        for name, least in (("strengths", 3), ("seeds", 2), ("epochs", 1), ("processes", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"scan.{name} is {value!r}; expected a whole number, {least} or more")
-        for name in ("decades", "minutes"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise InputError(f"scan.{name} is {value!r}; expected a positive number")
+        if isinstance(self.decades, bool) or not isinstance(self.decades, (int, float)) or not 0 < self.decades < 100:
+            raise InputError(f"scan.decades is {self.decades!r}; expected a positive number")
 
 
 @dataclass(frozen=True, slots=True)

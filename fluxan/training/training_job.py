@@ -115,6 +115,21 @@ def make_model(settings: Mapping[str, Any], training_set: TrainingSet, *, seed: 
     return model
 
 
+def make_linear(settings: Mapping[str, Any], training_set: TrainingSet) -> LinearPotential:
+    """Linear model on the descriptors of section ``[model]``; on standard ones for a network without descriptors.
+
+    Raises
+    ------
+    InputError
+        A setting is not known or not usable.
+    """
+    of_functions = _options(default_functions) - {"elements"}
+    values = {name: value for name, value in settings.items() if name in of_functions}
+    if settings.get("kind") == "equivariant":
+        values.setdefault("cutoff", 5.0)
+    return _network("linear", values, training_set, None)  # type: ignore[return-value]
+
+
 def _network(kind: str, values: dict[str, Any], training_set: TrainingSet, seed: int | None) -> Potential:
     elements = training_set.elements
     if kind == "equivariant":

@@ -46,7 +46,7 @@ def scan_strength(
         found = scan_linear(model, data.train, data.validation, settings.weights, progress=bar.show)
     networks = None
     if not linear and settings.model["kind"] != LinearPotential.kind:
-        total = settings.scan.seeds * (settings.scan.strengths + 1)
+        total = settings.scan.seeds * (settings.scan.strengths + 2)
         with progress_bar("networks", total=total, show=not quiet, unit="fits") as bar:
             networks = scan_networks(config.absolute(), settings, found.estimate.strength, progress=bar.show)
     settings.folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """Scan of the strength of the flux term with networks: several seeds, warm starts, fits in parallel processes.
 
-For every seed a network is fitted without the term. From each of these a fit at every strength starts, so that what it
-changes is due to the term. Every fit has a folder of its own and is resumed where it was interrupted.
+For every seed a network is fitted without the term. From each of these fits start at every strength, zero included, for
+the same number of epochs, so that what differs is due to the term. Every fit has a folder of its own and is resumed
+where it was interrupted.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class NetworkScan(NamedTuple):
     estimate : StrengthEstimate
         The strength that the scan suggests.
     folders : list of list of Path
-        Folder of the fit of each strength and seed; the first list holds those without the term.
+        Folder of the fit of each strength and seed; the first list holds those of strength zero.
     """
 
     strengths: np.ndarray
@@ -98,14 +99,15 @@ def scan_networks(
     scan, half = config.scan, config.scan.decades / 2
     strengths = centre * np.logspace(-half, half, scan.strengths)
     root = config.folder / "scan"
-    first = [ScanTask(path, seed, 0.0, root / f"seed{seed}-none", None) for seed in range(scan.seeds)]
+    first = [ScanTask(path, seed, 0.0, root / f"seed{seed}-start", None) for seed in range(scan.seeds)]
     then = [
         [ScanTask(path, b.seed, float(p), root / f"seed{b.seed}-{p:.3e}", b.folder / MODEL) for b in first]
-        for p in strengths
+        for p in (0.0, *strengths)
     ]
     flat = [task for row in then for task in row]
-    baseline = _run(first, scan.processes, progress, 0)
-    found = _run(flat, scan.processes, progress, len(first))
+    _run(first, scan.processes, progress, 0)
+    every = _run(flat, scan.processes, progress, len(first))
+    baseline, found = every[: scan.seeds], every[scan.seeds :]
     terms = list(baseline[0])
     by_strength = {
         name: np.array([errors[name] for errors in found]).reshape(len(strengths), scan.seeds) for name in terms
@@ -120,7 +122,7 @@ def scan_networks(
         {name: float(without[name].std(ddof=1)) for name in data_terms},
         unregularised=float((without["flux"] ** 2).mean()),
     )
-    folders = [[task.folder for task in first], *([task.folder for task in row] for row in then)]
+    folders = [[task.folder for task in row] for row in then]
     return NetworkScan(strengths, by_strength, without, estimate, folders)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fluxan.training.training_config import TrainingConfig
+    from fluxan.training.training_job import TrainingData
 
 
 class ScanTask(NamedTuple):
@@ -105,8 +107,9 @@ def scan_networks(
         for p in (0.0, *strengths)
     ]
     flat = [task for row in then for task in row]
-    _run(first, scan.processes, progress, 0)
-    every = _run(flat, scan.processes, progress, len(first))
+    with ProcessPoolExecutor(scan.processes, mp_context=get_context("spawn")) as pool:
+        _run(pool, first, progress, 0)
+        every = _run(pool, flat, progress, len(first))
     baseline, found = every[: scan.seeds], every[scan.seeds :]
     terms = list(baseline[0])
     by_strength = {
@@ -127,16 +130,22 @@ def scan_networks(
 
 
 def _run(
-    tasks: Sequence[ScanTask], processes: int, progress: Callable[[int], None] | None, done: int
+    pool: ProcessPoolExecutor, tasks: Sequence[ScanTask], progress: Callable[[int], None] | None, done: int
 ) -> list[dict[str, float]]:
     """Run fits in processes of their own; validation errors in the order of the tasks."""
     results = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for k, errors in enumerate(pool.map(run_task, tasks), 1):
-            results.append(errors)
-            if progress is not None:
-                progress(done + k)
+    for k, errors in enumerate(pool.map(run_task, tasks), 1):
+        results.append(errors)
+        if progress is not None:
+            progress(done + k)
     return results
+
+
+@lru_cache(maxsize=1)
+def _prepared(path: Path, text: str) -> tuple[TrainingConfig, TrainingData]:  # noqa: ARG001
+    """Content of a training file and its frames, which a process reads once."""
+    config = read_training_config(path)
+    return config, load_data(config.data)
 
 
 def run_task(task: ScanTask) -> dict[str, float]:
@@ -144,8 +153,7 @@ def run_task(task: ScanTask) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(1)
-    config = read_training_config(task.config)
-    data = load_data(config.data)
+    config, data = _prepared(task.config, task.config.read_text(encoding="utf-8"))
     model = make_model(config.model, data.train, seed=task.seed)
     settings = config.fit
     if task.start is not None:

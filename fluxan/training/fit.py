@@ -215,9 +215,10 @@ def _batches(model: Potential, part: TrainingSet, weights: LossWeights, settings
     """Batches in the model's dtype; runs of consecutive frames where the flux term is that of a band."""
     term, dtype = weights.term, model_dtype(model)
     if term is not None and term.form == "band":
-        batches = part.batches(model.cutoff, term.window, dtype=dtype, consecutive=True)
+        batches = part.batches(model.cutoff, term.window, dtype=dtype, elements=model.elements, consecutive=True)
     else:
-        batches = part.batches(model.cutoff, settings.batch_size, seed=settings.seed, dtype=dtype)
+        size, seed = settings.batch_size, settings.seed
+        batches = part.batches(model.cutoff, size, seed=seed, dtype=dtype, elements=model.elements)
     return with_tables(model, batches) if isinstance(model, DescriptorPotential) else batches
 
 

@@ -210,7 +210,7 @@ def _train_linear(model: LinearPotential, config: TrainingConfig, data: Training
     """Least squares, which have no epochs."""
     config.folder.mkdir(parents=True, exist_ok=True)
     fit_linear(model, data.train, config.weights)
-    batches = data.validation.batches(model.cutoff, config.fit.batch_size)
+    batches = data.validation.batches(model.cutoff, config.fit.batch_size, elements=model.elements)
     errors = term_errors(model, batches, config.weights).errors
     record = {"data": data.train.sha256, "loss": asdict(config.weights), "errors": errors}
     model.save(config.folder / MODEL, record)

@@ -91,6 +91,19 @@ def configured(tmp_path):
     return make
 
 
+def test_a_trained_model_moves_atoms(run, configured):
+    path = configured("behler-parrinello")
+    run("train", path, "--quiet")
+    model = path.parent / "model" / "model.safetensors"
+    write(path.parent / "start.xyz", next(images(training_frames(1))))
+    options = ["--temperature", 30, "--time", 0.2, "--timestep", 2, "--thermalise", 0.1]
+    output = path.parent / "md.nc"
+    status, _, err = run("md", path.parent / "start.xyz", "--model", model, *options, "--output", output)
+    assert status == 0, err
+    with fluxan.open_flux(output) as dataset:
+        assert np.isfinite(dataset["potential"].values).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_model_decomposes(run, configured, kind):
     path = configured(kind)

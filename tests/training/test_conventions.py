@@ -102,9 +102,7 @@ def test_nine_numbers_and_virials_have_a_sign_only(tmp_path):
 
 def test_a_wrong_unit_is_refused(tmp_path):
     path = write_frames(tmp_path / "frames.xyz", strained_frames(), lambda item: EV_GPA * six(item, "ase"))
-    with pytest.raises(
-        InputError, match=r"frame 0: the numbers of the stress are 1[5-7]\d times what"
-    ):
+    with pytest.raises(InputError, match=r"frame 0: the numbers of the stress are 1[5-7]\d times what"):
         with_virials(read(path, "eV/A^3"))
 
 

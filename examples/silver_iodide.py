@@ -43,6 +43,7 @@ from fluxan.series.gauge_fixing import gauge_fixed
 from fluxan.series.heat_flux_series import HeatFluxSeries
 from fluxan.training.linear_scan import scan_linear
 from fluxan.training.network_scan import scan_networks
+from fluxan.training.spectral_distance import carrier_spectra, spectral_distance
 from fluxan.training.training_config import read_training_config
 from fluxan.training.training_job import load_data, make_linear
 
@@ -51,7 +52,12 @@ TEMPERATURES = {"wurtzite": 300.0, "alpha": 650.0}
 ELEMENTS = ("Ag", "I")
 #: Bands of frequency, THz.
 BANDS = {"below 1 THz": (0.0, 1.0), "1 to 3 THz": (1.0, 3.0), "3 to 10 THz": (3.0, 10.0)}
-TREATMENTS = ("no term", "no term, mean virial removed", "no term, gauge fixed", "term", "largest strength")
+#: Treatments of the fluxes of networks: how they were trained, and what was removed after the run.
+TREATMENTS = ("no term", "no term, mean virial removed", "no term, gauge fixed", "term", "term, gauge fixed")
+TREATMENTS += ("largest strength",)
+GAUGE_FIXED = "reference, gauge fixed"
+#: Interval between frames, ps.
+STEP = 0.02
 CONFIG = """
 [data]
 files = ["frames.xyz"]
@@ -194,7 +200,7 @@ def networks_of(scan):
 def fluxes(trajectory, model, output):
     """Dataset of the flux along a trajectory, with the mean virial."""
     done = output.with_suffix(".done")
-    options = {"timestep": 0.02}
+    options = {"timestep": STEP}
     if not done.exists():
         dataset = fluxan.decompose(
             trajectory, model, output=output, resume=output.exists(), progress=False, reader=options
@@ -214,26 +220,8 @@ def carriers(flux_file, mean_virial, treatment):
     if treatment.endswith("mean virial removed"):
         return flux - mean_virial
     if treatment.endswith("gauge fixed"):
-        return gauge_fixed(HeatFluxSeries.of_samples(flux, 0.02, ELEMENTS, velocity=velocity)).samples
+        return gauge_fixed(HeatFluxSeries.of_samples(flux, STEP, ELEMENTS, velocity=velocity)).samples
     return flux
-
-
-def spectra(flux):
-    """Frequencies, THz, and power spectrum of the flux of each element."""
-    segment = min(len(flux), 500)
-    found = [fluxan.power_spectrum(flux[:, k], dt=0.02, segment=segment, window="hann", overlap=0.5) for k in range(2)]
-    return found[0].frequencies, np.array([spectrum.total for spectrum in found])
-
-
-def distances(frequencies, found, reference):
-    """Mean |S − S_ref| / mean S_ref in each band, by element."""
-    result = {}
-    for band, (low, high) in BANDS.items():
-        inside = (frequencies >= low) & (frequencies < high)
-        for k, element in enumerate(ELEMENTS):
-            ratio = np.abs(found[k, inside] - reference[k, inside]).mean() / reference[k, inside].mean()
-            result[f"{element}, {band}"] = float(ratio)
-    return result
 
 
 def conductivities(flux_file, phase):
@@ -306,24 +294,21 @@ def analyse(folder, phase, size, files):
     trajectory = folder / f"{phase}.traj"
     make_trajectory(trajectory, phase, size)
     own_file, own_mean = fluxes(trajectory, REFERENCE, folder / f"{phase}-reference.nc")
-    frequencies, plain = spectra(carriers(own_file, own_mean, ""))
-    _, fixed = spectra(carriers(own_file, own_mean, "gauge fixed"))
-    table, curves = {}, {"reference": plain, "reference, gauge fixed": fixed}
+    own = {"reference": carriers(own_file, own_mean, ""), GAUGE_FIXED: carriers(own_file, own_mean, "gauge fixed")}
+    frequencies, _ = carrier_spectra(own["reference"], STEP)
+    table, curves = {}, {name: carrier_spectra(flux, STEP)[1] for name, flux in own.items()}
     kappa = {"reference": [conductivities(own_file, phase)]}
     outputs = flux_files(folder, phase, trajectory, files)
     for treatment in TREATMENTS:
         kind = treatment.partition(",")[0]
-        of_seeds = []
-        for seed in range(len(files[kind])):
-            flux_file, mean = outputs[kind, seed]
-            of_seeds.append(spectra(carriers(flux_file, mean, treatment))[1])
-            if kind == treatment:
-                kappa.setdefault(kind, []).append(conductivities(flux_file, phase))
-        curves[treatment] = np.mean(of_seeds, axis=0)
+        found = [carriers(*outputs[kind, seed], treatment) for seed in range(len(files[kind]))]
+        curves[treatment] = np.mean([carrier_spectra(flux, STEP)[1] for flux in found], axis=0)
         table[treatment] = {
-            name: [distances(frequencies, found, against) for found in of_seeds]
-            for name, against in (("reference", plain), ("reference, gauge fixed", fixed))
+            name: [spectral_distance(flux, other, time_step=STEP, bands=BANDS, labels=ELEMENTS) for flux in found]
+            for name, other in own.items()
         }
+        if kind == treatment:
+            kappa[kind] = [conductivities(outputs[kind, seed][0], phase) for seed in range(len(found))]
         print(f"{phase}: {treatment}", flush=True)
     return {"distances": table, "kappa": kappa}, (frequencies, curves)
 
@@ -392,14 +377,16 @@ def vars_of(record):
 
 
 def summary(results):
-    """Distances at high frequency, mean over seeds."""
+    """Distances at high frequency, mean over seeds, and κ."""
     lines = []
     for phase in TEMPERATURES:
         for treatment, found in results[phase]["distances"].items():
             for against, seeds in found.items():
-                mean = {key: np.mean([seed[key] for seed in seeds]) for key in seeds[0]}
-                values = "  ".join(f"{key}: {value:.3f}" for key, value in mean.items() if "3 to 10" in key)
+                mean = {e: {band: np.mean([seed[e][band] for seed in seeds]) for band in BANDS} for e in ELEMENTS}
+                values = "  ".join(f"{e} {'/'.join(f'{x:.3f}' for x in mean[e].values())}" for e in ELEMENTS)
                 lines.append(f"{phase:<9}{treatment:<30}{against:<24}{values}")
+        for kind, values in results[phase]["kappa"].items():
+            lines.append(f"{phase:<9}{kind:<20}{values}")
     return "\n".join(lines)
 
 

@@ -59,8 +59,6 @@ class DataConfig:
         Stated convention of the stress; by default it is detected.
     validation : float or tuple of Path
         Share of the frames that are held back, or files of frames to validate with.
-    reference : str or None
-        Reference potential, where there is one: what `fluxan.load_model` takes.
     """
 
     files: tuple[Path, ...]
@@ -68,7 +66,6 @@ class DataConfig:
     keys: LabelKeys = field(default_factory=LabelKeys)
     stress: str | None = None
     validation: float | tuple[Path, ...] = 0.1
-    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,6 @@ def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
         validation=float(validation)
         if isinstance(validation, (int, float))
         else _paths(validation, folder, "data.validation"),
-        reference=None if "reference" not in table else _model_name(table["reference"], folder),
     )
 
 
@@ -240,8 +236,3 @@ def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"{where} is {value!r}; expected a word")
     return value
-
-
-def _model_name(value: object, folder: Path) -> str:
-    name = _text(value, "data.reference")
-    return str(folder / name) if (folder / name).is_file() else name

@@ -105,10 +105,11 @@ class Size:
     picoseconds: float
     hot_picoseconds: float
     cells: tuple[int, int, int]
+    interval: int
 
 
-FULL = Size(10, 10, 120, 40, 5, 3, 100.0, 10.0, (3, 3, 2))
-QUICK = Size(2, 3, 2, 1, 3, 2, 2.0, 0.1, (2, 2, 1))
+FULL = Size(10, 10, 120, 40, 5, 3, 100.0, 10.0, (3, 3, 2), 100)
+QUICK = Size(2, 3, 2, 1, 3, 2, 2.0, 0.1, (2, 2, 1), 10)
 
 
 def crystal(phase, size, rng):
@@ -143,7 +144,7 @@ def equilibrated(phase, size, seed, model, *, strain=0.0):
     thermalize_momenta(atoms, temperature_K=temperature * (2 if phase == "wurtzite" else 1), rng=rng)
     Stationary(atoms)
     if phase == "alpha":  # random sites: strong friction and short steps at first
-        langevin(atoms, 2.0, 0.02, temperature, rng).run(200)
+        langevin(atoms, 2.0, 0.02, temperature, rng).run(2 * size.interval)
     return atoms, langevin(atoms, 5.0, 0.01, temperature, rng)
 
 
@@ -162,9 +163,9 @@ def make_frames(path, size):
     for k, phase in enumerate(TEMPERATURES):
         for run in range(size.runs):
             atoms, dynamics = equilibrated(phase, size, 1000 * k + run, model, strain=0.03)
-            dynamics.run(400)
+            dynamics.run(4 * size.interval)
             for _ in range(size.frames):
-                dynamics.run(100)
+                dynamics.run(size.interval)
                 image = atoms.copy()
                 image.info["trajectory"] = f"{phase} {run}"
                 labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
@@ -180,7 +181,7 @@ def make_trajectory(path, phase, size):
         return
     model = fluxan.load_model(REFERENCE)
     atoms, dynamics = equilibrated(phase, size, 77, model)
-    dynamics.run(2000 if size.picoseconds > 10 else 200)
+    dynamics.run(20 * size.interval)
     Stationary(atoms)
     part = path.with_suffix(".part")
     with Trajectory(str(part), "w", atoms) as trajectory:

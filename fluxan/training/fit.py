@@ -108,7 +108,7 @@ class TrainingRun:
             "settings": settings.as_dict(),
         }
         self._train, self._validation = (_batches(model, part, weights, settings) for part in (train, validation))
-        self._steps = OptimizerSteps(model, weights, settings, check=self._finite)
+        self._steps = OptimizerSteps(model, weights, settings, check=_require_finite)
         self._history = History(folder / HISTORY)
         self._epoch, self._best, self._best_epoch = 0, math.inf, -1
 
@@ -168,7 +168,7 @@ class TrainingRun:
         means = self._steps.run(self._train, epoch)
         with self._steps.averages.applied():
             held = term_errors(self.model, self._validation, self.weights)
-            loss = self._finite(weighted_loss(held.mean_squares, self.weights))
+            loss = _require_finite(weighted_loss(held.mean_squares, self.weights))
             row = {"epoch": float(epoch), "learning rate": self.settings.rate(epoch)}
             row |= {"train loss": weighted_loss(means.mean_squares, self.weights), "validation loss": loss}
             for part, errors in (("train", means.errors), ("validation", held.errors)):
@@ -181,12 +181,6 @@ class TrainingRun:
         self._history.append(row)
         self._write_checkpoint()
         return row
-
-    def _finite(self, loss: float) -> float:
-        """Return a loss, or stop the fit."""
-        if not math.isfinite(loss):
-            raise ModelError(f"the loss is {loss}; lower the learning rate or set fit.clip")
-        return loss
 
     def _left(self) -> str:
         """What is on disk when a fit stops."""
@@ -209,6 +203,13 @@ class TrainingRun:
             "best_epoch": self._best_epoch,
         }
         write_checkpoint(self.folder / CHECKPOINT, state)
+
+
+def _require_finite(loss: float) -> float:
+    """Return a loss, or stop the fit."""
+    if not math.isfinite(loss):
+        raise ModelError(f"the loss is {loss}; lower the learning rate or set fit.clip")
+    return loss
 
 
 def _batches(model: Potential, part: TrainingSet, weights: LossWeights, settings: FitSettings) -> list[Batch]:

@@ -7,6 +7,7 @@ where it was interrupted.
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -167,4 +168,8 @@ def run_task(task: ScanTask) -> dict[str, float]:
         settings=replace(settings, seed=task.seed),
         folder=task.folder,
     )
-    return run.run(resume=True).errors
+    errors = run.run(resume=True).errors
+    # The tables of a fit take gigabytes; waiting for Python to find unused cycles, a process held those of many fits.
+    del run
+    gc.collect()
+    return errors

@@ -11,6 +11,8 @@ References
 
 from __future__ import annotations
 
+import os
+import warnings
 from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 #: Distance by which atoms may be off their places, Å: more than the digits of a file, less than thermal motion.
 TOLERANCE = 1e-3
 #: Distances at which a structure is called approximately symmetric, Å.
-LOOSE = (1e-2, 3e-2, 0.1, 0.3)
+LOOSE = (1e-2, 3e-2, 0.1)
 #: Distance up to which two structures are compared, Å.
 _COMPARED = 6.0
 
@@ -151,15 +153,21 @@ def _is_symmetric(frame: Frame, tolerance: float) -> bool:
 
 def _orbits(frame: Frame, tolerance: float) -> tuple[int, str]:
     """Number of sets of equivalent atoms, and the space group."""
+    # A structure without symmetry is an answer here; spglib's C code would print warnings about it.
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     import spglib
 
     cell: Any = np.asarray(frame.cell)
     scaled: Any = frame.positions @ np.linalg.inv(cell)
     numbers: Any = frame.numbers
-    try:
-        found = spglib.get_symmetry_dataset((cell, scaled, numbers), symprec=tolerance)
-    except spglib.SpglibError:  # atoms closer to one another than the tolerance
-        found = None
+    # Where atoms are closer to one another than the tolerance, old versions return None and new ones raise.
+    failure = getattr(spglib, "SpglibError", RuntimeError)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry_dataset((cell, scaled, numbers), symprec=tolerance)
+        except failure:
+            found = None
     if found is None:
         return frame.n_atoms, ""
     return len(np.unique(found.equivalent_atoms)), str(found.international)

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from fluxan.trajectory.labelled_frame import LabelledFrame
 
 
+#: Ratio of errors at invariant points and of training energies above which the mapping is called ad hoc.
+MUCH_LARGER = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class MappingSettings:
     """Tolerances of the check.
@@ -50,8 +54,7 @@ class MappingSettings:
     offsets : float
         Offsets that change energies per atom by less, eV per eV, are undetermined.
     limit : float
-        Error at an invariant point that is called wrong, eV per atom; where training energies are known, three times
-        their RMSE if that is more.
+        Error at an invariant point that is called wrong, eV per atom.
     clusters : ClusterSettings
         How classes of atomic environments are told apart.
     """
@@ -106,8 +109,13 @@ class MappingReport:
 
     @property
     def is_ad_hoc(self) -> bool | None:
-        """Whether atomic energies are wrong at an invariant point; None where none counts."""
-        return None if self.largest_error is None else abs(self.largest_error) > self.limit
+        """Whether atomic energies are wrong where the sums are right; None where no invariant point counts.
+
+        Wrong are errors above the limit and above `MUCH_LARGER` times those of training energies, where they are known.
+        """
+        if self.largest_error is None:
+            return None
+        return abs(self.largest_error) > max(self.limit, MUCH_LARGER * (self.training_error or 0.0))
 
     @property
     def verdict(self) -> str:
@@ -125,8 +133,10 @@ class MappingReport:
             return [f"Not tested: no invariant point counts ({why})."]
         where = f"{_number(len(self.counted), 'invariant point', 'invariant points')}"
         fit = "" if self.training_error is None else f" Training energies are right to {_milli(self.training_error)}."
-        if not self.is_ad_hoc:
+        if abs(worst) <= self.limit:
             return [f"Atomic energies are right at {where}: the largest error is {_milli(abs(worst))}.{fit}"]
+        if not self.is_ad_hoc:
+            return [f"Atomic energies are wrong by up to {_milli(abs(worst))} at {where}, but so are sums.{fit}"]
         far = [point for point in self.counted if point.strangers and abs(point.error or 0.0) > self.limit]
         lines = [f"Ad hoc mapping: atomic energies are wrong by up to {_milli(abs(worst))} at {where}.{fit}"]
         if far:
@@ -207,8 +217,7 @@ def atomic_energy_mapping(
     if candidates:
         ranked = space.rank(list(candidates), np.array([classes.counts(item.frame) for item in candidates.values()]))
     points = tuple(replace(p, strangers=_share_unlike(classes, structures[p.name])) for p in points)
-    limit = max(settings.limit, 3 * (error or 0.0))
-    return MappingReport(points, others, space, tuple(ranked), error, limit)
+    return MappingReport(points, others, space, tuple(ranked), error, settings.limit)
 
 
 def _examine(

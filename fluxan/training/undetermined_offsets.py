@@ -57,12 +57,15 @@ class Candidate:
     score : float
         Norm of its shares of atoms projected on the undetermined combinations that candidates ranked before leave: by
         how much an offset of norm 1 eV among these can change its energy per atom, eV.
+    alone : float
+        The same for all undetermined combinations, as if it were the only candidate.
     strangers : float
         Share of its atoms that are unlike any in training: it brings unknowns of its own.
     """
 
     name: str
     score: float
+    alone: float
     strangers: float
 
     @property
@@ -128,10 +131,11 @@ class OffsetSpace:
         left = list(range(len(names)))
         strangers = _shares(counts)[:, len(self.names) :].sum(axis=1)
         components, ranked = self.project(counts), []
+        alone = np.linalg.norm(components, axis=1)
         while left:
             norms = np.linalg.norm(components, axis=1)
             best = min(left, key=lambda k: (strangers[k] > _FEW, -round(norms[k], 12), k))
-            ranked.append(Candidate(names[best], float(norms[best]), float(strangers[best])))
+            ranked.append(Candidate(names[best], float(norms[best]), float(alone[best]), float(strangers[best])))
             left.remove(best)
             if norms[best] > self.tolerance and strangers[best] <= _FEW:
                 direction = components[best] / norms[best]
@@ -183,7 +187,8 @@ def _eliminated(rows: np.ndarray) -> list[np.ndarray]:
         rows[k] /= rows[k, j]
         others = np.arange(len(rows)) != k
         rows[others] -= np.outer(rows[others, j], rows[k])
-    return [row / row[np.abs(row).argmax()] for row in rows]
+    # Of several largest entries the first is 1, whatever the round-off.
+    return [row / row[np.flatnonzero(np.abs(row) > 0.999 * np.abs(row).max())[0]] for row in rows]
 
 
 def _signed(value: float) -> str:

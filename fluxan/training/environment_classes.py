@@ -1,8 +1,8 @@
 """Classes of atomic environments: which atoms of a set of structures are alike, whatever their thermal motion.
 
 Atoms of one element are compared by their symmetry functions, each in units of the change that thermal displacements
-make in it. Clusters of atoms are merged by average linkage until the gap between two merging distances is widest: below
-it lies thermal motion and strain, above it other surroundings.
+make in it. Clusters of atoms are merged by average linkage, as far as a gap between two merging distances: below it lie
+thermal motion and strain, above it other surroundings.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class ClusterSettings:
     floor : float
         Clusters closer than this are never told apart, in that unit. Silicon between 2 % compressed and 2 % stretched,
         at up to 600 K, merges at 1.8, its atoms with three neighbours and with four at 3.6 to 3.8.
-    gap : float
-        Smallest ratio of two successive merging distances that counts as a gap.
+    gap, clear_gap : float
+        Smallest ratio of two successive merging distances that counts as a gap, and above which it is clear. The finest
+        clear gap is cut at, or else the widest of all. Silicon's gap between three and four neighbours is 1.56 to 1.62.
     reach : float
         Distance to the nearest atom of a class beyond which an atom of another structure belongs to none. Snapshots of
         silicon are within 1.3 of others of the same phase, atoms with three neighbours 1.8 or more from the crystal.
@@ -55,12 +56,13 @@ class ClusterSettings:
     displacement: float = 0.1
     floor: float = 2.0
     gap: float = 1.3
+    clear_gap: float = 1.5
     reach: float = 1.6
     max_classes: int = 12
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        for name, least in (("displacement", 0.0), ("floor", 0.0), ("gap", 1.0), ("reach", 0.0)):
+        for name, least in (("displacement", 0.0), ("floor", 0.0), ("gap", 1.0), ("clear_gap", 1.0), ("reach", 0.0)):
             if not least < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected a number above {least:g}")
         if self.max_classes < 1:
@@ -131,7 +133,7 @@ class EnvironmentClasses:
     Raises
     ------
     InputError
-        There is no structure, or no atom in them has a neighbour.
+        There is no structure.
     """
 
     def __init__(self, frames: Sequence[Frame], settings: ClusterSettings | None = None) -> None:
@@ -251,7 +253,7 @@ class EnvironmentClasses:
 
 
 def cluster(points: np.ndarray, settings: ClusterSettings) -> np.ndarray:
-    """Cluster points by average linkage, cut at the widest gap between merging distances.
+    """Cluster points by average linkage, cut at the finest clear gap between merging distances, or the widest.
 
     Parameters
     ----------
@@ -275,7 +277,9 @@ def cluster(points: np.ndarray, settings: ClusterSettings) -> np.ndarray:
     ratios = heights[:-1] / heights[1:]
     if ratios.max(initial=0.0) < settings.gap:
         return one
-    return fcluster(tree, int(ratios.argmax()) + 2, "maxclust").astype(np.int64) - 1
+    clear = np.flatnonzero(ratios >= settings.clear_gap)
+    n_clusters = int(clear[-1] if len(clear) else ratios.argmax()) + 2
+    return fcluster(tree, n_clusters, "maxclust").astype(np.int64) - 1
 
 
 def _first_shells(frames: Sequence[Frame]) -> dict[int, float]:

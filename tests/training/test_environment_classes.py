@@ -65,12 +65,15 @@ def test_classes_with_one_coordination_number_have_names_of_their_own():
     assert all(name.startswith("Ar with 12 neighbours") for name in classes.names[:2])
 
 
-def test_clusters_are_cut_at_the_widest_gap():
+def test_clusters_are_cut_at_a_gap():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(scale=0.3, size=(50, 5)) + x for x in (0.0, 3.0, 8.0)])
     labels = cluster(points, ClusterSettings(floor=1.0))
     assert [len(set(labels[50 * k : 50 * k + 50])) for k in range(3)] == [1, 1, 1]
     assert len(set(labels)) == 3
+    far = np.concatenate([points[:100], points[:50] + 100.0])
+    assert len(set(cluster(far, ClusterSettings(floor=1.0)))) == 3
+    assert len(set(cluster(far, ClusterSettings(floor=1.0, clear_gap=50.0)))) == 2
     assert set(cluster(points[:50], ClusterSettings(floor=2.0))) == {0}
     assert set(cluster(points[:1], ClusterSettings())) == {0}
     np.testing.assert_array_equal(np.sort(cluster(points[[0, 149]], ClusterSettings())), [0, 1])

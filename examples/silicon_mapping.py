@@ -93,8 +93,10 @@ def labelled(atoms: Atoms) -> Atoms:
     return copy
 
 
-def trajectory(layers: int, *, temperature: float, strain: float, n_frames: int, seed: int) -> list[Atoms]:
-    """Snapshots every 100 fs of a strained slab or crystal, which is relaxed and then heated."""
+def trajectory(
+    layers: int, *, temperature: float, strain: float, n_frames: int, heating: int, seed: int
+) -> list[Atoms]:
+    """Snapshots every 100 fs of a strained slab or crystal, which is relaxed and then heated for some steps of 2 fs."""
     atoms = slab(layers)
     stretch = [1 + strain, 1 + strain, 1.0 if layers else 1 + strain]
     atoms.set_cell(atoms.cell * np.array(stretch), scale_atoms=True)
@@ -103,7 +105,7 @@ def trajectory(layers: int, *, temperature: float, strain: float, n_frames: int,
     rng = np.random.default_rng(seed)
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=rng)
     dynamics = Langevin(atoms, 2 * units.fs, temperature_K=temperature, friction=0.01, rng=rng)
-    dynamics.run(200)
+    dynamics.run(heating)
     frames = []
     for _ in range(n_frames):
         dynamics.run(50)
@@ -112,28 +114,29 @@ def trajectory(layers: int, *, temperature: float, strain: float, n_frames: int,
     return frames
 
 
-def frames_of(folder: Path, layers: int, n_frames: int, purpose: str) -> list[LabelledFrame]:
+def frames_of(options: argparse.Namespace, layers: int, purpose: str) -> list[LabelledFrame]:
     """Frames of all trajectories of a slab or the crystal, state by state, from disk if they are there."""
-    path = folder / "data" / f"{purpose}-{layers}-layers.xyz"
+    path = options.folder / "data" / f"{purpose}-{layers}-layers.xyz"
     if not path.exists():
         states = ((400, 0.0),) if purpose == "unseen" else STATES
         seed = {"train": 0, "validation": 1, "unseen": 2}[purpose]
+        n_frames = options.frames if purpose == "train" else options.test_frames
         frames = []
         for k, (temperature, strain) in enumerate(states):
-            options = {"temperature": temperature, "strain": strain, "n_frames": n_frames}
-            frames += trajectory(layers, seed=1000 * layers + 100 * seed + k, **options)
+            state = {"temperature": temperature, "strain": strain, "seed": 1000 * layers + 100 * seed + k}
+            frames += trajectory(layers, n_frames=n_frames, heating=options.heating, **state)
         unfinished = path.with_suffix(".part")
         write(unfinished, frames, format="extxyz")
         unfinished.replace(path)
     return [item.labelled for item in read_labelled([path])]
 
 
-def training_frames(folder: Path, name: str, n_frames: int) -> list[LabelledFrame]:
+def training_frames(options: argparse.Namespace, name: str) -> list[LabelledFrame]:
     """Frames of a set: the first of each trajectory."""
     chosen = []
     for layers, share in SETS[name].items():
-        frames = frames_of(folder, layers, n_frames, "train")
-        chosen += [item for k, item in enumerate(frames) if k % n_frames < round(share * n_frames)]
+        frames = frames_of(options, layers, "train")
+        chosen += [item for k, item in enumerate(frames) if k % options.frames < round(share * options.frames)]
     return chosen
 
 
@@ -150,11 +153,11 @@ def strained_crystals() -> dict[str, LabelledFrame]:
     return found
 
 
-def before_training(folder: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
+def before_training(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What the check says of a set before any training."""
-    frames = training_frames(folder, name, options.frames)
+    frames = training_frames(options, name)
     crystals = strained_crystals()
-    candidates = {f"slab of {n} layers": frames_of(folder, n, options.test_frames, "unseen")[0] for n in UNSEEN}
+    candidates = {f"slab of {n} layers": frames_of(options, n, "unseen")[0] for n in UNSEEN}
     candidates["crystal"] = crystals["diamond, +0% along x y z"]
     report = atomic_energy_mapping(None, crystals, frames, candidates)
     return {
@@ -167,14 +170,14 @@ def before_training(folder: Path, name: str, options: argparse.Namespace) -> dic
     }
 
 
-def fit(folder: Path, name: str, loss: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def fit(name: str, loss: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one network, or go on with it; its errors."""
-    place = folder / f"{name}, {loss}, seed {seed}"
+    place = options.folder / f"{name}, {loss}, seed {seed}"
     done = place / "result.json"
     if done.exists():
         return json.loads(done.read_text())
-    train = TrainingSet(training_frames(folder, name, options.frames))
-    held = [item for n in SETS[name] for item in frames_of(folder, n, options.test_frames, "validation")]
+    train = TrainingSet(training_frames(options, name))
+    held = [item for n in SETS[name] for item in frames_of(options, n, "validation")]
     functions = default_functions([14], cutoff=CUTOFF, triplet_cutoff=3.8, n_radial=10, widths=(1.0,))
     model = BehlerParrinello(functions, hidden=(15, 15), seed=seed)
     set_initial_values(model, train, fitted_offsets(train))
@@ -197,20 +200,20 @@ def fit(folder: Path, name: str, loss: str, seed: int, options: argparse.Namespa
         BIAS: row[BIAS],
         "history": [[row["epoch"], row["validation energy (eV/atom)"], row[RMSE]] for row in result.history],
     }
-    outcome |= on_unseen_slabs(folder, result.model, options)
+    outcome |= on_unseen_slabs(result.model, options)
     outcome["wall time (s)"] = round(time.perf_counter() - begin, 1)
     done.write_text(json.dumps(outcome))
     return outcome
 
 
-def on_unseen_slabs(folder: Path, model: Any, options: argparse.Namespace) -> dict[str, Any]:
+def on_unseen_slabs(model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Errors of total energies of slabs of other thicknesses, and of atomic energies by class, eV."""
     reference = fluxan.load_model("shipped:si")
-    classes = EnvironmentClasses([item.frame for item in frames_of(folder, 8, options.frames, "train")])
+    classes = EnvironmentClasses([item.frame for item in frames_of(options, 8, "train")])
     totals, by_class = {}, [[] for _ in classes.names]
     for layers in UNSEEN:
         errors = []
-        for item in frames_of(folder, layers, options.test_frames, "unseen"):
+        for item in frames_of(options, layers, "unseen"):
             atomic = atomic_energies_of(model, item.frame) - atomic_energies_of(reference, item.frame)
             errors.append(atomic.mean())
             for k, label in enumerate(classes.labels(item.frame)):
@@ -226,6 +229,8 @@ def summarise(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for loss in LOSSES:
         for name in SETS:
             these = [one for one in outcomes if one["set"] == name and one["loss"] == loss]
+            if not these:
+                continue
             points = np.array([one[RMSE] for one in these])
             alone.setdefault(loss, points.mean())
             slabs = [max(one["unseen slabs RMSE (eV/atom)"].values()) for one in these]
@@ -276,22 +281,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--frames", type=int, default=40, help="per trajectory")
     parser.add_argument("--test-frames", type=int, default=10, help="per trajectory, to validate and to test with")
+    parser.add_argument("--heating", type=int, default=200, help="steps before the first frame")
     parser.add_argument("--folder", type=Path, default=Path("silicon_mapping"))
     parser.add_argument("--quick", action="store_true", help="a few frames and epochs, to see that it runs")
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.epochs, options.frames, options.test_frames = 1, 4, 4, 2
+        options.seeds, options.epochs, options.frames, options.test_frames, options.heating = 1, 4, 4, 2, 20
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Use thermalize_momenta|The implementation of `fixcm=True`")
     (options.folder / "data").mkdir(parents=True, exist_ok=True)
-    before = {name: before_training(options.folder, name, options) for name in SETS}
+    before = {name: before_training(name, options) for name in SETS}
     for name, said in before.items():
         print(f"{name}: {said['verdict']}", flush=True)
     outcomes = []
     for seed in range(options.seeds):
         for loss in LOSSES:
             for name in SETS:
-                one = fit(options.folder, name, loss, seed, options)
+                one = fit(name, loss, seed, options)
                 errors = f"energies {1e3 * one['energy RMSE (eV/atom)']:.2f}, crystals {1e3 * one[RMSE]:.2f} meV/atom"
                 print(f"seed {seed}, {name}, {loss}: {errors}, {one['wall time (s)']:.0f} s", flush=True)
                 outcomes.append(one)

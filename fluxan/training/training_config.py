@@ -22,6 +22,9 @@ temperature = 500.0                    # K
 [fit]
 epochs = 200
 
+[mapping]
+structures = ["strained.xyz"]          # invariant points, whose error is monitored
+
 [output]
 folder = "agi-model"
 """
@@ -37,10 +40,11 @@ from typing import Any
 from fluxan.errors import FileError, FluxanError, InputError
 from fluxan.potentials.parameters import check_keys
 from fluxan.training.fit_settings import FitSettings
+from fluxan.training.invariant_points import TOLERANCE
 from fluxan.training.loss import TERMS, FluxTerm, LossWeights
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
 
-SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "output")
+SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "mapping", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,27 @@ class ScanConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    """Section ``[mapping]``: structures at which atomic energies are monitored.
+
+    Attributes
+    ----------
+    structures : tuple of Path
+        Files of structures with energies, in the units of ``[data]``; none are monitored by default.
+    tolerance : float
+        Of their symmetry, Å.
+    """
+
+    structures: tuple[Path, ...] = ()
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        """Check the tolerance."""
+        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)) or not self.tolerance > 0:
+            raise InputError(f"mapping.tolerance is {self.tolerance!r}; expected a positive number of Å")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Content of a training file.
 
@@ -120,6 +145,8 @@ class TrainingConfig:
         Settings of the scan of strengths.
     folder : Path
         For the output.
+    mapping : MonitorConfig
+        Structures at which atomic energies are monitored.
     """
 
     data: DataConfig
@@ -128,6 +155,7 @@ class TrainingConfig:
     fit: FitSettings
     scan: ScanConfig
     folder: Path
+    mapping: MonitorConfig = field(default_factory=MonitorConfig)
 
 
 def read_training_config(path: str | Path) -> TrainingConfig:
@@ -173,7 +201,15 @@ def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig
         fit=_record(FitSettings, sections["fit"], "fit"),
         scan=_record(ScanConfig, sections["scan"], "scan"),
         folder=folder / _text(output.get("folder", f"{stem}-model"), "output.folder"),
+        mapping=_mapping(sections["mapping"], folder),
     )
+
+
+def _mapping(table: Mapping[str, Any], folder: Path) -> MonitorConfig:
+    values = dict(table)
+    if "structures" in values:
+        values["structures"] = _paths(values["structures"], folder, "mapping.structures")
+    return _record(MonitorConfig, values, "mapping")
 
 
 def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:

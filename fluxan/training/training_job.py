@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,12 +11,14 @@ from fluxan.errors import InputError, OutputError
 from fluxan.potentials.behler_parrinello import BehlerParrinello
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.linear_potential import LinearPotential
-from fluxan.potentials.parameters import check_keys, read_choice
+from fluxan.potentials.parameters import check_keys, label_of, read_choice
 from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.training.conventions import with_virials
 from fluxan.training.dataset import TrainingSet
 from fluxan.training.fit import MODEL, FitResult, TrainingRun
 from fluxan.training.initial_values import given_offsets, set_initial_values
+from fluxan.training.invariant_monitor import InvariantMonitor
+from fluxan.training.invariant_points import KnownStructures
 from fluxan.training.linear_fit import fit_linear, virials_from_forces
 from fluxan.training.term_errors import term_errors
 from fluxan.trajectory.labelled_files import read_labelled
@@ -77,6 +80,36 @@ def load_data(config: DataConfig) -> TrainingData:
     else:
         train, held = everything.split(float(config.validation))  # type: ignore[arg-type]
     return TrainingData(TrainingSet([labelled[k] for k in train]), _held(labelled, held), convention)
+
+
+def load_monitor(config: TrainingConfig, data: TrainingData) -> InvariantMonitor | None:
+    """Read the structures at which atomic energies are monitored; None if the file names none.
+
+    Those that the training frames hold are left out with a warning: their error is what the fit makes small.
+
+    Raises
+    ------
+    FileError, TrajectoryError
+        A file or a structure is not usable.
+    InputError
+        A structure is no invariant point or has no energy, or all are training frames.
+    """
+    settings = config.mapping
+    if not settings.structures:
+        return None
+    read = list(read_labelled(settings.structures, config.data.units, config.data.keys))
+    known = KnownStructures(data.train.frames, tolerance=settings.tolerance)
+    new = []
+    for item in read:
+        strangers = sorted(set(item.labelled.frame.numbers.tolist()) - set(data.train.elements))
+        if strangers:
+            raise InputError(f"{item.where}: {label_of(strangers[0])} occurs in no training frame")
+        if item.labelled.frame not in known:
+            new.append(item)
+    if len(new) < len(read):
+        left = f"{len(read) - len(new)} of {len(read)} structures to monitor are training frames, and are left out"
+        warnings.warn(left, stacklevel=2)
+    return InvariantMonitor({item.where: item.labelled for item in new}, tolerance=settings.tolerance)
 
 
 def _held(labelled: Sequence[Any], held: Sequence[int]) -> TrainingSet:
@@ -178,7 +211,7 @@ def train(
     overwrite : bool
         Begin anew where the folder holds a model.
     progress, monitor : callable, optional
-        See `TrainingRun`.
+        See `TrainingRun`; by default the structures of section ``[mapping]`` are monitored.
 
     Raises
     ------
@@ -194,6 +227,8 @@ def train(
     model = make_model(config.model, data.train)
     if isinstance(model, LinearPotential):
         return _train_linear(model, config, data)
+    if monitor is None:
+        monitor = load_monitor(config, data)
     run = TrainingRun(
         model,
         data.train,

@@ -15,7 +15,17 @@ from pathlib import Path
 
 from benchmarks.measure import machine
 
-CASES = ("kernels", "end_to_end", "memory", "message_passing", "allocator", "md_lammps", "md_ase", "dask_scaling")
+CASES = (
+    "kernels",
+    "end_to_end",
+    "memory",
+    "message_passing",
+    "allocator",
+    "md_lammps",
+    "md_ase",
+    "training",
+    "dask_scaling",
+)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from fluxan.trajectory.labelled_frame import LabelledFrame
 from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
 #: Argon and krypton in a rock-salt arrangement, Å.
-LATTICE = 5.5
+LATTICE = 7.0
 
 
 def crystal(*, n_cells=1, strain=None, noise=0.0, seed=0, temperature=0.0):

@@ -14,8 +14,10 @@ from fluxan.cli.decompose_command import decompose
 from fluxan.cli.demo_command import demo
 from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
+from fluxan.cli.mapping_command import mapping
 from fluxan.cli.md_command import md
 from fluxan.cli.report_command import report
+from fluxan.cli.scan_strength_command import scan_strength
 from fluxan.cli.spectrum_command import spectrum
 from fluxan.cli.standard_error import begin, print_warning
 from fluxan.cli.train_command import train
@@ -40,6 +42,8 @@ for command in (
     watch,
     batch,
     train,
+    scan_strength,
+    mapping,
     info,
     convert,
     demo,

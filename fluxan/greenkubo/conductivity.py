@@ -26,6 +26,7 @@ from fluxan.greenkubo.sampled import analyse_samples
 from fluxan.greenkubo.thermodynamic_state import ThermodynamicState, require_positive
 from fluxan.series.conversion import scaled, series_of_array, series_of_correlator, series_of_dataset
 from fluxan.series.flux_dataset import is_flux_file, open_flux
+from fluxan.series.gauge_fixing import gauge_fixed
 from fluxan.series.heat_flux_series import HeatFluxSeries
 from fluxan.series.readers.flux_reading import read_flux
 
@@ -79,7 +80,8 @@ def green_kubo(
         "metal", the default, gives W/(m K); "lj" takes everything in reduced units and gives
         κ* = ∫⟨J(0)·J(t)⟩dt/(3 V T²). Files of other codes may be in further units, see `fluxan.fluxfiles.read_flux`.
     remove : str, optional
-        "mean-virial" subtracts Σ_j ⟨W_j⟩ v_j, for solids; see `fluxan.with_mean_virial`.
+        For solids: "mean-virial" subtracts Σ_j ⟨W_j⟩ v_j, see `fluxan.with_mean_virial`; "variational" subtracts what a
+        regression on the species' velocities explains, see `fluxan.series.gauge_fixing`.
     components : str
         "multi" gives κ at zero mass flux, for mixtures that diffuse; "auto" does so where they do; "single" never.
     velocity : (n, n_species, 3) array, optional
@@ -107,6 +109,8 @@ def green_kubo(
         # 1. Open the source, and convert it to a series.
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
+        if remove == "variational":
+            series = gauge_fixed(series)
         if series.n_samples < _MIN_SAMPLES:
             raise ShortRunError(
                 f"the flux has {series.n_samples} samples ({series.duration:g} ps); a conductivity needs "
@@ -139,7 +143,7 @@ def _check_choices(*, method: str, remove: str | None, components: str, compare:
     known = {
         "method": (method, METHODS),
         "compare": (next((name for name in compare if name not in METHODS), method), METHODS),
-        "remove": (remove, (None, "mean-virial")),
+        "remove": (remove, (None, "mean-virial", "variational")),
         "components": (components, COMPONENTS),
     }
     for name, (value, choices) in known.items():
@@ -167,7 +171,7 @@ def _series(
         raise InputError("velocity= applies to arrays; a Dataset holds its own, a Correlator keeps none")
     if not sampled and not isinstance(flux, Correlator):
         return series_of_dataset(flux, dt=dt, remove=remove)  # type: ignore[arg-type]
-    if remove is not None:
+    if remove == "mean-virial":
         raise InputError("remove='mean-virial' needs a Dataset that holds the mean virial, see with_mean_virial")
     if isinstance(flux, Correlator):
         return series_of_correlator(flux, dt=dt)

@@ -88,7 +88,7 @@ def series_of_dataset(
         observables={name: dataset[name].values for name in ("temperature", "potential_energy")},
         source="fluxan flux",
     )
-    return series if remove is None else _without_mean_virial(series, dataset)
+    return _without_mean_virial(series, dataset) if remove == "mean-virial" else series
 
 
 def carriers_of_dataset(

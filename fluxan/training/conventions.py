@@ -133,6 +133,8 @@ def _detect(frames: Sequence[ReadFrame], stated: str | None, predicted: Callable
         evidence = f"ΔU of {len(pairs)} strained pair(s), misfit {min(misfits):.1%}"
         found = _select(frames, candidates, misfits, evidence)
         _refuse_unit(frames, misfits, scale)
+        if claim is not None:
+            _refuse_claim(claim, candidates, misfits, evidence)
         if found is not None or claim is not None:
             return _agreed(found, claim)
     if predicted is not None:
@@ -248,6 +250,15 @@ def _select(
         return None
     note = "" if len(left) == 1 else ANY_ORDER
     return Convention(left[0].sign, left[0].order, evidence + note)
+
+
+def _refuse_claim(claim: Convention, candidates: Sequence[Convention], misfits: Sequence[float], evidence: str) -> None:
+    """Refuse a stated convention that does not fit where another one does, also where several others do."""
+    own = next(m for c, m in zip(candidates, misfits, strict=True) if (c.sign, c.order) == (claim.sign, claim.order))
+    best = int(np.argmin(misfits))
+    if own > _MAX_MISFIT and own >= _MIN_RATIO * misfits[best]:
+        likely = Convention(candidates[best].sign, candidates[best].order, evidence)
+        raise InputError(f"the stress is stated as: {claim}; its energies say: {likely}")
 
 
 def _refuse_unit(frames: Sequence[ReadFrame], misfits: Sequence[float], scale: float) -> None:

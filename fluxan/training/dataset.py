@@ -131,7 +131,14 @@ class TrainingSet:
         return [k for k in range(len(self)) if k not in chosen], sorted(chosen)
 
     def batches(
-        self, cutoff: float, size: int, *, seed: int = 0, dtype: torch.dtype = torch.float64, consecutive: bool = False
+        self,
+        cutoff: float,
+        size: int,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+        elements: Sequence[int] | None = None,
+        consecutive: bool = False,
     ) -> list[Batch]:
         """Join the frames to batches, whose composition is drawn once.
 
@@ -145,6 +152,8 @@ class TrainingSet:
             Of the draw.
         dtype : torch.dtype
             Of the real tensors.
+        elements : sequence of int, optional
+            Elements that the species of a batch are indices of, such as a model's; by default those of the frames.
         consecutive : bool
             Batches are runs of consecutive frames of one trajectory, as a flux term over a band of frequencies needs;
             what is left of a trajectory after the last whole batch is left out.
@@ -159,11 +168,8 @@ class TrainingSet:
         else:
             order = np.random.default_rng(seed).permutation(len(self)).tolist()
             groups = [sorted(order[k : k + size]) for k in range(0, len(order), size)]
-        graphs = self.graphs(cutoff)
-        return [
-            collate([self.frames[k] for k in group], [graphs[k] for k in group], self.elements, dtype)
-            for group in groups
-        ]
+        graphs, known = self.graphs(cutoff), self.elements if elements is None else elements
+        return [collate([self.frames[k] for k in group], [graphs[k] for k in group], known, dtype) for group in groups]
 
     def runs(self, size: int) -> list[list[int]]:
         """Indices of runs of `size` consecutive frames of one trajectory; what is left after the last is left out."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fluxan.errors import ModelError, OutputError
@@ -107,10 +108,15 @@ class TrainingRun:
             "loss": asdict(weights),
             "settings": settings.as_dict(),
         }
-        self._train, self._validation = (_batches(model, part, weights, settings) for part in (train, validation))
-        self._steps = OptimizerSteps(model, weights, settings, check=self._finite)
+        self._sets = {"train": train, "validation": validation}
+        self._steps = OptimizerSteps(model, weights, settings, check=_require_finite)
         self._history = History(folder / HISTORY)
         self._epoch, self._best, self._best_epoch = 0, math.inf, -1
+
+    @cached_property
+    def _batches(self) -> dict[str, list[Batch]]:
+        """Batches of both sets, which a fit that has come to its end does not need."""
+        return {name: _joined(self.model, part, self.weights, self.settings) for name, part in self._sets.items()}
 
     def run(
         self, *, resume: bool = False, progress: Callable[[int, Mapping[str, float]], None] | None = None
@@ -165,10 +171,10 @@ class TrainingRun:
     def _run_epoch(self) -> dict[str, float]:
         """One pass through the batches, validation, and the files."""
         epoch = self._epoch
-        means = self._steps.run(self._train, epoch)
+        means = self._steps.run(self._batches["train"], epoch)
         with self._steps.averages.applied():
-            held = term_errors(self.model, self._validation, self.weights)
-            loss = self._finite(weighted_loss(held.mean_squares, self.weights))
+            held = term_errors(self.model, self._batches["validation"], self.weights)
+            loss = _require_finite(weighted_loss(held.mean_squares, self.weights))
             row = {"epoch": float(epoch), "learning rate": self.settings.rate(epoch)}
             row |= {"train loss": weighted_loss(means.mean_squares, self.weights), "validation loss": loss}
             for part, errors in (("train", means.errors), ("validation", held.errors)):
@@ -181,12 +187,6 @@ class TrainingRun:
         self._history.append(row)
         self._write_checkpoint()
         return row
-
-    def _finite(self, loss: float) -> float:
-        """Return a loss, or stop the fit."""
-        if not math.isfinite(loss):
-            raise ModelError(f"the loss is {loss}; lower the learning rate or set fit.clip")
-        return loss
 
     def _left(self) -> str:
         """What is on disk when a fit stops."""
@@ -211,13 +211,21 @@ class TrainingRun:
         write_checkpoint(self.folder / CHECKPOINT, state)
 
 
-def _batches(model: Potential, part: TrainingSet, weights: LossWeights, settings: FitSettings) -> list[Batch]:
+def _require_finite(loss: float) -> float:
+    """Return a loss, or stop the fit."""
+    if not math.isfinite(loss):
+        raise ModelError(f"the loss is {loss}; lower the learning rate or set fit.clip")
+    return loss
+
+
+def _joined(model: Potential, part: TrainingSet, weights: LossWeights, settings: FitSettings) -> list[Batch]:
     """Batches in the model's dtype; runs of consecutive frames where the flux term is that of a band."""
     term, dtype = weights.term, model_dtype(model)
     if term is not None and term.form == "band":
-        batches = part.batches(model.cutoff, term.window, dtype=dtype, consecutive=True)
+        batches = part.batches(model.cutoff, term.window, dtype=dtype, elements=model.elements, consecutive=True)
     else:
-        batches = part.batches(model.cutoff, settings.batch_size, seed=settings.seed, dtype=dtype)
+        size, seed = settings.batch_size, settings.seed
+        batches = part.batches(model.cutoff, size, seed=seed, dtype=dtype, elements=model.elements)
     return with_tables(model, batches) if isinstance(model, DescriptorPotential) else batches
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.linalg import lstsq
 
 from fluxan.neighbors import build_graph
 from fluxan.potentials.linear_potential import LinearPotential
@@ -45,7 +46,8 @@ def least_squares(roots: Mapping[str, np.ndarray], weights: LossWeights) -> np.n
     rows = np.concatenate([getattr(weights, name) ** 0.5 * roots[name] for name in chosen])
     columns = np.linalg.norm(rows[:, :-1], axis=0)
     columns[columns == 0] = 1.0
-    return np.linalg.lstsq(rows[:, :-1] / columns, rows[:, -1], rcond=_RANK_TOLERANCE)[0] / columns
+    # By QR iterations: divide and conquer, NumPy's way, does not converge for some sets with many open directions.
+    return lstsq(rows[:, :-1] / columns, rows[:, -1], cond=_RANK_TOLERANCE, lapack_driver="gelss")[0] / columns
 
 
 def set_weights(model: LinearPotential, weights: np.ndarray) -> LinearPotential:

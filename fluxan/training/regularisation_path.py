@@ -88,11 +88,11 @@ class RegularisationPath:
         both = np.concatenate([data, flux])
         columns = np.linalg.norm(both[:, :-1], axis=0)
         columns[columns == 0] = 1.0
-        left, singular, right = np.linalg.svd(both[:, :-1] / columns, full_matrices=False)
+        left, singular, right = _svd(both[:, :-1] / columns, full=False)
         kept = singular > _RANK_TOLERANCE * singular[0]
         self.n_undetermined = both.shape[1] - 1 - int(kept.sum())
         q1, q2 = left[: len(data), kept], left[len(data) :, kept]
-        u, self.cosines, v = np.linalg.svd(q1, full_matrices=True)
+        u, self.cosines, v = _svd(q1, full=True)
         self.cosines = np.pad(np.minimum(self.cosines, 1.0), (0, len(v) - len(self.cosines)))
         turned = q2 @ v.T
         self.sines = np.linalg.norm(turned, axis=0)
@@ -127,3 +127,14 @@ class RegularisationPath:
         above = self.cosines * self._data + p * self._flux
         below = self.cosines**2 + p * self.sines**2
         return np.divide(above, below, out=np.zeros_like(above), where=below > _RANK_TOLERANCE**2)
+
+
+def _svd(matrix: np.ndarray, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular value decomposition by QR iterations.
+
+    The faster divide and conquer of NumPy did not converge for some training sets, whose many open directions have
+    singular values that are all 0 or 1.
+    """
+    from scipy.linalg import svd
+
+    return svd(matrix, full_matrices=full, lapack_driver="gesvd")

@@ -29,10 +29,11 @@ class StrengthEstimate:
     ----------
     strength : float
         p_Q, 1/(eV Å/ps)² times the unit of the loss.
-    kind : {"plateau", "knee", "none"}
-        Whether the flux power has a plateau there, bends there, or does not fall within the errors at all.
+    kind : {"plateau", "knee", "none", "too strong"}
+        Whether the flux power has a plateau there, bends there, does not fall within the errors at all, or some error
+        exceeds its spread at the smallest strength already.
     largest : float
-        Largest strength at which every error is within its spread.
+        Largest strength at which every error is within its spread; 0 if there is none.
     limiting : str
         Term whose error leaves its spread first; empty if none does.
     power : float
@@ -51,6 +52,9 @@ class StrengthEstimate:
         limit = (
             f"; beyond {self.largest:.3g} the error of the {self.limiting} leaves its spread" if self.limiting else ""
         )
+        begin_lower = f"the error of the {self.limiting} exceeds its spread there already, begin lower; {change}"
+        if self.kind == "too strong":
+            return f"strength {self.strength:.3g}, the smallest: {begin_lower}"
         reasons = {
             "plateau": f"end of the plateau, {change}",
             "knee": f"the flux power bends there and has no plateau, {change}",
@@ -90,7 +94,7 @@ def choose_strength(
     Raises
     ------
     InputError
-        There are fewer than three strengths, or the errors exceed their spread at all of them.
+        There are fewer than three strengths.
     """
     if len(strengths) < 3:
         raise InputError(f"{len(strengths)} strengths are too few to see a plateau; give three or more")
@@ -102,13 +106,10 @@ def choose_strength(
         if len(exceeded):
             first[name] = int(exceeded[0])
             within[exceeded[0] :] = False
-    if not within.any():
-        worst = min(first, key=first.__getitem__)
-        raise InputError(
-            f"the error of the {worst} exceeds its spread at the smallest strength, {strengths[0]:.3g}; begin lower"
-        )
-    last = int(np.flatnonzero(within)[-1])
     limiting = min(first, key=first.__getitem__) if first else ""
+    if not within.any():
+        return StrengthEstimate(float(strengths[0]), "too strong", 0.0, limiting, float(power[0] / unregularised))
+    last = int(np.flatnonzero(within)[-1])
     index, kind = _plateau(np.log(strengths), np.log(power), last, float(np.log(unregularised)))
     return StrengthEstimate(
         float(strengths[index]), kind, float(strengths[last]), limiting, float(power[index] / unregularised)
@@ -126,5 +127,5 @@ def _plateau(log_strength: np.ndarray, log_power: np.ndarray, last: int, start: 
     if flat:
         return flat[-1], "plateau"
     # The knee: where the fall slows down most.
-    bends = np.gradient(slopes, log_strength)[: last + 1]
-    return int(np.argmin(bends)), "knee"
+    bends = np.gradient(slopes, log_strength)[fallen[0] : last + 1]
+    return int(fallen[0] + np.argmin(bends)), "knee"

@@ -22,6 +22,9 @@ temperature = 500.0                    # K
 [fit]
 epochs = 200
 
+[mapping]
+structures = ["strained.xyz"]          # invariant points, whose error is monitored
+
 [output]
 folder = "agi-model"
 """
@@ -37,10 +40,11 @@ from typing import Any
 from fluxan.errors import FileError, FluxanError, InputError
 from fluxan.potentials.parameters import check_keys
 from fluxan.training.fit_settings import FitSettings
+from fluxan.training.invariant_points import TOLERANCE
 from fluxan.training.loss import TERMS, FluxTerm, LossWeights
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
 
-SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "output")
+SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "mapping", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,6 @@ class DataConfig:
         Stated convention of the stress; by default it is detected.
     validation : float or tuple of Path
         Share of the frames that are held back, or files of frames to validate with.
-    reference : str or None
-        Reference potential, where there is one: what `fluxan.load_model` takes.
     """
 
     files: tuple[Path, ...]
@@ -68,7 +70,6 @@ class DataConfig:
     keys: LabelKeys = field(default_factory=LabelKeys)
     stress: str | None = None
     validation: float | tuple[Path, ...] = 0.1
-    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class ScanConfig:
         Decades that they span, around the estimate of a linear model.
     seeds : int
         Number of initial weights at each strength.
-    minutes : float
-        Time that one fit may take.
+    epochs : int
+        Epochs of a fit with the term, which starts from one without.
     processes : int
         Fits that run at the same time.
     """
@@ -92,19 +93,38 @@ class ScanConfig:
     strengths: int = 5
     decades: float = 4.0
     seeds: int = 3
-    minutes: float = 2.0
+    epochs: int = 30
     processes: int = 2
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        for name, least in (("strengths", 3), ("seeds", 2), ("processes", 1)):
+        for name, least in (("strengths", 3), ("seeds", 2), ("epochs", 1), ("processes", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"scan.{name} is {value!r}; expected a whole number, {least} or more")
-        for name in ("decades", "minutes"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise InputError(f"scan.{name} is {value!r}; expected a positive number")
+        if isinstance(self.decades, bool) or not isinstance(self.decades, (int, float)) or not 0 < self.decades < 100:
+            raise InputError(f"scan.decades is {self.decades!r}; expected a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorConfig:
+    """Section ``[mapping]``: structures at which atomic energies are monitored.
+
+    Attributes
+    ----------
+    structures : tuple of Path
+        Files of structures with energies, in the units of ``[data]``; none are monitored by default.
+    tolerance : float
+        Of their symmetry, Å.
+    """
+
+    structures: tuple[Path, ...] = ()
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        """Check the tolerance."""
+        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)) or not self.tolerance > 0:
+            raise InputError(f"mapping.tolerance is {self.tolerance!r}; expected a positive number of Å")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +145,8 @@ class TrainingConfig:
         Settings of the scan of strengths.
     folder : Path
         For the output.
+    mapping : MonitorConfig
+        Structures at which atomic energies are monitored.
     """
 
     data: DataConfig
@@ -133,6 +155,7 @@ class TrainingConfig:
     fit: FitSettings
     scan: ScanConfig
     folder: Path
+    mapping: MonitorConfig = field(default_factory=MonitorConfig)
 
 
 def read_training_config(path: str | Path) -> TrainingConfig:
@@ -178,7 +201,15 @@ def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig
         fit=_record(FitSettings, sections["fit"], "fit"),
         scan=_record(ScanConfig, sections["scan"], "scan"),
         folder=folder / _text(output.get("folder", f"{stem}-model"), "output.folder"),
+        mapping=_mapping(sections["mapping"], folder),
     )
+
+
+def _mapping(table: Mapping[str, Any], folder: Path) -> MonitorConfig:
+    values = dict(table)
+    if "structures" in values:
+        values["structures"] = _paths(values["structures"], folder, "mapping.structures")
+    return _record(MonitorConfig, values, "mapping")
 
 
 def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
@@ -194,7 +225,6 @@ def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
         validation=float(validation)
         if isinstance(validation, (int, float))
         else _paths(validation, folder, "data.validation"),
-        reference=None if "reference" not in table else _model_name(table["reference"], folder),
     )
 
 
@@ -242,8 +272,3 @@ def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"{where} is {value!r}; expected a word")
     return value
-
-
-def _model_name(value: object, folder: Path) -> str:
-    name = _text(value, "data.reference")
-    return str(folder / name) if (folder / name).is_file() else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,12 +11,14 @@ from fluxan.errors import InputError, OutputError
 from fluxan.potentials.behler_parrinello import BehlerParrinello
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.linear_potential import LinearPotential
-from fluxan.potentials.parameters import check_keys, read_choice
+from fluxan.potentials.parameters import check_keys, label_of, read_choice
 from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.training.conventions import with_virials
 from fluxan.training.dataset import TrainingSet
 from fluxan.training.fit import MODEL, FitResult, TrainingRun
 from fluxan.training.initial_values import given_offsets, set_initial_values
+from fluxan.training.invariant_monitor import InvariantMonitor
+from fluxan.training.invariant_points import KnownStructures
 from fluxan.training.linear_fit import fit_linear, virials_from_forces
 from fluxan.training.term_errors import term_errors
 from fluxan.trajectory.labelled_files import read_labelled
@@ -79,6 +82,36 @@ def load_data(config: DataConfig) -> TrainingData:
     return TrainingData(TrainingSet([labelled[k] for k in train]), _held(labelled, held), convention)
 
 
+def load_monitor(config: TrainingConfig, data: TrainingData) -> InvariantMonitor | None:
+    """Read the structures at which atomic energies are monitored; None if the file names none.
+
+    Those that the training frames hold are left out with a warning: their error is what the fit makes small.
+
+    Raises
+    ------
+    FileError, TrajectoryError
+        A file or a structure is not usable.
+    InputError
+        A structure is no invariant point or has no energy, or all are training frames.
+    """
+    settings = config.mapping
+    if not settings.structures:
+        return None
+    read = list(read_labelled(settings.structures, config.data.units, config.data.keys))
+    known = KnownStructures(data.train.frames, tolerance=settings.tolerance)
+    new = []
+    for item in read:
+        strangers = sorted(set(item.labelled.frame.numbers.tolist()) - set(data.train.elements))
+        if strangers:
+            raise InputError(f"{item.where}: {label_of(strangers[0])} occurs in no training frame")
+        if item.labelled.frame not in known:
+            new.append(item)
+    if len(new) < len(read):
+        left = f"{len(read) - len(new)} of {len(read)} structures to monitor are training frames, and are left out"
+        warnings.warn(left, stacklevel=2)
+    return InvariantMonitor({item.where: item.labelled for item in new}, tolerance=settings.tolerance)
+
+
 def _held(labelled: Sequence[Any], held: Sequence[int]) -> TrainingSet:
     """Frames to validate with; a single one is taken twice, since a set has two or more."""
     chosen = [labelled[k] for k in held]
@@ -113,6 +146,21 @@ def make_model(settings: Mapping[str, Any], training_set: TrainingSet, *, seed: 
     model = _network(kind, values, training_set, seed)
     set_initial_values(model, training_set, given_offsets(offsets, training_set))
     return model
+
+
+def make_linear(settings: Mapping[str, Any], training_set: TrainingSet) -> LinearPotential:
+    """Linear model on the descriptors of section ``[model]``; on standard ones for a network without descriptors.
+
+    Raises
+    ------
+    InputError
+        A setting is not known or not usable.
+    """
+    of_functions = _options(default_functions) - {"elements"}
+    values = {name: value for name, value in settings.items() if name in of_functions}
+    if settings.get("kind") == "equivariant":
+        values.setdefault("cutoff", 5.0)
+    return _network("linear", values, training_set, None)  # type: ignore[return-value]
 
 
 def _network(kind: str, values: dict[str, Any], training_set: TrainingSet, seed: int | None) -> Potential:
@@ -163,7 +211,7 @@ def train(
     overwrite : bool
         Begin anew where the folder holds a model.
     progress, monitor : callable, optional
-        See `TrainingRun`.
+        See `TrainingRun`; by default the structures of section ``[mapping]`` are monitored.
 
     Raises
     ------
@@ -179,6 +227,8 @@ def train(
     model = make_model(config.model, data.train)
     if isinstance(model, LinearPotential):
         return _train_linear(model, config, data)
+    if monitor is None:
+        monitor = load_monitor(config, data)
     run = TrainingRun(
         model,
         data.train,
@@ -195,7 +245,7 @@ def _train_linear(model: LinearPotential, config: TrainingConfig, data: Training
     """Least squares, which have no epochs."""
     config.folder.mkdir(parents=True, exist_ok=True)
     fit_linear(model, data.train, config.weights)
-    batches = data.validation.batches(model.cutoff, config.fit.batch_size)
+    batches = data.validation.batches(model.cutoff, config.fit.batch_size, elements=model.elements)
     errors = term_errors(model, batches, config.weights).errors
     record = {"data": data.train.sha256, "loss": asdict(config.weights), "errors": errors}
     model.save(config.folder / MODEL, record)

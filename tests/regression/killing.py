@@ -3,6 +3,7 @@
     python -m tests.regression.killing decompose TRAJECTORY OUTPUT KILLS
     python -m tests.regression.killing writer OUTPUT KILLS
     python -m tests.regression.killing md ENSEMBLE OUTPUT KILLS
+    python -m tests.regression.killing train FOLDER KILLS
 
 Prints how many children were killed in the middle of their work.
 """
@@ -10,6 +11,7 @@ Prints how many children were killed in the middle of their work.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,13 +26,23 @@ import fluxan
 from fluxan.md.example_systems import find_example
 from fluxan.md.md_run import MdRun
 from fluxan.md.md_settings import MdSettings
+from fluxan.potentials.behler_parrinello import BehlerParrinello
+from fluxan.potentials.symmetry_functions import default_functions
 from fluxan.series import flux_writer
 from fluxan.series.flux_dataset import open_flux
 from fluxan.series.flux_file import FluxFile
 from fluxan.series.schema import VARIABLES
 from fluxan.system import Frame
+from fluxan.training.dataset import TrainingSet
+from fluxan.training.fit import HISTORY, TrainingRun
+from fluxan.training.fit_settings import FitSettings
+from fluxan.training.history import read_history
+from fluxan.training.loss import FluxTerm, LossWeights
+from tests.training_frames import training_frames
 
 LABELS = ("Ar", "Kr")
+#: Epochs of a fit.
+EPOCHS = 60
 RANDOM = np.random.default_rng(int(os.environ.get("KILL_SEED", "0")))
 
 
@@ -92,6 +104,30 @@ def kill_md(ensemble, output, n_kills):
                 path.unlink()
     run_md(ensemble, output)
     return kills
+
+
+def kill_train(folder, n_kills):
+    """Kill a fit at any moment, and begin anew after those that came to their end."""
+    torch.set_num_threads(1)
+    train(Path(folder).with_name("warm"), epochs=1)
+    kills = 0
+    while kills < n_kills:
+        kills += killed(lambda: train(folder), 0.6)
+        if (Path(folder) / HISTORY).exists() and len(read_history(Path(folder) / HISTORY)) >= EPOCHS:
+            shutil.rmtree(folder)
+    train(folder)
+    return kills
+
+
+def train(folder, epochs=EPOCHS):
+    """A small network with the flux term; continued where it can be."""
+    frames = training_frames(6)
+    functions = default_functions([18, 36], cutoff=5.0, triplet_cutoff=4.2, n_radial=4, zetas=(1.0,), widths=(1.0,))
+    weights = LossWeights(energy=100.0, forces=100.0, virial=10.0, flux=1e-6, term=FluxTerm(temperature=60.0))
+    settings = FitSettings(epochs=epochs, batch_size=2, learning_rate=1e-2, average=0.9)
+    model = BehlerParrinello(functions, hidden=(6,))
+    sets = TrainingSet(frames[:4]), TrainingSet(frames[4:])
+    TrainingRun(model, *sets, weights=weights, settings=settings, folder=Path(folder)).run(resume=True)
 
 
 def run_md(ensemble, output, time=1.6):
@@ -156,4 +192,8 @@ def check_frames(output):
 
 if __name__ == "__main__":
     task, *paths, kills = sys.argv[1:]
-    print({"decompose": kill_decompose, "writer": kill_writer, "md": kill_md}[task](*paths, int(kills)))
+    print(
+        {"decompose": kill_decompose, "writer": kill_writer, "md": kill_md, "train": kill_train}[task](
+            *paths, int(kills)
+        )
+    )

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fluxan
 from fluxan.series import flux_writer
 from fluxan.series.schema import VARIABLES
-from tests.regression.killing import run_md
+from tests.regression.killing import run_md, train
 from tests.systems import argon_krypton
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,13 @@ def test_memory_does_not_grow_with_the_fluxes_streamed(tmp_path, name, short, lo
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
         peak[n] = int(done.stdout)
     assert peak[long] < 1.02 * peak[short] + 2048, peak
+
+
+def test_a_fit_killed_twenty_times_is_bytewise_equal(tmp_path):
+    assert int(run("tests.regression.killing", "train", tmp_path / "killed", 20)) == 20
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(tmp_path / "whole")
+    torch.set_num_threads(threads)
+    for name in ("model.safetensors", "history.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

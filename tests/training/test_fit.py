@@ -10,6 +10,7 @@ import torch
 
 import fluxan
 from fluxan.errors import FluxanError, InputError, ModelError, OutputError
+from fluxan.neighbors import build_graph
 from fluxan.potentials.behler_parrinello import BehlerParrinello
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.model_file import training_record
@@ -259,3 +260,14 @@ def test_tables_that_are_too_large_are_left_out(monkeypatch):
     assert all(batch.table is not None for batch in with_tables(model, batches))
     monkeypatch.setattr(batches_module, "MAX_BYTES", 10_000)
     assert all(batch.table is None for batch in with_tables(model, batches))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_validation_frames_may_lack_an_element(tmp_path, name):
+    frame = crystal(noise=0.1)
+    krypton = TrainingSet([labelled(frame.replace(numbers=np.full(8, 36), masses=None))] * 2)
+    settings = FitSettings(epochs=1, batch_size=4)
+    model = MODELS[name]()
+    result = TrainingRun(model, TRAIN, krypton, weights=WEIGHTS, settings=settings, folder=tmp_path).run()
+    energy = result.model(build_graph(krypton.frames[0].frame, result.model.cutoff)).sum().detach()
+    assert result.errors["energy"] == pytest.approx(abs(float(energy) - krypton.frames[0].energy) / 8, rel=1e-9)

@@ -18,7 +18,7 @@ MODELS = {
     "pair": lambda: "shipped:ar-kr",
     "two-layers": lambda: scaled_up(EquivariantNetwork([18, 36], cutoff=4.2, n_features=6, n_layers=2)),
 }
-#: Compression of 8 %: the Lennard-Jones crystal is then under more than 5 GPa.
+#: Compression of 8 %: the Lennard-Jones crystal is then under 6 GPa.
 COMPRESSED = -0.08 * np.eye(3)
 N_SAMPLES = 20_000
 
@@ -46,7 +46,7 @@ def test_closed_form_equals_sampling(name, fixed_momentum):
 def test_the_momentum_matters_under_pressure():
     frame = crystal(strain=COMPRESSED, noise=0.1, seed=2)
     pressure = np.trace(fluxan.atomic_virial(frame, "shipped:ar-kr").sum(axis=0)) / (3 * frame.volume)
-    assert pressure * 160.2 > 2.0  # GPa
+    assert 5.0 < pressure * 160.2 < 7.0  # GPa
     free = flux_power("shipped:ar-kr", frame, temperature=300.0, fixed_momentum=False)
     assert flux_power("shipped:ar-kr", frame, temperature=300.0) < 0.5 * free
 

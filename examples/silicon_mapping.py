@@ -315,9 +315,9 @@ def finish(before: dict[str, Any], outcomes: list[dict[str, Any]], options: argp
         writer.writeheader()
         writer.writerows(rows)
     facts = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used; torch {torch.__version__}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores; torch {torch.__version__}",
         "wall time of the fits (s)": round(sum(one["wall time (s)"] for one in outcomes), 1),
-        "settings": {name: str(value) for name, value in vars(options).items()},
+        "settings": {name: str(value) for name, value in vars(options).items() if name != "folder"},
         "before training": before,
         "fits": [{key: value for key, value in one.items() if key != "history"} for one in outcomes],
     }

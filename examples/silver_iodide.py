@@ -321,13 +321,13 @@ def draw(results, curves):
     figure = Figure(figsize=(9, 7), layout="constrained")
     panels = figure.subplots(len(curves), len(ELEMENTS), squeeze=False)
     for row, (phase, (frequencies, found)) in zip(panels, curves.items(), strict=True):
+        shown = frequencies <= 10.0
         for k, (axes, element) in enumerate(zip(row, ELEMENTS, strict=True)):
             for name, spectrum in found.items():
                 style = "-" if name.startswith("reference") else "--"
                 colour = {"reference": "black", "reference, gauge fixed": "0.6"}.get(name)
-                axes.plot(frequencies, spectrum[k], style, color=colour, linewidth=1.2, label=name)
+                axes.plot(frequencies[shown], spectrum[k, shown], style, color=colour, linewidth=1.2, label=name)
             axes.set_yscale("log")
-            axes.set_xlim(0, 10)
             axes.set_title(f"{phase}, carried by {element}", fontsize="medium")
             axes.set_xlabel("frequency (THz)")
             axes.set_ylabel("power ((eV Å/ps)²/THz)")

@@ -29,9 +29,9 @@ class StrengthEstimate:
     ----------
     strength : float
         p_Q, 1/(eV Å/ps)² times the unit of the loss.
-    kind : {"plateau", "knee", "none", "too strong"}
-        Whether the flux power has a plateau there, bends there, does not fall within the errors at all, or some error
-        exceeds its spread at the smallest strength already.
+    kind : {"plateau", "knee", "falling", "none", "too strong"}
+        Whether the flux power has a plateau there, falls slowest there, falls steeply up to where the errors end the
+        range, or does not fall at all; or whether some error exceeds its spread at the smallest strength already.
     largest : float
         Largest strength at which every error is within its spread; 0 if there is none.
     limiting : str
@@ -57,7 +57,8 @@ class StrengthEstimate:
             return f"strength {self.strength:.3g}, the smallest: {begin_lower}"
         reasons = {
             "plateau": f"end of the plateau, {change}",
-            "knee": f"the flux power bends there and has no plateau, {change}",
+            "knee": f"the flux power falls slowest there and has no plateau, {change}",
+            "falling": f"the flux power still falls there, {change}",
             "none": f"the flux power does not fall as long as the errors stay within their spread, {change}",
         }
         return f"strength {self.strength:.3g}: {reasons[self.kind]}{limit}"
@@ -117,15 +118,19 @@ def choose_strength(
 
 
 def _plateau(log_strength: np.ndarray, log_power: np.ndarray, last: int, start: float) -> tuple[int, str]:
-    """Index of the end of the last plateau up to `last`, or of the sharpest bend of the power where there is none."""
-    slopes = -np.gradient(log_power, log_strength)
+    """Index of the end of the plateau up to `last`; without one, of the slowest fall after the steepest."""
     # A plateau counts after the first fall only: before it the term is too weak to act.
     fallen = np.flatnonzero(start - log_power > np.log(1 + MAX_PLATEAU_SLOPE))
     if not len(fallen) or fallen[0] > last:
         return last, "none"
-    flat = [k for k in range(int(fallen[0]), last + 1) if slopes[k] < MAX_PLATEAU_SLOPE]
+    first = int(fallen[0])
+    slopes = -np.gradient(log_power, log_strength)
+    flat = [k for k in range(first, last + 1) if slopes[k] < MAX_PLATEAU_SLOPE]
     if flat:
         return flat[-1], "plateau"
-    # The knee: where the fall slows down most.
-    bends = np.gradient(slopes, log_strength)[fallen[0] : last + 1]
-    return int(fallen[0] + np.argmin(bends)), "knee"
+    # The fall up to each strength from the one before, since the one behind may be beyond what the errors allow.
+    falls = -np.diff(log_power, prepend=start) / np.gradient(log_strength)
+    steepest = first + int(np.argmax(falls[first : last + 1]))
+    if steepest == last:
+        return last, "falling"
+    return steepest + 1 + int(np.argmin(falls[steepest + 1 : last + 1])), "knee"

@@ -31,3 +31,12 @@ def test_silver_iodide(tmp_path):
                 assert len(seeds) == 2
                 assert all(value >= 0 for seed in seeds for bands in seed.values() for value in bands.values())
     assert (tmp_path / "study" / "silver_iodide.png").stat().st_size > 10_000
+
+
+def test_silicon_mapping(tmp_path):
+    run("silicon_mapping.py", "--folder", tmp_path / "study", folder=tmp_path)
+    results = json.loads((tmp_path / "study" / "silicon_mapping.json").read_text())
+    # Before any training: one thickness leaves an offset of surface atoms against those inside open.
+    text = json.dumps(results, ensure_ascii=False)
+    assert "Si with 3 neighbours" in text
+    assert (tmp_path / "study" / "silicon_mapping.png").stat().st_size > 10_000

@@ -59,6 +59,21 @@ def test_without_a_plateau_the_knee():
     assert 1e-4 < found.strength <= found.largest
 
 
+def test_five_strengths_of_networks():
+    """Flux power and RMSE of networks for silver iodide, a factor of ten apart; the last one costs accuracy."""
+    strengths = 9.42e-7 * 10.0 ** np.arange(5)
+    power = np.array([3.84, 3.63, 2.96, 2.60, 1.55])
+    forces = {"forces": np.array([0.0850, 0.0850, 0.0851, 0.0854, 0.1008])}
+    found = choose_strength(strengths, power, forces, {"forces": 0.0850}, {"forces": 0.0016}, unregularised=3.86)
+    assert (found.kind, found.strength, found.limiting) == ("knee", strengths[3], "forces")
+
+
+def test_a_fall_that_the_errors_cut_off():
+    found = choose(power_of(1.0, 0.0, first=1e-3), errors_of(1e-2))
+    assert (found.kind, found.strength) == ("falling", found.largest)
+    assert "still falls there" in str(found)
+
+
 def test_nothing_to_remove():
     found = choose(power_of(0.0, 1.0), errors_of(1e-3))
     assert found.kind == "none"

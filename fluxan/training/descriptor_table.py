@@ -1,8 +1,8 @@
 """Descriptors of a batch and their derivatives, computed once for all steps of a fit.
 
 The symmetry functions of a frame do not change while a network on them is trained: only ∂U_i/∂D_ik does. With
-∂D_ik/∂r_ij in memory, pair forces are one product per atom. A step on four frames of 108 atoms, with cutoffs of 8 and 5 Å
-and 52 functions, then takes 13 ms instead of 84 ms (`benchmarks/training.py`).
+∂D_ik/∂r_ij in memory, pair forces are one product per atom. A step on four frames of 108 atoms, with cutoffs of
+8 and 5 Å and 52 functions, then takes 13 ms instead of 84 ms (`benchmarks/training.py`).
 """
 
 from __future__ import annotations

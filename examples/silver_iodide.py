@@ -10,7 +10,7 @@
    virial removed after the run, and with the gauge fixed after the run. κ with and without zero mass flux.
 5. Time until molecular dynamics with a network fails at a raised temperature.
 
-An interrupted study goes on where it was. Writes silver_iodide.json and silver_iodide.png beside this script; with
+An interrupted study goes on where it was. Writes silver_iodide.json, .png and _scan.png beside this script; with
 --quick, a small version that checks that every stage runs, it writes into the folder alone.
 """
 
@@ -39,6 +39,7 @@ from ase.md.verlet import VelocityVerlet
 
 import fluxan
 from fluxan.md.ase import FluxanCalculator
+from fluxan.report.strength_figure import draw_scan
 from fluxan.series.gauge_fixing import gauge_fixed
 from fluxan.series.heat_flux_series import HeatFluxSeries
 from fluxan.training.linear_scan import scan_linear
@@ -369,6 +370,7 @@ def main():
     output = options.folder if options.quick else Path(__file__).parent
     (output / "silver_iodide.json").write_text(json.dumps(results, indent=1) + "\n")
     draw(results, curves).savefig(output / "silver_iodide.png", dpi=150)
+    draw_scan(linear, networks).savefig(output / "silver_iodide_scan.png", dpi=150)
     print(summary(results))
 
 

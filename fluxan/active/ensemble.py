@@ -19,6 +19,7 @@ from fluxan.neighbors import build_graph
 from fluxan.potentials.descriptor_potential import DescriptorPotential
 from fluxan.potentials.equivariant import EquivariantNetwork
 from fluxan.potentials.weighted_sum import WeightedSum
+from fluxan.training.prediction import forces_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ class Ensemble:
             energies, g_ij = _stacked(self.members, seen)
         else:
             energies, g_ij = _one_by_one(self.members, graph)
-        forces = [_forces(seen, g) for g in g_ij]
+        forces = [to_numpy(forces_of(seen, g)) for g in g_ij]
         return to_numpy(energies), np.array(forces)
 
 
@@ -178,8 +179,3 @@ def _one_by_one(members: Sequence[Potential], graph: Graph) -> tuple[torch.Tenso
         energies.append(energy.detach())
         g_ij.append(g)
     return torch.stack(energies), g_ij
-
-
-def _forces(graph: Graph, g_ij: torch.Tensor) -> np.ndarray:
-    zeros = torch.zeros_like(graph.positions)
-    return to_numpy(zeros.index_add(0, graph.receivers, g_ij).index_add(0, graph.senders, -g_ij))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fluxan.errors import FileError, InputError, ModelError
+from fluxan.errors import InputError, ModelError
 from fluxan.potentials.load import adapter_options
-from fluxan.potentials.parameters import check_keys
+from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.trajectory import ReaderOptions
 
 if TYPE_CHECKING:
@@ -102,12 +101,7 @@ def read_jobs(path: str | Path) -> JobFile:
         the same name. The message names file and key.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    table = read_toml(path)
     try:
         return _JobFileReader(path.absolute().parent).file(table, default_output=path.stem)
     except (InputError, ModelError) as error:

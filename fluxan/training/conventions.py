@@ -153,9 +153,8 @@ def _agreed(found: Convention | None, claim: Convention | None) -> Convention:
     """What was detected, which must not contradict what is stated."""
     if claim is None or found is None:
         return found or claim  # type: ignore[return-value]
-    if (found.sign, found.order) != (claim.sign, claim.order) and ANY_ORDER not in found.evidence:
-        raise InputError(f"the stress is stated as: {claim}; its energies say: {found}")
-    if found.sign != claim.sign:
+    other_order = found.order != claim.order and ANY_ORDER not in found.evidence
+    if found.sign != claim.sign or other_order:
         raise InputError(f"the stress is stated as: {claim}; its energies say: {found}")
     return claim
 

@@ -16,6 +16,7 @@ from fluxan.flux.energies import atomic_energies, model_name, model_reach
 
 if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
+    from fluxan.system import Graph
     from fluxan.training.batches import Batch
     from fluxan.training.descriptor_table import DescriptorTable
 
@@ -67,14 +68,18 @@ def predict(model: Potential, batch: Batch, *, flux: bool, training: bool = True
     else:
         energies, r_ij, g_ij, atomic = _adjoint_virial(model, batch, training=training)
     graph, frames = batch.graph, batch.frame_of_atom
-    zeros = torch.zeros_like(graph.positions)
-    forces = zeros.index_add(0, graph.receivers, g_ij).index_add(0, graph.senders, -g_ij)
     return Prediction(
         energies=energies.new_zeros(batch.n_frames).index_add(0, frames, energies),
-        forces=forces,
+        forces=forces_of(graph, g_ij),
         virials=_summed(outer(r_ij, -g_ij), frames[graph.receivers], batch.n_frames),
         atomic_virial=atomic,
     )
+
+
+def forces_of(graph: Graph, g_ij: torch.Tensor) -> torch.Tensor:
+    """Forces on all atoms, (n_atoms, 3) eV/Å, from ∂U/∂r_ij, (n_edges, 3) eV/Å; differentiable."""
+    zeros = torch.zeros_like(graph.positions)
+    return zeros.index_add(0, graph.receivers, g_ij).index_add(0, graph.senders, -g_ij)
 
 
 def outer(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -31,14 +31,13 @@ folder = "agi-model"
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fluxan.errors import FileError, FluxanError, InputError
-from fluxan.potentials.parameters import check_keys
+from fluxan.errors import FluxanError, InputError
+from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.invariant_points import TOLERANCE
 from fluxan.training.loss import TERMS, FluxTerm, LossWeights
@@ -174,12 +173,7 @@ def read_training_config(path: str | Path) -> TrainingConfig:
         It is not TOML, or one of its keys is not known or not usable; the message names file and key.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    table = read_toml(path)
     try:
         return _config(table, path.absolute().parent, path.stem)
     except FluxanError as error:

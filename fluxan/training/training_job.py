@@ -25,7 +25,6 @@ from fluxan.trajectory.labelled_files import read_labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from fluxan.potentials.base import Potential
     from fluxan.training.conventions import Convention
@@ -59,15 +58,10 @@ def load_data(config: DataConfig) -> TrainingData:
     FileError, InputError, TrajectoryError
         A file, a label or the convention is not usable.
     """
-    paths: Sequence[Path] = config.files
-    separate = isinstance(config.validation, tuple)
+    frames = list(read_labelled(config.files, config.units, config.keys))
+    n_files = len(frames)
     if isinstance(config.validation, tuple):
-        paths = (*paths, *config.validation)
-    frames = list(read_labelled(paths, config.units, config.keys))
-    n_train = len(frames)
-    if isinstance(config.validation, tuple):
-        own = {str(path) for path in config.validation}
-        n_train = sum(item.where.rpartition(", frame ")[0] not in own for item in frames)
+        frames += read_labelled(config.validation, config.units, config.keys)
 
     def predicted() -> Any:
         return virials_from_forces([item.labelled for item in frames])
@@ -75,10 +69,10 @@ def load_data(config: DataConfig) -> TrainingData:
     complete = all(item.labelled.energy is not None and item.labelled.forces is not None for item in frames)
     labelled, convention = with_virials(frames, stated=config.stress, predicted=predicted if complete else None)
     everything = TrainingSet(labelled)
-    if separate:
-        train, held = list(range(n_train)), list(range(n_train, len(labelled)))
+    if isinstance(config.validation, tuple):
+        train, held = list(range(n_files)), list(range(n_files, len(labelled)))
     else:
-        train, held = everything.split(float(config.validation))  # type: ignore[arg-type]
+        train, held = everything.split(config.validation)
     return TrainingData(TrainingSet([labelled[k] for k in train]), _held(labelled, held), convention)
 
 

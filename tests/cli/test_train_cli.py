@@ -119,6 +119,14 @@ def test_a_trained_model_decomposes(run, configured, kind):
     assert (path.parent / "model" / "history.png").exists() == (kind != "linear")
 
 
+def test_frames_to_validate_with_may_lie_in_files_of_their_own(run, configured):
+    path = configured("linear", files=("validation = 0.25", 'validation = ["held.xyz"]'))
+    write(path.parent / "held.xyz", list(images(training_frames(3))))
+    status, out, err = run("train", path, "--quiet")
+    assert (status, err) == (0, "")
+    assert "12 frames of Ar, Kr from 6 trajectories to fit, 3 to validate with" in out
+
+
 def test_an_existing_model_is_not_touched(run, configured):
     path = configured("linear")
     run("train", path, "--quiet")

@@ -81,3 +81,35 @@ $facts
 """
     + _FOOT
 )
+
+LEARNING_STYLE = """
+.scroll { overflow: auto; max-height: 34rem; margin-bottom: 1rem; }
+.scroll table { font-size: .85rem; }
+.scroll th { vertical-align: bottom; position: sticky; top: 0; background: #fff; min-width: 3.4rem; }
+.note { color: var(--quiet); font-size: .92rem; max-width: 44rem; margin: 0 0 2.4rem; }
+details { margin: 0 0 1rem; } summary { cursor: pointer; font-weight: 600; }
+details li { overflow-wrap: anywhere; }
+@media print { .scroll { overflow: visible; max-height: none; } .scroll table { font-size: 7pt; } }
+"""
+
+LEARNING_PAGE = Template(
+    _HEAD
+    + """<header>
+<h1>$title</h1>
+<p class="headline">$headline</p>
+<p class="state">$state</p>
+</header>
+<main>
+<ul class="verdicts">
+$verdicts
+</ul>
+$table
+$plots
+$failures
+<h2>Settings and cost</h2>
+<table class="facts">
+$facts
+</table>
+"""
+    + _FOOT
+)

@@ -32,7 +32,8 @@ def number(value: float, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     places = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
     if value and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}".replace("-", "−")
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        return f"{mantissa}e{int(power)}".replace("-", "−")
     return f"{value:.{min(max(places, 0), 9)}f}".replace("-", "−")
 
 
@@ -71,8 +72,8 @@ _HEADER = (
     "energy RMSE (meV/atom)",
     "force RMSE (meV/Å)",
     "new frames (meV/Å)",
-    "uncertainty (meV/Å)",
-    "error/ uncertainty",
+    "spread (meV/Å)",
+    "error/spread",
     "explored (ps)",
     "accepted",
     "blow-ups",

@@ -90,7 +90,8 @@ def draw_calibration(scatter: Axes, reliability: Axes, *, pooled: ForceCalibrati
         reliability.plot(levels, fraction, color=colour(k), ls=line(k), lw=1.4, label=label)
     tidy(reliability, x="p of the quantile", y="fraction of errors inside")
     reliability.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    reliability.legend(frameon=False, fontsize="small", loc="lower right", ncols=1)
+    place = "upper left" if pooled.factor > 1 else "lower right"  # the side of the diagonal without the curve
+    reliability.legend(frameon=False, fontsize="small", loc=place)
 
 
 def _draw_pairs(axes: Axes, pairs: ForceCalibration) -> None:
@@ -113,6 +114,8 @@ def _draw_pairs(axes: Axes, pairs: ForceCalibration) -> None:
             axes.plot(spread, error, "o", ms=3, color=colour(0), alpha=0.5, mew=0)
         axes.plot([low, high], [low, high], color="black", lw=1.0)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     tidy(axes, x="uncertainty (meV/Å)", y="true error (meV/Å)")
 
 
@@ -136,23 +139,23 @@ def draw_events(axes: Axes, *, rounds: Rounds) -> None:
             capsize=3 if len(rounds) <= 30 else 0,
             label=kind,
         )
-    _finish(axes, rounds, y="events per ns")
-    axes.set_ylim(bottom=0)
+    _finish(axes, rounds, y="events per ns", columns=4)
+    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # markers at zero are whole
 
 
 def draw_composition(axes: Axes, *, rounds: Rounds) -> None:
     """Draw the frames of the data set by source as stacked bars."""
-    base = np.zeros(len(rounds))
+    base, width = np.zeros(len(rounds)), min(0.7, 0.2 * len(rounds))
     for k, source in enumerate(sources(rounds)):
         counts = np.nan_to_num(_by_round(rounds, "composition", source))
         hatch = HATCHES[k % len(HATCHES)]
         axes.bar(
-            _numbers(rounds), counts, bottom=base, width=0.7, color=colour(k), hatch=hatch, edgecolor="white", lw=0.4,
+            _numbers(rounds), counts, bottom=base, width=width, color=colour(k), hatch=hatch, edgecolor="white", lw=0.4,
             label=source,
         )  # fmt: skip
         base += counts
     axes.set_ylim(0, 1.2 * max(base.max(initial=1), 1))
-    _finish(axes, rounds, y="frames")
+    _finish(axes, rounds, y="frames", columns=4)
 
 
 def poisson_interval(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,14 +203,16 @@ def _curve(axes: Axes, x: np.ndarray, values: np.ndarray, k: int, *, label: str)
     axes.plot(x, values, color=colour(k), ls=line(k), marker=MARKERS[k % len(MARKERS)], ms=size, lw=1.2, label=label)
 
 
-def _finish(axes: Axes, rounds: Rounds, *, y: str) -> None:
+def _finish(axes: Axes, rounds: Rounds, *, y: str, columns: int = 1) -> None:
     """Label the axes; rounds are whole numbers, and half a round is left on both sides."""
     from matplotlib.ticker import MaxNLocator
 
     tidy(axes, x="round", y=y)
+    if axes.get_legend() is not None:
+        axes.legend(frameon=False, fontsize="small", ncols=columns)
     numbers = _numbers(rounds)
     axes.set_xlim(numbers.min() - 0.6, numbers.max() + 0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def _plain_ordinate(axes: Axes) -> None:
@@ -215,7 +220,7 @@ def _plain_ordinate(axes: Axes) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.1, high * 1.5)  # room for the legend
+    axes.set_ylim(low / 1.1, high * (high / low) ** 0.35)  # room for the legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

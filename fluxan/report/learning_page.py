@@ -88,10 +88,10 @@ def _state(rounds: Rounds, settings: Mapping[str, Any]) -> str:
         return reference + "Errors, uncertainties and labels appear here when the first round ends."
     last = rounds[-1]
     return (
-        f"{reference}{_plural(round(quantity(last, 'labels', 'total')), 'label')}; RMSE on "
-        f"{_plural(round(quantity(last, 'test', 'n_frames')), 'test frame')} after the last round: forces "
-        f"{number(1e3 * quantity(last, 'test', 'forces'))} meV/Å, "
-        f"energy {number(1e3 * quantity(last, 'test', 'energy'))} meV/atom."
+        f"{reference}{_plural(quantity(last, 'labels', 'total'), 'label')}; RMSE on "
+        f"{_plural(quantity(last, 'test', 'n_frames'), 'test frame')} after the last round: forces "
+        f"{number(1e3 * quantity(last, 'test', 'forces'))}\u00a0meV/Å, "
+        f"energy {number(1e3 * quantity(last, 'test', 'energy'))}\u00a0meV/atom."
     )
 
 
@@ -100,19 +100,19 @@ def verdicts(rounds: Rounds) -> list[Verdict]:
     if not rounds:
         return []
     pooled, last = ForceCalibration.of_rounds(rounds), rounds[-1]
-    found = [Verdict(pooled.calibrated, pooled.statement)]
+    found = [Verdict(pooled.calibrated, pooled.statement)] if len(pooled) else []
     new, test = (quantity(last, part, "forces") for part in ("new", "test"))
     if new > 0 and test > 0:
-        text = f"In the last round, forces of new frames were off by {new / test:.2g} times the error of the test set"
+        text = f"In the last round, the force error of new frames was {new / test:.2g} times that of the test set"
         near = new < 2 * test
         text += "." if near else ": the exploration still finds frames that the model does not know."
         found.append(Verdict(near, text))
-    failed = sum(round(np.nan_to_num(quantity(record, "labels", "failed"))) for record in rounds)
+    failed = sum(np.nan_to_num(quantity(record, "labels", "failed")) for record in rounds)
     if failed:
         found.append(Verdict(good=False, text=f"{_plural(failed, 'frame')} could not be labelled; reasons are below."))
     blow_ups = np.nan_to_num(quantity(last, "exploration", "blow_ups"))
     if blow_ups:
-        text = f"The dynamics became unstable {_plural(round(blow_ups), 'time')} in the last round."
+        text = f"{_plural(blow_ups, 'exploration')} of the last round became unstable."
         found.append(Verdict(good=False, text=text))
     return sorted(found, key=lambda verdict: verdict.good)
 
@@ -121,7 +121,8 @@ def _table(rounds: Rounds) -> str:
     if not rounds:
         return ""
     header, rows = status_rows(rounds)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    titles = (escape(name).replace(" (", "<br>(").replace("/Å", "/\u2060Å").replace("-", "\u2011") for name in header)
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     body = "\n".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in rows
@@ -130,9 +131,9 @@ def _table(rounds: Rounds) -> str:
         '<h2 id="rounds">Rounds</h2><div class="scroll" role="region" aria-labelledby="rounds" tabindex="0">'
         f'<table class="numbers"><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
         '<p class="note">RMSE is that of the mean of the ensemble on the test set after the round; new frames are '
-        "compared with their labels before they are trained on. Uncertainty: largest force spread of an atom of each "
-        "test frame, mean ± standard deviation. Error/uncertainty: root mean square over atoms of the new frames. "
-        "A dash means that there is no number.</p>"
+        "compared with their labels before they are trained on. Spread: largest force spread of an atom of each "
+        "test frame, mean ± standard deviation. Error/spread: ratio of the root mean squares over atoms of the new "
+        "frames. A dash means that there is no number.</p>"
     )
 
 
@@ -197,7 +198,7 @@ def _uncertainty(rounds: Rounds) -> Plot:
         "Largest spread of the force on an atom of each test frame over the members of the ensemble: mean, and "
         f"standard deviation between frames as bars.{flux}",
         partial(figure.draw_uncertainty, rounds=rounds, carriers=carriers),
-        height=0.42,
+        height=0.42 if carriers else 0.65,
         width=1.0 if carriers else 0.6,
         columns=2 if carriers else 1,
         description=f"Force spread of the test set by round; its mean goes from {first} to {last} meV/Å.",
@@ -251,5 +252,5 @@ def _facts(rounds: Rounds, settings: Mapping[str, Any]) -> Iterator[tuple[str, s
             yield f"time spent on {name}", duration(float(np.nansum(seconds)))
 
 
-def _plural(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
+def _plural(count: float, name: str) -> str:
+    return f"{count:.0f} {name}{'' if count == 1 else 's'}"

@@ -84,8 +84,9 @@ $facts
 
 LEARNING_STYLE = """
 .scroll { overflow: auto; max-height: 34rem; margin-bottom: 1rem; }
-.scroll table { font-size: .85rem; }
-.scroll th { vertical-align: bottom; position: sticky; top: 0; background: #fff; min-width: 3.4rem; }
+.scroll table { font-size: .76rem; width: 100%; }
+.scroll th, .scroll td { padding-right: .5rem; text-align: right; }
+.scroll thead th { vertical-align: bottom; position: sticky; top: 0; background: #fff; line-height: 1.25; }
 .note { color: var(--quiet); font-size: .92rem; max-width: 44rem; margin: 0 0 2.4rem; }
 details { margin: 0 0 1rem; } summary { cursor: pointer; font-weight: 600; }
 details li { overflow-wrap: anywhere; }

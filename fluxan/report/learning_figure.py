@@ -90,8 +90,8 @@ def draw_calibration(scatter: Axes, reliability: Axes, *, pooled: ForceCalibrati
         reliability.plot(levels, fraction, color=colour(k), ls=line(k), lw=1.4, label=label)
     tidy(reliability, x="p of the quantile", y="fraction of errors inside")
     reliability.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    place = "upper left" if pooled.factor > 1 else "lower right"  # the side of the diagonal without the curve
-    reliability.legend(frameon=False, fontsize="small", loc=place)
+    # On the side of the diagonal without the curve.
+    reliability.legend(frameon=False, fontsize="small", loc="upper left" if pooled.factor > 1 else "lower right")
 
 
 def _draw_pairs(axes: Axes, pairs: ForceCalibration) -> None:

@@ -121,7 +121,7 @@ def _table(rounds: Rounds) -> str:
     if not rounds:
         return ""
     header, rows = status_rows(rounds)
-    titles = (escape(name).replace(" (", "<br>(").replace("/Å", "/\u2060Å").replace("-", "\u2011") for name in header)
+    titles = (escape(name).replace(" (", "<br>(").replace("/Å", "/\u2060Å").replace("/s", "/<wbr>s") for name in header)
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     body = "\n".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'

@@ -74,7 +74,7 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.handle_startendtag(tag, attributes)
-        if tag not in {"meta", "br"}:
+        if tag not in {"meta", "br", "wbr"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):

@@ -12,7 +12,6 @@ from .style import WIDTH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .study import Study
@@ -31,19 +30,25 @@ class Plot:
     caption : str
         What it shows and how to read it; HTML.
     draw : callable
-        Draws the plot on the axes that it is given.
+        Draws the plot on the axes that it is given, as many as there are columns.
     height : float
         Ratio of height to width.
     width : float
         Ratio of the plot's width to that of the page.
+    columns : int
+        Number of axes side by side.
+    description : str
+        What the plot shows, for readers who do not see it; by default its title.
     """
 
     name: str
     title: str
     caption: str
-    draw: Callable[[Axes], None]
+    draw: Callable[..., None]
     height: float = 0.45
     width: float = 1.0
+    columns: int = 1
+    description: str = ""
 
     def figure(self) -> Figure:
         """Draw the plot on a figure of its own."""
@@ -51,7 +56,7 @@ class Plot:
 
         width = self.width * WIDTH
         figure = Figure(figsize=(width, self.height * width), layout="constrained")
-        self.draw(figure.subplots())
+        self.draw(*figure.subplots(1, self.columns, squeeze=False)[0])
         return figure
 
 

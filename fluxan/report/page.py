@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from fluxan.errors import OutputError
 
 from .figures import plots
+from .sections import marked, section, svg
 from .template import PAGE, STYLE
 from .verdicts import carriers, signed, temperature, unit, value, verdicts
 
@@ -48,7 +48,7 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
             Path(folder).mkdir(parents=True, exist_ok=True)
             for plot, figure in drawn:
                 figure.savefig(Path(folder) / f"{plot.name}.png", dpi=_RESOLUTION)
-                (Path(folder) / f"{plot.name}.svg").write_text(_svg(figure, plot.name), encoding="utf-8")
+                (Path(folder) / f"{plot.name}.svg").write_text(svg(figure, plot.name), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or output} cannot be written: {error.strerror or error}") from error
 
@@ -64,10 +64,10 @@ def page(study: Study, drawn: list[tuple[Plot, Figure]]) -> str:
         state=escape(_state(study)),
         carriers=escape(carriers(result)),
         conclusion=_conclusion(study, warned=warned),
-        verdicts="\n".join(_verdict(v.text, good=v.good) for v in verdicts(study)),
+        verdicts="\n".join(marked(v) for v in verdicts(study)),
         estimates=_estimates(study),
         parts=_parts(study),
-        plots="\n".join(_section(plot, figure) for plot, figure in drawn),
+        plots="\n".join(section(plot, figure) for plot, figure in drawn),
         facts="\n".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study).items()),
     )
 
@@ -87,11 +87,6 @@ def _state(study: Study) -> str:
         f"at T = {temperature(result)}, V = {result.volume:.6g}{volume}{kind}; "
         f"± is one standard deviation, method: {result.method}"
     )
-
-
-def _verdict(text: str, *, good: bool) -> str:
-    mark, kind, word = ("✓", "good", "fine") if good else ("⚠", "bad", "warning")
-    return f'<li class="{kind}"><span class="mark" role="img" aria-label="{word}">{mark}</span>{escape(text)}</li>'
 
 
 def _estimates(study: Study) -> str:
@@ -148,22 +143,3 @@ def _facts(study: Study) -> dict[str, str]:
         f"{tensor[a, b]:.4g}".replace("-", "−") for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
     )
     return facts
-
-
-def _section(plot: Plot, figure: Figure) -> str:
-    return (
-        f'<figure id="{plot.name}"><h2>{escape(plot.title)}</h2>'
-        f'<div class="plot" style="max-width:{plot.width:.0%}" role="img" aria-label="{escape(plot.title)}">'
-        f"{_svg(figure, plot.name)}</div><figcaption>{plot.caption}</figcaption></figure>"
-    )
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """SVG without the XML declaration; identifiers contain the plot's name, which keeps them unique in the page."""
-    import matplotlib as mpl
-
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, "svg.id": name, "svg.fonttype": "path"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]

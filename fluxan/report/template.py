@@ -1,4 +1,4 @@
-"""HTML and CSS of the report: without scripts or network access, and printable."""
+"""HTML and CSS of the pages: without scripts or network access, and printable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ body { margin: 0 auto; max-width: 52rem; padding: 2rem 1.5rem 4rem; color: var(-
 h1 { font-size: 1.1rem; font-weight: 600; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin: 0 0 .4rem; }
 header { border-bottom: 1px solid var(--rule); padding-bottom: 1.2rem; margin-bottom: 1.5rem; }
-.kappa { font-size: 2.4rem; line-height: 1.2; font-weight: 650; margin: 0; font-variant-numeric: tabular-nums; }
+.headline { font-size: 2.4rem; line-height: 1.2; font-weight: 650; margin: 0; font-variant-numeric: tabular-nums; }
 .state, .carriers { margin: .3rem 0 0; color: var(--quiet); }
 .conclusion { margin: .8rem 0 0; font-weight: 600; }
 .good, .good .mark { color: var(--good); } .bad, .bad .mark { color: var(--bad); }
@@ -32,13 +32,13 @@ figcaption { color: var(--quiet); font-size: .92rem; max-width: 44rem; }
 table.facts td { overflow-wrap: anywhere; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
-  .kappa { font-size: 20pt; }
+  .headline { font-size: 20pt; }
   header, table, li { break-inside: avoid; } h2 { break-after: avoid; }
   @page { margin: 18mm; }
 }
 """
 
-PAGE = Template("""<!DOCTYPE html>
+_HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -47,9 +47,18 @@ PAGE = Template("""<!DOCTYPE html>
 <style>$style</style>
 </head>
 <body>
-<header>
+"""
+
+_FOOT = """</main>
+</body>
+</html>
+"""
+
+PAGE = Template(
+    _HEAD
+    + """<header>
 <h1>$title</h1>
-<p class="kappa">κ = $kappa</p>
+<p class="headline">κ = $kappa</p>
 <p class="state">$state</p>
 <p class="carriers">$carriers</p>
 <p class="conclusion">$conclusion</p>
@@ -69,7 +78,39 @@ $plots
 <table class="facts">
 $facts
 </table>
-</main>
-</body>
-</html>
-""")
+"""
+    + _FOOT
+)
+
+LEARNING_STYLE = """
+.scroll { overflow: auto; max-height: 34rem; margin-bottom: 1rem; }
+.scroll table { font-size: .76rem; width: 100%; }
+.scroll th, .scroll td { padding-right: .5rem; text-align: right; }
+.scroll thead th { vertical-align: bottom; position: sticky; top: 0; background: #fff; line-height: 1.25; }
+.note { color: var(--quiet); font-size: .92rem; max-width: 44rem; margin: 0 0 2.4rem; }
+details { margin: 0 0 1rem; } summary { cursor: pointer; font-weight: 600; }
+details li { overflow-wrap: anywhere; }
+@media print { .scroll { overflow: visible; max-height: none; } .scroll table { font-size: 7pt; } }
+"""
+
+LEARNING_PAGE = Template(
+    _HEAD
+    + """<header>
+<h1>$title</h1>
+<p class="headline">$headline</p>
+<p class="state">$state</p>
+</header>
+<main>
+<ul class="verdicts">
+$verdicts
+</ul>
+$table
+$plots
+$failures
+<h2>Settings and cost</h2>
+<table class="facts">
+$facts
+</table>
+"""
+    + _FOOT
+)

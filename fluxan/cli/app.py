@@ -14,6 +14,7 @@ from fluxan.cli.decompose_command import decompose
 from fluxan.cli.demo_command import demo
 from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
+from fluxan.cli.learn_command import learn
 from fluxan.cli.mapping_command import mapping
 from fluxan.cli.md_command import md
 from fluxan.cli.report_command import report
@@ -44,6 +45,7 @@ for command in (
     train,
     scan_strength,
     mapping,
+    learn,
     info,
     convert,
     demo,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import ase
 import numpy as np
 from ase import units
 from ase.constraints import FixCom
@@ -21,10 +20,11 @@ from ase.md.verlet import VelocityVerlet
 from fluxan.correlation import Correlator
 from fluxan.errors import InputError, ModelError, OutputError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.ase.momenta import draw_momenta, scale_velocities, stand_still
 from fluxan.md.recording import Recording
 from fluxan.md.restart import Restart
 from fluxan.series.flux_file import check_output
-from fluxan.units import MASS_VELOCITY2
+from fluxan.trajectory.memory import atoms_of_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ class MdRun:
         overwrite: bool = False,
     ) -> None:
         self.settings, self.output, self.stop = settings, Path(output), False
-        self.atoms = _atoms(frame)
+        self.atoms = atoms_of_frame(frame)
         self.atoms.calc = self._calculator = FluxanCalculator(model, route=route)
         self._evaluator = self._calculator.evaluator(self.atoms.numbers, groups=groups)
         self._random = np.random.default_rng(settings.seed)
@@ -155,9 +155,9 @@ class MdRun:
             self.step += steps
             if self.step == settings.thermal_steps:
                 self.phase, self.step = "produce", 0
-                _stand_still(self.atoms)
+                stand_still(self.atoms)
                 if settings.ensemble == "nve":
-                    _scale(self.atoms, settings.temperature)
+                    scale_velocities(self.atoms, settings.temperature)
             self._save()
             yield steps
         while self.n_frames < settings.n_frames and not self.stop:
@@ -244,10 +244,7 @@ class MdRun:
     def _begin(self, frame: Frame) -> None:
         settings = self.settings
         if settings.thermal_steps or frame.velocities is None:
-            masses = self.atoms.get_masses()[:, None]
-            width = np.sqrt(masses * settings.temperature * units.kB)
-            self.atoms.set_momenta(width * self._random.standard_normal((len(masses), 3)))
-            _stand_still(self.atoms)
+            draw_momenta(self.atoms, settings.temperature, self._random)
         self._save()
 
     def _save(self) -> None:
@@ -270,31 +267,6 @@ class MdRun:
         self.atoms.set_positions(known.positions)
         self.atoms.set_momenta(known.momenta)
         self._random.bit_generator.state = known.random
-
-
-def _atoms(frame: Frame) -> ase.Atoms:
-    atoms = ase.Atoms(
-        frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc, masses=np.asarray(frame.masses)
-    )
-    if frame.velocities is not None:
-        atoms.set_velocities(frame.velocities * MASS_VELOCITY2**0.5)
-    return atoms
-
-
-def _stand_still(atoms: ase.Atoms) -> None:
-    """Remove the motion of the centre of mass."""
-    momenta = atoms.get_momenta()
-    masses = atoms.get_masses()[:, None]
-    atoms.set_constraint()
-    atoms.set_momenta(momenta - masses * (momenta.sum(axis=0) / masses.sum()))
-
-
-def _scale(atoms: ase.Atoms, temperature: float) -> None:
-    """Scale velocities to exactly this temperature: a random deviation left by the thermostat would persist in NVE."""
-    degrees = 3 * len(atoms) - (3 if atoms.pbc.any() else 0)
-    kinetic = atoms.get_kinetic_energy()
-    if kinetic > 0:
-        atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * degrees * temperature * units.kB / kinetic))
 
 
 def _structure_sha256(frame: Frame) -> str:

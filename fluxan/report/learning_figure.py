@@ -38,13 +38,15 @@ def draw_errors(*panels: Axes, rounds: Rounds, tolerance: float | None) -> None:
     rounds : sequence of mapping
         Round records.
     tolerance : float or None
-        Half width of the band about the last test error, relative to it.
+        Height of the band about the last force error of new frames, relative to it: a loop whose last three lie within
+        a range of that height has converged.
     """
     for axes, term, label in zip(panels, ("forces", "energy"), ("force (meV/Å)", "energy (meV/atom)"), strict=True):
-        last = 1e3 * quantity(rounds[-1], "test", term)
-        if tolerance and np.isfinite(last):
-            band = f"last ± {tolerance:.2g}".rstrip() if tolerance >= 1 else f"last ± {100 * tolerance:.3g} %"
-            axes.axhspan(last * max(1 - tolerance, 1e-2), last * (1 + tolerance), color=BAND, lw=0, label=band)
+        new = 1e3 * _by_round(rounds, "new", term)
+        new = new[np.isfinite(new)]
+        if tolerance and term == "forces" and len(new):
+            half, band = tolerance / 2, f"last ± {50 * tolerance:.3g} %"
+            axes.axhspan(new[-1] * max(1 - half, 1e-2), new[-1] * (1 + half), color=BAND, lw=0, label=band)
         for k, (part, name) in enumerate((("test", "test set"), ("new", "new frames"))):
             values = 1e3 * _by_round(rounds, part, term)
             if np.isfinite(values).any():

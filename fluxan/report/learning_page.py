@@ -55,8 +55,9 @@ def learning_page(rounds: Rounds, settings: Mapping[str, Any]) -> str:
     rounds : sequence of mapping
         One record a round, as read from JSON; empty before the first round has ended.
     settings : mapping
-        ``status``, "running", "converged" or "budget spent"; ``tolerance``, the relative change of an error that counts
-        as none; ``name`` of the system; ``reference``, how frames are labelled.
+        ``status``, "running", "converged" or "budget spent"; ``tolerance``, the relative range of the last three
+        force errors of new frames at which the loop has converged; ``name`` of the system; ``reference``, how frames
+        are labelled.
     """
     drawn = [(plot, plot.figure()) for plot in plots(rounds, settings)]
     return LEARNING_PAGE.substitute(
@@ -169,7 +170,11 @@ def plots(rounds: Rounds, settings: Mapping[str, Any]) -> Iterator[Plot]:
 
 
 def _errors(rounds: Rounds, tolerance: float | None) -> Plot:
-    band = " The grey band is the last test error with the tolerance of convergence." if tolerance else ""
+    band = (
+        " The grey band is as high as the range within which three rounds in a row count as converged."
+        if tolerance
+        else ""
+    )
     first, last = (number(1e3 * quantity(record, "test", "forces")) for record in (rounds[0], rounds[-1]))
     return Plot(
         "errors",

@@ -31,17 +31,20 @@ folder = "agi-model"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluxan.errors import FluxanError, InputError
 from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.invariant_points import TOLERANCE
 from fluxan.training.loss import TERMS, FluxTerm, LossWeights
+from fluxan.training.setting_tables import read_paths, read_record, read_table, read_text
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SECTIONS = ("data", "model", "loss", "flux", "fit", "scan", "mapping", "output")
 
@@ -182,7 +185,7 @@ def read_training_config(path: str | Path) -> TrainingConfig:
 
 def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig:
     check_keys(table, SECTIONS, "")
-    sections = {name: _table(table.get(name, {}), name) for name in SECTIONS}
+    sections = {name: read_table(table.get(name, {}), name) for name in SECTIONS}
     for name in ("data", "model"):
         if not sections[name]:
             raise InputError(f"the section [{name}] is missing")
@@ -191,10 +194,10 @@ def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig
     return TrainingConfig(
         data=_data(sections["data"], folder),
         model=dict(sections["model"]),
-        weights=_weights(sections["loss"], sections["flux"]),
-        fit=_record(FitSettings, sections["fit"], "fit"),
-        scan=_record(ScanConfig, sections["scan"], "scan"),
-        folder=folder / _text(output.get("folder", f"{stem}-model"), "output.folder"),
+        weights=read_weights(sections["loss"], sections["flux"]),
+        fit=read_record(FitSettings, sections["fit"], "fit"),
+        scan=read_record(ScanConfig, sections["scan"], "scan"),
+        folder=folder / read_text(output.get("folder", f"{stem}-model"), "output.folder"),
         mapping=_mapping(sections["mapping"], folder),
     )
 
@@ -202,8 +205,8 @@ def _config(table: Mapping[str, Any], folder: Path, stem: str) -> TrainingConfig
 def _mapping(table: Mapping[str, Any], folder: Path) -> MonitorConfig:
     values = dict(table)
     if "structures" in values:
-        values["structures"] = _paths(values["structures"], folder, "mapping.structures")
-    return _record(MonitorConfig, values, "mapping")
+        values["structures"] = read_paths(values["structures"], folder, "mapping.structures")
+    return read_record(MonitorConfig, values, "mapping")
 
 
 def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
@@ -212,57 +215,21 @@ def _data(table: Mapping[str, Any], folder: Path) -> DataConfig:
     if isinstance(validation, bool) or not isinstance(validation, (int, float, list, str)):
         raise InputError(f"data.validation is {validation!r}; expected a share of the frames, or files")
     return DataConfig(
-        files=_paths(table.get("files"), folder, "data.files"),
-        units=_record(LabelUnits, table.get("units", {}), "data.units"),
-        keys=_record(LabelKeys, table.get("keys", {}), "data.keys"),
-        stress=None if "stress" not in table else _text(table["stress"], "data.stress"),
+        files=read_paths(table.get("files"), folder, "data.files"),
+        units=read_record(LabelUnits, table.get("units", {}), "data.units"),
+        keys=read_record(LabelKeys, table.get("keys", {}), "data.keys"),
+        stress=None if "stress" not in table else read_text(table["stress"], "data.stress"),
         validation=float(validation)
         if isinstance(validation, (int, float))
-        else _paths(validation, folder, "data.validation"),
+        else read_paths(validation, folder, "data.validation"),
     )
 
 
-def _weights(loss: Mapping[str, Any], flux: Mapping[str, Any]) -> LossWeights:
+def read_weights(loss: Mapping[str, Any], flux: Mapping[str, Any]) -> LossWeights:
+    """Weights of the sections ``[loss]`` and ``[flux]``."""
     check_keys(loss, TERMS, "loss.")
     settings = dict(flux)
     if isinstance(settings.get("band"), list):
         settings["band"] = tuple(settings["band"])
-    term = _record(FluxTerm, settings, "flux") if settings else None
+    term = read_record(FluxTerm, settings, "flux") if settings else None
     return LossWeights(**loss, term=term)
-
-
-def _record(kind: Any, table: object, where: str) -> Any:
-    """Record of a section, whose keys are its fields."""
-    values = _table(table, where)
-    check_keys(values, [f.name for f in fields(kind)], f"{where}.")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InputError(f"[{where}]: {error}") from None
-
-
-def _table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where} is {value!r}; expected a table")
-    return value
-
-
-def _paths(value: object, folder: Path, where: str) -> tuple[Path, ...]:
-    """Files of a name or pattern, or of a list of them."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{where} is {value!r}; expected the names of files")
-    found: list[Path] = []
-    for name in names:
-        exact = folder / name
-        matches = [exact] if exact.is_file() else sorted(folder.glob(name))
-        if not matches:
-            raise InputError(f"{where}: {name!r} names no file in {folder}")
-        found += matches
-    return tuple(found)
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise InputError(f"{where} is {value!r}; expected a word")
-    return value

@@ -14,7 +14,7 @@ from fluxan.system import Frame, hand_over
 from fluxan.trajectory.frame_record import FrameRecord
 from fluxan.trajectory.times import N_FIRST
 from fluxan.trajectory.trajectory_base import Trajectory
-from fluxan.units import VELOCITY
+from fluxan.units import MASS_VELOCITY2, VELOCITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -182,6 +182,18 @@ def record_of_atoms(atoms: Any) -> FrameRecord:
         masses=masses,
         pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
     )
+
+
+def atoms_of_frame(frame: Frame) -> Any:
+    """ASE atoms of a frame, with velocities where it has them."""
+    from ase import Atoms
+
+    atoms = Atoms(
+        frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc, masses=np.asarray(frame.masses)
+    )
+    if frame.velocities is not None:
+        atoms.set_velocities(frame.velocities * MASS_VELOCITY2**0.5)
+    return atoms
 
 
 def live_calculator(atoms: Any) -> object | None:

@@ -1,0 +1,254 @@
+"""One round of the loop: train, test, explore, label. Each step is on disk before the next, and is not done twice."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fluxan.active.acceptance import AcceptanceRule
+from fluxan.active.credibility import Credibility, shortest_distances
+from fluxan.active.ensemble import Ensemble
+from fluxan.active.ensemble_errors import EnsembleErrors, ensemble_errors, flux_spread
+from fluxan.active.explore import Explorer
+from fluxan.active.label import labelled
+from fluxan.active.label_worker import load_entry
+from fluxan.active.learning_data import LearningFolder, composition_of
+from fluxan.active.plain_files import read_json, write_json
+from fluxan.active.trainer import OwnTrainer, Trainer, require_trainer
+from fluxan.errors import FluxanError, InputError
+from fluxan.trajectory.labelled_frame import LabelledFrame
+from fluxan.trajectory.labelled_writer import write_labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fluxan.active.explore import Exploration
+    from fluxan.active.label import Labeller
+    from fluxan.active.learn_config import LearnConfig
+    from fluxan.system import Frame
+
+#: Distances below this are looked at when the shortest ones of the data are found, Å.
+_NEAR = 4.0
+
+
+class Fit(NamedTuple):
+    """One member's fit.
+
+    Attributes
+    ----------
+    number, member : int
+        Round and member.
+    seed : int
+        Of the member.
+    subsample : int
+        Part of the data that it does not see.
+    """
+
+    number: int
+    member: int
+    seed: int
+    subsample: int
+
+
+class LearningRound:
+    """One round in the loop's folder.
+
+    Parameters
+    ----------
+    config : LearnConfig
+        Settings.
+    number : int
+        Of the round, from 0.
+    structures : sequence of Frame
+        Structures that the loop began with.
+    say : callable
+        Called with a line on what is being done.
+    """
+
+    def __init__(
+        self, config: LearnConfig, number: int, structures: Sequence[Frame], say: Callable[[str], None]
+    ) -> None:
+        self._config, self._number, self._structures, self._say = config, number, structures, say
+        self._files = LearningFolder(config.folder)
+        self._seconds: dict[str, float] = {}
+
+    def train(self) -> Ensemble:
+        """Fit all members, and load them."""
+        began, ensemble = time.monotonic(), self._config.ensemble
+        count = ensemble.subsamples * ensemble.seeds
+        fits = [Fit(self._number, k, ensemble.seed + k, k % ensemble.subsamples) for k in range(count)]
+        left = [fit for fit in fits if not self._marker(fit).exists()]
+        self._say(f"round {self._number}: train {len(left)} of {count} members")
+        if ensemble.processes > 1 and len(left) > 1:
+            with ProcessPoolExecutor(ensemble.processes, mp_context=get_context("spawn")) as pool:
+                list(pool.map(fit_member, [self._config] * len(left), left))
+        else:
+            for fit in left:
+                fit_member(self._config, fit)
+        trainer = make_trainer(self._config)
+        self._seconds["train"] = time.monotonic() - began
+        return Ensemble([trainer.load(self._files.member(self._number, fit.member)) for fit in fits])
+
+    def _marker(self, fit: Fit) -> Any:
+        return self._files.member(fit.number, fit.member) / "done.json"
+
+    def test(self, ensemble: Ensemble) -> EnsembleErrors:
+        """Errors on the test set."""
+        return ensemble_errors(ensemble, self._files.frames("test"), self._config.explore)
+
+    def explore(self, ensemble: Ensemble, tested: EnsembleErrors) -> list[LabelledFrame]:
+        """Choose frames; without labels, and each with a trajectory's name that tells where it comes from."""
+        place = self._files.round(self._number)
+        began = time.monotonic()
+        if not (place / "exploration.json").exists():
+            chosen: list[LabelledFrame] = []
+            runs = []
+            for k, (structure, start) in enumerate(zip(self._structures, self._starts(), strict=True)):
+                for subsample in range(self._config.ensemble.subsamples):
+                    self._say(f"round {self._number}: explore structure {k + 1}, run {subsample + 1}")
+                    found = self._run(ensemble, tested, structure, start, [k, subsample])
+                    name = f"round {self._number}, structure {k}, run {subsample}"
+                    chosen += [LabelledFrame(c.frame, trajectory=f"{c.source}: {name}") for c in found.candidates]
+                    runs.append(_as_record(found))
+            if not chosen and all(run["reason"] for run in runs):
+                raise InputError(
+                    f"round {self._number}: every run left physics before a frame could be chosen "
+                    f"({runs[0]['reason']}); give more initial frames, or a shorter explore.timestep"
+                )
+            write_labelled(place / "candidates.xyz", chosen)
+            write_json(place / "exploration.json", {"runs": runs, "seconds": time.monotonic() - began})
+        self._seconds["explore"] = read_json(place / "exploration.json")["seconds"]
+        return self._files.read(place / "candidates.xyz")
+
+    def _run(
+        self, ensemble: Ensemble, tested: EnsembleErrors, structure: Frame, start: Frame, seed: list[int]
+    ) -> Exploration:
+        """One run, with the statistics of the test frames that have the structure's atoms."""
+        config, test = self._config, self._files.frames("test")
+        same = [i for i, item in enumerate(test) if np.array_equal(item.frame.numbers, structure.numbers)]
+        rule = AcceptanceRule.of_test_set(tested.uncertainties[same].tolist(), tested.mean_energies[same].tolist())
+        known = [item.frame for item in self._files.training_frames(self._number)]
+        credibility = Credibility(
+            shortest_distances(known, _NEAR), config.explore.temperature, rule.mean_energy, rule.std_energy
+        )
+        explorer = Explorer(ensemble, rule, credibility, config.explore)
+        return explorer.run(start, [config.ensemble.seed, self._number, *seed])
+
+    def _starts(self) -> list[Frame]:
+        """Frames to start from: of the last round's samples that with the largest error, for each structure."""
+        starts = list(self._structures)
+        if not self._number:
+            return starts
+        worst = read_json(self._files.round(self._number - 1) / "round.json")["worst"]
+        before = self._files.frames(f"round-{self._number - 1:03d}")
+        for k, index in enumerate(worst):
+            if index is not None:
+                starts[k] = before[index].frame
+        return starts
+
+    def label(self, chosen: list[LabelledFrame], labeller: Labeller) -> list[str]:
+        """Label frames and add them to the data set; what failed, in words."""
+        place, began = self._files.round(self._number), time.monotonic()
+        self._say(f"round {self._number}: label {len(chosen)} frames")
+        answers = labeller.label([item.frame for item in chosen], place / "labels")
+        good, failures = [], []
+        for number, (item, answer) in enumerate(zip(chosen, answers, strict=True)):
+            if "failure" in answer:
+                failures.append(f"frame {number}: {answer['failure']}")
+            else:
+                good.append(labelled(item.frame, answer, item.trajectory))
+        write_labelled(self._files.data(f"round-{self._number:03d}"), good)
+        self._seconds["label"] = time.monotonic() - began
+        return failures
+
+    def record(self, ensemble: Ensemble, tested: EnsembleErrors, failures: list[str] | None) -> dict[str, Any]:
+        """Write the record of the round; without exploration (None) it is the last."""
+        new = [] if failures is None else self._files.frames(f"round-{self._number:03d}")
+        found = ensemble_errors(ensemble, new, self._config.explore) if new else None
+        everything = self._files.training_frames(self._number) + new
+        uncertainties = tested.uncertainties
+        record: dict[str, Any] = {
+            "round": self._number,
+            "labels": {
+                "total": len(everything),
+                "new": len(new),
+                "failed": len(failures or []),
+                "failures": failures or [],
+            },
+            "composition": composition_of(everything),
+            "test": tested.rmse(),
+            "new": None if found is None else found.rmse(),
+            "uncertainty": {
+                "mean": float(uncertainties.mean()),
+                "std": float(uncertainties.std(ddof=1)),
+                "flux": flux_spread(ensemble, self._files.frames("test")),
+            },
+            "calibration": {"uncertainty": [], "error": []} if found is None else found.calibration(),
+            "exploration": self._explored(),
+            "events": None,
+            "worst": self._worst(new, found),
+            "seconds": self._seconds,
+        }
+        write_json(self._files.round(self._number) / "round.json", record)
+        return record
+
+    def _explored(self) -> dict[str, Any] | None:
+        path = self._files.round(self._number) / "exploration.json"
+        if not path.exists():
+            return None
+        runs = read_json(path)["runs"]
+        total = {name: sum(run[name] for run in runs) for name in ("time", "considered", "accepted", "energy_rejected")}
+        reasons = [f"run {k}: {run['reason']}" for k, run in enumerate(runs) if run["reason"]]
+        return {**total, "frames": total["considered"], "blow_ups": len(reasons), "reasons": reasons}
+
+    def _worst(self, new: list[LabelledFrame], found: EnsembleErrors | None) -> list[int | None]:
+        """For each structure, the new frame of its atoms with the largest error of a force."""
+        worst: list[int | None] = []
+        for structure in self._structures:
+            same = [i for i, item in enumerate(new) if np.array_equal(item.frame.numbers, structure.numbers)]
+            largest = [0.0 if found is None else float(found.force_errors[i].max()) for i in same]
+            worst.append(same[int(np.argmax(largest))] if same else None)
+        return worst
+
+
+def make_trainer(config: LearnConfig) -> Trainer:
+    """The trainer of the settings."""
+    if not config.trainer:
+        return OwnTrainer(config.model, config.weights, config.fit, config.epochs)
+    factory = load_entry(config.trainer, str(config.source.parent), "train.trainer")
+    try:
+        return require_trainer(factory(**config.trainer_options), config.trainer)
+    except FluxanError:
+        raise
+    except Exception as error:  # a user's module may raise anything
+        raise InputError(f"train.trainer: {config.trainer} failed ({type(error).__name__}: {error})") from error
+
+
+def fit_member(config: LearnConfig, fit: Fit) -> None:
+    """Fit one member, on all frames but those of its subsample, which validate it."""
+    import torch
+
+    torch.set_num_threads(1)
+    files = LearningFolder(config.folder)
+    frames = files.training_frames(fit.number)
+    parts = config.ensemble.subsamples
+    train = [item for k, item in enumerate(frames) if k % parts != fit.subsample]
+    held = [item for k, item in enumerate(frames) if k % parts == fit.subsample]
+    folder = files.member(fit.number, fit.member)
+    start = files.member(fit.number - 1, fit.member) if fit.number else None
+    make_trainer(config).fit(train, held, folder=folder, seed=fit.seed, start=start)
+    write_json(folder / "done.json", {"frames": len(train), "validation": len(held)})
+
+
+def _as_record(found: Exploration) -> dict[str, Any]:
+    return {
+        "time": found.time,
+        "considered": found.considered,
+        "accepted": found.accepted,
+        "energy_rejected": found.energy_rejected,
+        "reason": found.reason,
+    }

@@ -146,7 +146,7 @@ def checked(answer: dict[str, Any], frame: Frame) -> dict[str, Any]:
         return {"failure": f"the forces have shape {forces.shape}, expected {(frame.n_atoms, 3)}"}
     for name, value in answer.items():
         if not np.isfinite(value).all():
-            return {"failure": f"the {name} of the reference is not finite"}
+            return {"failure": f"{name} of the reference: not finite"}
     return answer
 
 

@@ -82,7 +82,10 @@ def test_a_process_that_hangs_or_dies_is_replaced(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_failures(tmp_path):
-    with Labeller(settings("not_finite")) as labeller, pytest.raises(InputError, match="forces .* not finite"):
+    with (
+        Labeller(settings("not_finite")) as labeller,
+        pytest.raises(InputError, match="forces of the reference: not finite"),
+    ):
         labeller.label(frames(2), tmp_path)
 
 

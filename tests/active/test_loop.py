@@ -1,0 +1,319 @@
+"""The loop as a whole: a basin that chance misses, kills, failures, other trainers, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+
+from fluxan.active.learn_config import read_learn_config
+from fluxan.active.learning_data import LearningFolder, source_of
+from fluxan.active.loop import learn, status_of
+from fluxan.active.plain_files import read_json
+from fluxan.errors import FluxanError, InputError, OutputError
+
+ROOT = Path(__file__).parents[2]
+
+ARGON = """
+[reference]
+calculator = "references:{reference}"
+timeout = 60.0
+[start]
+structures = ["argon.xyz"]
+temperature = 30.0
+frames = 8
+test_frames = 4
+timestep = 5.0
+spacing = 0.2
+equilibration = 0.5
+[model]
+kind = "linear"
+cutoff = 5.2
+triplet_cutoff = 3.0
+n_radial = 5
+[ensemble]
+subsamples = 3
+seeds = 1
+[explore]
+temperature = 60.0
+time = 0.6
+timestep = 5.0
+spacing = 0.1
+samples = 3
+[stop]
+rounds = 2
+tolerance = 1e-6
+[output]
+folder = "out"
+"""
+
+
+def argon_job(folder, reference="argon", **changes):
+    """A folder with the files of a small loop; path of its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    atoms = bulk("Ar", "fcc", a=5.3, cubic=True).repeat((2, 1, 1))
+    write(folder / "argon.xyz", atoms)
+    (folder / "references.py").write_text((Path(__file__).parent / "references.py").read_text(encoding="utf-8"))
+    text = ARGON.format(reference=reference)
+    for old, new in changes.items():
+        text = text.replace(*new) if isinstance(new, tuple) else text.replace(old, new)
+    path = folder / "job.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def data_of(folder):
+    """Bytes of the data set."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "out" / "data").glob("*.xyz"))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A loop that was not interrupted, whose reference fails for one frame in four."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = learn(read_learn_config(argon_job(folder, "faulty")))
+    return folder, result
+
+
+def test_records_tell_what_happened(finished):
+    folder, result = finished
+    assert result.status == "budget spent"
+    assert [record["round"] for record in result.records] == [0, 1, 2]
+    files = LearningFolder(folder / "out")
+    everything = files.training_frames(2)
+    last = result.records[-1]
+    assert last["labels"]["total"] == len(everything) == sum(last["composition"].values())
+    assert {source_of(item) for item in everything} <= {"initial", "exploration", "last credible"}
+    # What failed is told, by frame and reason, and every candidate has either a label or a reason.
+    for number in (0, 1):
+        record, place = result.records[number], files.round(number)
+        assert record["labels"]["failed"] == len(record["labels"]["failures"])
+        assert record["labels"]["new"] + record["labels"]["failed"] == len(files.read(place / "candidates.xyz"))
+    failures = [text for record in result.records for text in record["labels"]["failures"]]
+    failures += read_json(folder / "out" / "initial" / "failures.json")
+    assert failures
+    assert all("SCF did not converge" in text for text in failures)
+    assert all(folder.exists() for folder in result.members)
+
+
+def test_new_errors_are_those_before_training(finished):
+    """Against the members, loaded from their files, and the calculator, evaluated here."""
+    import fluxan
+    from tests.active.references import argon
+
+    folder, result = finished
+    files = LearningFolder(folder / "out")
+    members = [fluxan.load_model(files.member(0, k) / "model.safetensors") for k in range(3)]
+    errors = []
+    for item in files.frames("round-000"):
+        atoms = Atoms(item.frame.numbers, item.frame.positions, cell=item.frame.cell, pbc=True, calculator=argon())
+        right = atoms.get_forces()
+        assert np.abs(right - item.forces).max() < 1e-8
+        found = []
+        for member in members:
+            atoms.calc = fluxan.md.ase.FluxanCalculator(member)
+            found.append(atoms.get_forces())
+        errors.append(np.mean(found, axis=0) - right)
+    assert result.records[0]["new"]["forces"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+
+
+def test_a_loop_that_has_ended_stays_as_it_is(finished):
+    folder, result = finished
+    before = data_of(folder)
+    again = learn(read_learn_config(folder / "job.toml"), resume=True)
+    assert data_of(folder) == before
+    assert again.records == result.records
+    with pytest.raises(OutputError, match="--resume to go on"):
+        learn(read_learn_config(folder / "job.toml"))
+
+
+def test_more_rounds_go_on_and_other_settings_are_refused(finished, tmp_path):
+    import shutil
+
+    folder, result = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    job = tmp_path / "copy" / "job.toml"
+    text = job.read_text(encoding="utf-8")
+    job.write_text(text.replace("temperature = 60.0", "temperature = 70.0"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"another \[explore\]"):
+        learn(read_learn_config(job), resume=True)
+    job.write_text(text.replace("rounds = 2", "rounds = 1"), encoding="utf-8")
+    assert status_of(read_learn_config(job), result.records) == "budget spent"
+
+
+def kill(process, after):
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def test_killed_and_resumed_to_the_same_data(finished, tmp_path):
+    """Killed in any phase by SIGKILL, its workers too, the loop comes to the same data set byte for byte."""
+    job = argon_job(tmp_path, "faulty")
+    command = [sys.executable, "-m", "fluxan", "learn", job, "--resume", "--quiet"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    random, kills, wait = np.random.default_rng(5), 0, 4.0
+    for _ in range(40):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        began = time.monotonic()
+        # Long enough to begin, not long enough to come to the end, unless the machine is slow.
+        killed = kill(process, random.uniform(0.5, 1.5) * wait)
+        if not killed:
+            assert process.returncode == 0, process.communicate()[1]
+            break
+        kills += 1
+        wait = min(1.2 * wait, 60.0)
+        assert time.monotonic() - began < 120
+    else:
+        pytest.fail("the loop came to no end")
+    assert kills >= 1
+    assert data_of(tmp_path) == data_of(finished[0])
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "budget spent" in page
+
+
+DIMER = """
+[reference]
+calculator = "references:double_well"
+[start]
+structures = ["dimer.xyz"]
+temperature = 100.0
+frames = 12
+test_frames = 6
+timestep = 2.0
+spacing = 0.1
+[model]
+kind = "linear"
+cutoff = 6.0
+triplet_cutoff = 2.0
+n_radial = 14
+[loss]
+energy = 1.0
+forces = 1.0
+virial = 0.0
+[ensemble]
+subsamples = 4
+seeds = 1
+seed = {seed}
+[explore]
+temperature = 300.0
+time = 4.0
+timestep = 2.0
+spacing = 0.02
+samples = 3
+rule = "{rule}"
+[stop]
+rounds = 6
+tolerance = 1e-6
+[output]
+folder = "{rule}-{seed}"
+"""
+
+
+def basins(folder, rule, seed):
+    """Labelled distances of a loop on two atoms in a double well."""
+    path = folder / f"{rule}-{seed}.toml"
+    path.write_text(DIMER.format(rule=rule, seed=seed), encoding="utf-8")
+    result = learn(read_learn_config(path))
+    frames = LearningFolder(path.with_suffix("")).training_frames(len(result.records) - 1)
+    return np.array([np.linalg.norm(item.frame.positions[1] - item.frame.positions[0]) for item in frames])
+
+
+def test_the_loop_labels_a_basin_that_chance_misses(tmp_path):
+    """Two atoms start in the well at 2.5 Å; a second one lies at 3.9 Å behind a barrier of 0.1 eV, which is 4 kT."""
+    dimer = Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 2.5]], cell=[30, 30, 30], pbc=True)
+    write(tmp_path / "dimer.xyz", dimer)
+    (tmp_path / "references.py").write_text((Path(__file__).parent / "references.py").read_text(encoding="utf-8"))
+    learned = [basins(tmp_path, "published", seed) for seed in range(2)]
+    random = [basins(tmp_path, "random", seed) for seed in range(2)]
+    found = [int((distances > 3.6).sum()) for distances in learned]
+    missed = [int((distances > 3.6).sum()) for distances in random]
+    print(found, missed, [len(d) for d in learned + random])
+    assert min(found) >= 2
+    assert max(missed) < min(found)
+
+
+class CopiesTrainer:
+    """Members that are all the same."""
+
+    def fit(self, train, validation, *, folder, seed, start):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "frames.json").write_text(json.dumps(len(train)))
+
+    def load(self, folder):
+        import fluxan
+
+        return fluxan.load_model("shipped:ar")
+
+
+def copies():
+    return CopiesTrainer()
+
+
+def no_trainer():
+    return torch.nn.Identity()
+
+
+def with_trainer(folder, name, **changes):
+    path = argon_job(folder, **changes)
+    text = path.read_text(encoding="utf-8")
+    start, end = text.index("[model]"), text.index("[ensemble]")
+    path.write_text(f'{text[:start]}[train]\ntrainer = "{name}"\n{text[end:]}', encoding="utf-8")
+    (folder / "my_trainer.py").write_text(Path(__file__).read_text(encoding="utf-8"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my_trainer:copies", "does not vary; are the members identical"),
+        ("my_trainer:no_trainer", "no fit and no load"),
+        ("my_trainer:nothing", "has no function 'nothing'"),
+    ],
+)
+def test_other_trainers(tmp_path, name, message):
+    with pytest.raises(FluxanError, match=message):
+        learn(read_learn_config(with_trainer(tmp_path, name)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("temperature = 60.0", "temprature = 60.0", "explore.temprature is not a known key; did you mean temperature"),
+        ("[explore]", "[explor]", "explor is not a known key; did you mean explore"),
+        ("frames = 8", "frames = 1", "start.frames is 1"),
+        ("seeds = 1", "seeds = 2", "identical whatever the seed"),
+        ("subsamples = 3", "subsamples = 1", "ensemble.subsamples is 1"),
+        ("rounds = 2", "rounds = 0", "stop.rounds is 0"),
+        ('kind = "linear"', 'kind = "lineal"', "model.kind is 'lineal'"),
+        ('["argon.xyz"]', '["argn.xyz"]', "'argn.xyz' names no file"),
+        ("timestep = 5.0\nspacing = 0.2", "timestep = 500.0\nspacing = 0.6", "dynamics with the reference"),
+    ],
+)
+def test_bad_settings_are_one_line(tmp_path, old, new, message):
+    path = argon_job(tmp_path, change=(old, new))
+    with pytest.raises(FluxanError, match=message):
+        learn(read_learn_config(path))
+
+
+def test_exploration_that_explodes_at_once(tmp_path):
+    path = argon_job(tmp_path, change=("time = 0.6\ntimestep = 5.0", "time = 0.6\ntimestep = 90.0"))
+    with pytest.raises(InputError, match="every run left physics before a frame could be chosen"):
+        learn(read_learn_config(path))

@@ -1,0 +1,104 @@
+"""Fits of damped oscillators that are sampled exactly, whose damping is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from fluxan.active.oscillator_fit import Periodogram, expected_periodogram, fit_oscillator, hann
+
+TIME_STEP, N_SAMPLES = 0.02, 1000
+DURATION = TIME_STEP * N_SAMPLES
+OMEGA = 2 * np.pi * 4.3
+
+
+def langevin(omega, gamma, shape, rng, *, time_step=TIME_STEP):
+    """Velocities (n_samples, n) of unit variance of oscillators x'' + 2Γx' + ω₀²x = noise, exactly sampled."""
+    propagator = expm(np.array([[0, 1], [-(omega**2), -2 * gamma]]) * time_step)
+    stationary = np.diag([omega**-2.0, 1.0])
+    values, vectors = np.linalg.eigh(stationary - propagator @ stationary @ propagator.T)
+    kick = vectors * np.sqrt(np.maximum(values, 0))
+    state = np.sqrt(stationary) @ rng.normal(size=(2, shape[1]))
+    out = np.empty(shape)
+    for k in range(shape[0]):
+        out[k] = state[1]
+        state = propagator @ state + kick @ rng.normal(size=(2, shape[1]))
+    return out
+
+
+def periodograms(velocities, n_averages):
+    """Mean periodograms, (n_ordinates, n), of groups of n_averages columns."""
+    power = np.abs(np.fft.rfft(hann(len(velocities))[:, None] * velocities, axis=0)) ** 2 * TIME_STEP / len(velocities)
+    return power.reshape(len(power), -1, n_averages).mean(axis=2)
+
+
+def fits(gamma, n_fits, *, n_averages=6, omega=OMEGA, seed=0):
+    velocities = langevin(omega, gamma, (N_SAMPLES, n_fits * n_averages), np.random.default_rng(seed))
+    power = periodograms(velocities, n_averages)
+    return [fit_oscillator(Periodogram(column, TIME_STEP, N_SAMPLES, n_averages)) for column in power.T]
+
+
+@pytest.mark.parametrize("gamma", [1e-3, 0.05, 1.0, 8.0, OMEGA, 2 * OMEGA])
+@pytest.mark.parametrize("omega", [OMEGA, 0.9 * np.pi / TIME_STEP])
+def test_expectation_written_out(gamma, omega):
+    """Against the sum over lags; the second frequency is so high that the tail is aliased."""
+    lags = TIME_STEP * np.arange(N_SAMPLES)
+    root = np.sqrt(complex(gamma**2 - omega**2 + 1e-9))
+    rates = np.array([-gamma + root, -gamma - root])
+    autocorrelation = ((rates[0] * np.exp(rates[0] * lags) - rates[1] * np.exp(rates[1] * lags)) / (2 * root)).real
+    taper = hann(N_SAMPLES)
+    overlaps = np.correlate(taper, taper, mode="full")[N_SAMPLES - 1 :] / N_SAMPLES
+    weights, bins = overlaps * autocorrelation * TIME_STEP, np.arange(1, N_SAMPLES // 2)
+    expected = 2 * np.cos(np.outer(2 * np.pi * bins / DURATION, lags)) @ weights - weights[0]
+    found = expected_periodogram(bins, omega, gamma, time_step=TIME_STEP, n_samples=N_SAMPLES)
+    assert np.abs(found - expected).max() < 1e-6 * expected.max()
+
+
+@pytest.mark.parametrize("cycles", [1.0, 4.0, 30.0])
+def test_errors_cover_the_exact_damping(cycles):
+    """Γ T from below the resolution to well resolved: standardised deviations have unit variance."""
+    gamma = cycles / DURATION
+    found = fits(gamma, 25)
+    deviations = np.array([np.log(fit.gamma / gamma) / fit.gamma_relative_error for fit in found])
+    # 25 fits: the fractions have standard errors of 0.09 and 0.045.
+    assert 0.42 < np.mean(np.abs(deviations) < 1) < 0.93
+    assert np.mean(np.abs(deviations) < 1.96) > 0.83
+    shifts = np.array([(fit.omega - OMEGA) / fit.omega_error for fit in found])
+    assert np.mean(np.abs(shifts) < 1.96) > 0.85
+    assert np.median([fit.p_value for fit in found]) > 0.1
+
+
+def test_bias_is_small_with_many_averages():
+    (fit,) = fits(2.0, 1, n_averages=400)
+    assert fit.gamma_relative_error < 0.015
+    assert abs(np.log(fit.gamma / 2.0)) < 3 * fit.gamma_relative_error
+    assert abs(fit.omega - OMEGA) < 3 * fit.omega_error
+
+
+def test_undamped_lines_have_no_width_of_the_window():
+    rng = np.random.default_rng(3)
+    for shift in (0.0, 0.25, 0.5):
+        omega = 2 * np.pi * (86 + shift) / DURATION
+        times = TIME_STEP * np.arange(N_SAMPLES)[:, None]
+        velocities = rng.rayleigh(size=30) * np.cos(omega * times + rng.uniform(0, 2 * np.pi, 30))
+        fit = fit_oscillator(Periodogram(periodograms(velocities, 30)[:, 0], TIME_STEP, N_SAMPLES, 30))
+        assert fit.gamma * (1 + 1.645 * fit.gamma_relative_error) < 1 / DURATION
+
+
+def test_two_peaks_are_not_one():
+    rng = np.random.default_rng(5)
+    pair = [langevin(OMEGA + shift, 0.7, (N_SAMPLES, 40), rng) for shift in (-1.2, 1.2)]
+    fit = fit_oscillator(Periodogram(periodograms(pair[0] + pair[1], 40)[:, 0], TIME_STEP, N_SAMPLES, 40))
+    assert fit.p_value < 1e-3
+    assert fit.misfit > 0.1
+
+
+def test_overdamped():
+    (fit,) = fits(30.0, 1, omega=10.0, n_averages=100)
+    assert fit.gamma > fit.omega
+
+
+@pytest.mark.parametrize("power", [np.zeros(501), np.arange(501.0)])
+def test_no_peak(power):
+    assert fit_oscillator(Periodogram(power, TIME_STEP, N_SAMPLES, 10)) is None

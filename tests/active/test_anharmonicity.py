@@ -93,9 +93,9 @@ def test_sources_of_forces_agree():
 
 def test_a_crystal_becomes_anharmonic_in_proportion_to_its_vibrations(triclinic):
     forces, rng = forces_callable(TRICLINIC, ARGON), np.random.default_rng(3)
-    found = []
+    found, directions = [], rng.normal(size=(10, 27, 3))
     for scale in (0.002, 0.004, 0.008):
-        frames = TRICLINIC.positions + scale * rng.normal(size=(10, 27, 3))
+        frames = TRICLINIC.positions + scale * directions
         pairs = [(forces(x), triclinic.harmonic_forces(x)) for x in frames]
         found.append(sigma_a(*np.array(pairs).transpose(1, 0, 2, 3)))
     assert found[0] < 0.02

@@ -113,8 +113,8 @@ def rate_ratio(
     lower = float(betaincinv(n_2, n_1 + 1, tail)) if n_2 else 0.0
     upper = float(betaincinv(n_2 + 1, n_1, 1 - tail)) if n_1 else 1.0
     point = n_2 / (n_1 + n_2) if n_1 + n_2 else math.nan
-    ratios = [_odds(p) * t_1 / t_2 for p in (point, lower, upper)]
-    return RateRatio(*ratios, confidence)
+    ratio, least, most = (_odds(p) * t_1 / t_2 for p in (point, lower, upper))
+    return RateRatio(ratio, least, most, confidence)
 
 
 def _pair(rate: tuple[int, float] | PoissonRate) -> tuple[int, float]:

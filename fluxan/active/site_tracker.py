@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from fluxan.system import Frame
 
 _UNKNOWN, _NONE = -2, -1
-#: Frames outside of its core after which an atom may be said to be off its site, also where frames are far apart.
+#: Frames near sites of others after which an atom may be off its site, also where frames are far apart.
 MIN_FRAMES_AWAY = 5
+#: Time in no core after which an atom is off sites also where the sites near it are empty, in units of `off_site`.
+LONGEST_WAY = 4
 #: Sites that are tried for the first atom where the crystal is shifted from its sites at the beginning.
 N_TRIALS = 32
 
@@ -42,8 +44,8 @@ class TrackingSettings:
         Time that an atom must stay at a new site without a return to the old one, ps; about the period of a vibration
         of low frequency. At least two frames.
     off_site : float
-        Time without a visit to a core after which an atom is off any site, ps. Twice that, where it visits cores of
-        other sites but stays at none.
+        Time nearest to sites of other atoms after which an atom is off any site, ps, unless it visits its own core.
+        Atoms beside a vacancy often stay between the two sites for more than 1 ps; that alone is no defect.
     concerted : float
         Longest time between hops of neighbours that are one event, ps.
     least_in_core : float
@@ -106,7 +108,8 @@ class SiteTracker:
         history = EnergyHistory(baseline=self.settings.off_site)
         self._moves = ConcertedMoves(lattice, self.labels, concerted=self.settings.concerted, history=history)
         self._target, self._entered, self._seen = np.full(n_atoms, _NONE), np.zeros(n_atoms), np.zeros(n_atoms)
-        self._left, self._n_away = np.zeros(n_atoms), np.zeros(n_atoms, dtype=np.int64)
+        self._left, self._contested = np.zeros(n_atoms), np.zeros(n_atoms)
+        self._n_away = np.zeros(n_atoms, dtype=np.int64)
         self._in_core, self._n_frames = np.zeros(n_atoms, dtype=np.int64), 0
         self._start = self._time = self._longest_step = 0.0
         self._last, self._nearest = np.zeros((n_atoms, 3)), np.zeros(n_atoms, dtype=np.int64)
@@ -132,12 +135,14 @@ class SiteTracker:
             self._begin(frame.time, positions)
         displaced = self._without_drift(positions)
         inside = np.linalg.norm(displaced, axis=1) < self.lattice.core_radius[self._nearest]
-        self._longest_step = max(self._longest_step, frame.time - self._time)
+        step = frame.time - self._time
+        self._longest_step = max(self._longest_step, step)
         self._time, self._last, self._n_frames = frame.time, positions, self._n_frames + 1
         self._in_core += inside
         if energies is not None:
             self._store(energies)
         self._visit(inside)
+        self._stay_away(step)
         self._change_sites()
         self._moves.close(self._horizon(self.sites != _UNKNOWN))
         if self._initial is None and not (self.sites == _UNKNOWN).any():
@@ -230,14 +235,25 @@ class SiteTracker:
         for site in nearest[new]:
             self._moves.place(int(site))
         home = inside & (nearest == self.sites)
-        self._left[home], self._target[home], self._n_away[home] = time, _NONE, 0
-        self._n_away[~home] += 1
+        self._left[home], self._target[home] = time, _NONE
+        self._contested[home], self._n_away[home] = 0, 0
         other = inside & ~home
         first = other & (self._target != nearest)
         self._target[first], self._entered[first] = nearest[first], time
         self._seen[other] = time
         off = self.sites == OFF_SITE
         self._left[off] = np.where(self._target[off] == _NONE, time, self._entered[off])
+
+    def _stay_away(self, step: float) -> None:
+        """Add up the time that atoms which left their cores are nearest to sites of others, as interstitials are."""
+        counts = np.bincount(self.sites[self.sites >= 0], minlength=len(self.lattice))
+        own = self.sites == self._nearest
+        contested = (counts[self._nearest] > own) & (self._left < self._time)
+        self._contested[contested] += step
+        self._n_away[contested] += 1
+        # One that stays on its own side of the boundary for long is at its site, if not in the core.
+        late = own & ~contested & (self._target == _NONE) & (self._time - self._left >= 2 * self.settings.off_site)
+        self._left[late] = self._time
 
     def _change_sites(self) -> None:
         """Give atoms new sites at which they stayed, and none to those that are at no site for long."""
@@ -247,14 +263,17 @@ class SiteTracker:
             self._change(int(atom), int(self._target[atom]), float(self._entered[atom]))
             self._left[atom] = self._seen[atom]
         away = np.where(self._target == _NONE, 1, 2) * times.off_site
-        lost = (self.sites != OFF_SITE) & (time - self._left >= away) & (self._n_away >= MIN_FRAMES_AWAY) & ~stayed
+        lost = (self._contested >= away) & (self._n_away >= MIN_FRAMES_AWAY)
+        lost |= time - self._left >= max(LONGEST_WAY * times.off_site, MIN_FRAMES_AWAY * self._longest_step)
+        lost &= (self.sites != OFF_SITE) & ~stayed
         for atom in np.flatnonzero(lost):
             self._change(int(atom), OFF_SITE, float(self._left[atom]))
             self._left[atom] = time
 
     def _change(self, atom: int, new: int, end: float) -> None:
         old = int(self.sites[atom])
-        self.sites[atom], self._target[atom], self._n_away[atom] = new, _NONE, 0
+        self.sites[atom], self._target[atom] = new, _NONE
+        self._contested[atom], self._n_away[atom] = 0, 0
         if old == _UNKNOWN:
             self._moves.place(new)
         else:

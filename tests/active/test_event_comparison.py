@@ -122,7 +122,8 @@ def test_segments():
     expected = [(start, start + 1) for start in starts]
     np.testing.assert_allclose(segments_without_events(events, 1.0, 0.2), expected)
     unfinished = EventList(events.events, 0.0, 10.0, 4, 4, unfinished=(1,))
-    assert len(segments_without_events(unfinished, 1.5, 0.3)) == 4
+    assert len(segments_without_events(events, 1.5, 0.3)) == 4
+    assert len(segments_without_events(unfinished, 1.5, 0.3)) == 3
     assert len(segments_without_events(EventList((), 0.0, 0.3, 1, 1), 0.1, 0.0)) == 3
     with pytest.raises(InputError, match="expected a length > 0"):
         segments_without_events(events, 0.0, 1.0)

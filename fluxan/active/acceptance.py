@@ -13,7 +13,7 @@ energies are never rejected.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +76,18 @@ class AcceptanceRule:
             raise InputError(f"there are {counts}; expected two or more of each")
         spread = [float(np.std(values, ddof=1)) for values in (uncertainties, energies)]
         return cls(float(np.mean(uncertainties)), spread[0], float(np.mean(energies)), spread[1])
+
+    def at_temperature(self, ratio: float, heating: float) -> AcceptanceRule:
+        """The rule at another temperature than that of the test set, by equipartition of a harmonic crystal.
+
+        Parameters
+        ----------
+        ratio : float
+            Temperature over that of the test set, which energies' standard deviation is proportional to.
+        heating : float
+            Mean potential energy above that of the test set, ``3(N − 1) k ΔT/2``, eV.
+        """
+        return replace(self, mean_energy=self.mean_energy + heating, std_energy=self.std_energy * ratio)
 
     def probability(self, uncertainty: float, energy: float) -> float:
         """Probability with which a frame is labelled, from 0 to 1.

@@ -11,11 +11,13 @@ frames. It is 0 for a harmonic crystal, and near 1 where force constants say not
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fluxan.errors import DependencyError, InputError
+from fluxan.units import BOLTZMANN, MASS_VELOCITY2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,6 +152,49 @@ class HarmonicReference:
             eV/Å.
         """
         return -(self._matrix @ self.displacements(positions).ravel()).reshape(-1, 3)
+
+    def sample(self, temperature: float, random: np.random.Generator) -> Frame:
+        """A frame of the classical canonical distribution: positions and velocities, at rest as a whole.
+
+        In normal coordinates of the mass-weighted force constants, with eigenvalues λ, each mode has the variance
+        ``k_B T/λ``.
+
+        Parameters
+        ----------
+        temperature : float
+            K.
+        random : numpy.random.Generator
+            Source of random numbers.
+
+        Raises
+        ------
+        InputError
+            A mode is unstable: the structure is no minimum.
+        """
+        masses = np.repeat(np.asarray(self.frame.masses), 3)
+        eigenvalues, modes = self._modes
+        kT = BOLTZMANN * temperature
+        moved = modes @ (np.sqrt(kT / eigenvalues) * random.standard_normal(len(eigenvalues))) / np.sqrt(masses)
+        velocities = random.standard_normal(len(masses)) * np.sqrt(kT / (masses * MASS_VELOCITY2))
+        velocities = velocities.reshape(-1, 3)
+        weights = np.asarray(self.frame.masses)[:, None]
+        velocities -= (weights * velocities).sum(axis=0) / weights.sum()
+        return self.frame.replace(positions=self.frame.positions + moved.reshape(-1, 3), velocities=velocities)
+
+    @cached_property
+    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of the mass-weighted force constants, eV/(Å² u), and their vectors, without translations."""
+        masses = np.repeat(np.asarray(self.frame.masses), 3)
+        matrix = self._matrix / np.sqrt(np.outer(masses, masses))
+        eigenvalues, modes = np.linalg.eigh(0.5 * (matrix + matrix.T))
+        along = np.tile(np.eye(3), (self.frame.n_atoms, 1)) * np.sqrt(masses / masses[::3].sum())[:, None]
+        kept = np.argsort(np.square(modes.T @ along).sum(axis=1))[: len(masses) - 3]
+        if eigenvalues[kept].min() <= 1e-6 * eigenvalues.max():
+            raise InputError(
+                f"the structure has an unstable mode (λ = {eigenvalues[kept].min():.3g} eV/(Å² u)): it is no minimum; "
+                "relax it, or begin with molecular dynamics"
+            )
+        return eigenvalues[np.sort(kept)], modes[:, np.sort(kept)]
 
 
 def sigma_a(forces: np.ndarray, harmonic: np.ndarray, *, by: str = "all") -> np.ndarray | float:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _CLOSEST = 0.75
 #: Highest temperature that is believed: this many times the target, and this many standard deviations above it.
 _HOTTEST, _DEVIATIONS = 1.5, 10.0
-#: Potential energies further from the test set's mean than this many standard deviations are not believed. A defect
-#: costs some eV, and the standard deviation is that of a hundred atoms.
-_ENERGY_DEVIATIONS = 15.0
+#: Potential energies further from the test set's mean than this many standard deviations are not believed, if they are
+#: further by this, eV, too: in small cells a barrier is many standard deviations high.
+_ENERGY_DEVIATIONS, _BARRIER = 15.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Credibility:
         if temperature > limit:
             return f"temperature {temperature:.0f} K exceeds {limit:.0f} K"
         away = (energy - self.mean_energy) / self.std_energy
-        if abs(away) > _ENERGY_DEVIATIONS:
+        if abs(away) > _ENERGY_DEVIATIONS and abs(energy - self.mean_energy) > _BARRIER:
             side = "above" if away > 0 else "below"
-            return f"energy {energy:.6g} eV is {abs(away):.0f} standard deviations {side} that of the test set"
+            return f"energy {energy:.6g} eV is {abs(away):.0f} standard deviations {side} the mean of the test set"
         return self._too_close(atoms)
 
     def _too_close(self, atoms: Atoms) -> str:

@@ -18,6 +18,7 @@ from fluxan.flux.evaluate import heat_flux
 from fluxan.neighbors import build_graph
 from fluxan.potentials.descriptor_potential import DescriptorPotential
 from fluxan.potentials.equivariant import EquivariantNetwork
+from fluxan.potentials.radial_formula import radial_terms
 from fluxan.potentials.weighted_sum import WeightedSum
 from fluxan.training.prediction import forces_of
 
@@ -140,10 +141,14 @@ def _on_shared_descriptors(
     """Energies (n_members,) and pair forces of networks on the same functions, which are evaluated once."""
     r_ij = graph.r_ij.detach().requires_grad_()
     functions = members[0].functions
-    descriptors, species = functions(graph.replace(r_ij=r_ij)), functions.species_of(graph)
+    species = functions.species_of(graph)
+    radial = None if functions.is_angular else radial_terms(functions, graph)
+    descriptors = functions(graph.replace(r_ij=r_ij)) if radial is None else radial.descriptors
     own = [descriptors.detach().requires_grad_() for _ in members]
     energies = torch.stack([m.energies_of(d, species).sum() for m, d in zip(members, own, strict=True)])
     slopes = torch.autograd.grad(energies.sum(), own)
+    if radial is not None:
+        return energies.detach(), list(radial.pair_forces(torch.stack(slopes)))
     last = len(members) - 1
     g_ij = [torch.autograd.grad(descriptors, r_ij, s, retain_graph=k < last)[0] for k, s in enumerate(slopes)]
     return energies.detach(), g_ij

@@ -71,6 +71,8 @@ class Exploration:
         Frames that were considered, chosen, and sure to be chosen but for their energy.
     reason : str
         Why the run left physics; empty if it did not.
+    events : dict of str to int or None
+        Number of events of each kind, where they were counted.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Exploration:
     accepted: int = 0
     energy_rejected: int = 0
     reason: str = ""
+    events: dict[str, int] | None = None
 
 
 class Explorer:

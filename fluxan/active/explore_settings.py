@@ -42,6 +42,8 @@ class ExploreSettings:
         For the rule of that name, in the unit of the uncertainty.
     energies : bool
         Whether the published rule rejects frames of high energy (P_E).
+    events : bool
+        Whether hops between lattice sites and defects are counted along the runs.
     """
 
     temperature: float
@@ -55,6 +57,7 @@ class ExploreSettings:
     uncertainty: str = "forces"
     threshold: float | None = None
     energies: bool = True
+    events: bool = True
 
     def __post_init__(self) -> None:
         """Check every setting."""

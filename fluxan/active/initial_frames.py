@@ -12,6 +12,7 @@ import numpy as np
 from ase import units
 from ase.md.langevin import Langevin
 
+from fluxan.active.anharmonicity import HarmonicReference
 from fluxan.active.label_worker import make_calculator
 from fluxan.active.plain_files import read_json, write_json
 from fluxan.errors import InputError
@@ -81,12 +82,31 @@ def initial_frames(
     return _Dynamics(structure, reference, settings, folder, seed).frames(count)
 
 
+def reference_frames(settings: StartSettings, folder: Path, structure: Frame) -> list[Frame]:
+    """Frames of finished dynamics with the reference, with their times, ps.
+
+    Raises
+    ------
+    InputError
+        The loop did not begin with dynamics.
+    """
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise InputError(f"{folder} holds no dynamics with the reference; events are compared with start.method = 'md'")
+    atoms = atoms_of_frame(structure)
+    frames = []
+    for number, path in enumerate(paths):
+        state = read_json(path)
+        atoms.set_positions(state["positions"])
+        atoms.set_momenta(state["momenta"])
+        frames.append(frame_of_atoms(atoms).replace(time=number * settings.spacing))
+    return frames
+
+
 def _displaced(
     structure: Frame, reference: ReferenceSettings, settings: StartSettings, count: int, seed: list[int]
 ) -> list[Frame]:
     """Frames of the harmonic distribution."""
-    from fluxan.active.anharmonicity import HarmonicReference
-
     harmonic = HarmonicReference.from_forces(structure, make_calculator(reference.described()))
     random = np.random.default_rng(seed)
     return [rounded(harmonic.sample(settings.temperature, random)) for _ in range(count)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from fluxan.system import Frame
 
+#: Failures of so many frames, and of no less than all, are no chance.
+_MANY = 4
 #: Displacement of an atom by which energy and forces are compared, Å.
 _STEP = 0.02
 #: Ratios of an energy's slope to the forces that tell of other units.
@@ -111,7 +113,7 @@ class Labeller:
         Raises
         ------
         InputError
-            The reference cannot be made, or every frame has failed.
+            The reference cannot be made, or it has failed for every frame of more than a few.
         OutputError
             An answer cannot be written.
         """
@@ -124,7 +126,7 @@ class Labeller:
                 answers[number] = checked(answer, frames[number])
                 write_json(_path(folder, number), answers[number])
         found = [answers[n] for n in numbers]
-        if found and all("failure" in answer for answer in found):
+        if len(found) >= _MANY and all("failure" in answer for answer in found):
             raise InputError(f"the reference failed for all {len(found)} frames; the first: {found[0]['failure']}")
         return found
 

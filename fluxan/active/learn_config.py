@@ -10,6 +10,7 @@ structures = ["crystal.xyz"]           # any structure file; paths begin where t
 temperature = 300                      # K; the next two are per structure
 frames = 40
 test_frames = 20
+sites = ["ideal.xyz"]                  # lattice sites, where some are vacant in the structure
 labelled = ["old.xyz"]                 # frames that are labelled already, if there are any
 
 [model]                                # [model], [loss], [flux] and [fit] as in `fluxan train`
@@ -52,7 +53,7 @@ from fluxan.training.training_config import read_weights
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fluxan.training.loss import LossWeights
 
@@ -170,8 +171,9 @@ class LearnConfig:
     ----------
     reference : ReferenceSettings
         What labels frames.
-    structures, labelled : tuple of Path
-        Structures to begin with, and files of frames that are labelled already.
+    structures, sites, labelled : tuple of Path
+        Structures to begin with, structures whose positions are their lattice sites, and files of frames that are
+        labelled already.
     start : StartSettings
         The frames before the first round.
     model : dict
@@ -200,6 +202,7 @@ class LearnConfig:
 
     reference: ReferenceSettings
     structures: tuple[Path, ...]
+    sites: tuple[Path, ...]
     labelled: tuple[Path, ...]
     start: StartSettings
     model: dict[str, Any]
@@ -215,8 +218,15 @@ class LearnConfig:
     source: Path
 
 
-def read_learn_config(path: str | Path) -> LearnConfig:
+def read_learn_config(path: str | Path, structures: Sequence[Path] | None = None) -> LearnConfig:
     """Read a file of active learning.
+
+    Parameters
+    ----------
+    path : str or Path
+        The TOML file.
+    structures : sequence of Path, optional
+        Structures to begin with, in place of those that the file names.
 
     Raises
     ------
@@ -228,13 +238,13 @@ def read_learn_config(path: str | Path) -> LearnConfig:
     path = Path(path)
     table = read_toml(path)
     try:
-        return config_of(table, path.absolute())
+        return config_of(table, path.absolute(), structures)
     except FluxanError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def config_of(table: Mapping[str, Any], path: Path) -> LearnConfig:
-    """Settings of a table that was read from a file."""
+def config_of(table: Mapping[str, Any], path: Path, given: Sequence[Path] | None = None) -> LearnConfig:
+    """Settings of a table that was read from a file; structures that are given are taken in place of its own."""
     check_keys(table, SECTIONS, "")
     sections = {name: read_table(table.get(name, {}), name) for name in SECTIONS}
     for name in ("reference", "start", "explore"):
@@ -242,9 +252,12 @@ def config_of(table: Mapping[str, Any], path: Path) -> LearnConfig:
             raise InputError(f"the section [{name}] is missing")
     folder = path.parent
     start, train = dict(sections["start"]), sections["train"]
-    structures = read_paths(start.pop("structures", None), folder, "start.structures")
-    old = start.pop("labelled", [])
-    labelled = read_paths(old, folder, "start.labelled") if old else ()
+    named = start.pop("structures", None)
+    structures = read_paths(named, folder, "start.structures") if given is None else tuple(given)
+    others = {name: start.pop(name, []) for name in ("sites", "labelled")}
+    more = {name: read_paths(value, folder, f"start.{name}") if value else () for name, value in others.items()}
+    if more["sites"] and len(more["sites"]) != len(structures):
+        raise InputError(f"start.sites names {len(more['sites'])} files for {len(structures)} structures")
     for name, kind in (("units", LabelUnits), ("keys", LabelKeys)):
         start[name] = read_record(kind, start.get(name, {}), f"start.{name}")
     check_keys(train, ("epochs", "trainer", "options"), "train.")
@@ -258,7 +271,7 @@ def config_of(table: Mapping[str, Any], path: Path) -> LearnConfig:
     return LearnConfig(
         reference=read_record(ReferenceSettings, reference, "reference"),
         structures=structures,
-        labelled=labelled,
+        **more,
         start=read_record(StartSettings, start, "start"),
         model=dict(sections["model"]),
         weights=weights,

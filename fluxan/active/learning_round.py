@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from fluxan.active.acceptance import AcceptanceRule
 from fluxan.active.credibility import Credibility, shortest_distances
 from fluxan.active.ensemble import Ensemble
 from fluxan.active.ensemble_errors import EnsembleErrors, ensemble_errors, flux_spread
+from fluxan.active.events import KINDS
 from fluxan.active.explore import Explorer
+from fluxan.active.initial_frames import read_structures
 from fluxan.active.label import labelled
 from fluxan.active.label_worker import load_entry
+from fluxan.active.lattice_sites import LatticeSites
 from fluxan.active.learning_data import LearningFolder, composition_of
 from fluxan.active.plain_files import read_json, write_json
+from fluxan.active.site_tracker import SiteTracker
 from fluxan.active.trainer import OwnTrainer, Trainer, require_trainer
 from fluxan.errors import FluxanError, InputError
 from fluxan.trajectory.labelled_frame import LabelledFrame
 from fluxan.trajectory.labelled_writer import write_labelled
+from fluxan.units import BOLTZMANN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
     from fluxan.system import Frame
 
 #: Distances below this are looked at when the shortest ones of the data are found, Å.
-_NEAR = 4.0
+NEAR = 4.0
 
 
 class Fit(NamedTuple):
@@ -131,12 +138,33 @@ class LearningRound:
         config, test = self._config, self._files.frames("test")
         same = [i for i, item in enumerate(test) if np.array_equal(item.frame.numbers, structure.numbers)]
         rule = AcceptanceRule.of_test_set(tested.uncertainties[same].tolist(), tested.mean_energies[same].tolist())
+        rule = self._heated(rule, structure.n_atoms)
         known = [item.frame for item in self._files.training_frames(self._number)]
         credibility = Credibility(
-            shortest_distances(known, _NEAR), config.explore.temperature, rule.mean_energy, rule.std_energy
+            shortest_distances(known, NEAR), config.explore.temperature, rule.mean_energy, rule.std_energy
         )
-        explorer = Explorer(ensemble, rule, credibility, config.explore)
-        return explorer.run(start, [config.ensemble.seed, self._number, *seed])
+        tracker = self._tracker(structure, seed[0])
+        watch = None if tracker is None else partial(_track, tracker)
+        found = Explorer(ensemble, rule, credibility, config.explore, watch).run(
+            start, [config.ensemble.seed, self._number, *seed]
+        )
+        if tracker is not None and found.considered:
+            events = tracker.finish()
+            found.events = {kind: len(events.of_kind(kind)) for kind in KINDS}
+        return found
+
+    def _tracker(self, structure: Frame, k: int) -> SiteTracker | None:
+        """Counter of events of a crystal; None where no events are asked for."""
+        if not self._config.explore.events or not all(structure.pbc):
+            return None
+        sites = read_structures([self._config.sites[k]])[0] if self._config.sites else structure
+        labels = [chemical_symbols[z] for z in structure.numbers]
+        return SiteTracker(LatticeSites.of_frame(sites), labels)
+
+    def _heated(self, rule: AcceptanceRule, n_atoms: int) -> AcceptanceRule:
+        """The rule at the temperature of the exploration, where the test set has another."""
+        hot, cold = self._config.explore.temperature, self._config.start.temperature
+        return rule.at_temperature(hot / cold, 1.5 * (n_atoms - 1) * BOLTZMANN * (hot - cold))
 
     def _starts(self) -> list[Frame]:
         """Frames to start from: of the last round's samples that with the largest error, for each structure."""
@@ -189,7 +217,7 @@ class LearningRound:
             },
             "calibration": {"uncertainty": [], "error": []} if found is None else found.calibration(),
             "exploration": self._explored(),
-            "events": None,
+            "events": self._events(),
             "worst": self._worst(new, found),
             "seconds": self._seconds,
         }
@@ -204,6 +232,11 @@ class LearningRound:
         total = {name: sum(run[name] for run in runs) for name in ("time", "considered", "accepted", "energy_rejected")}
         reasons = [f"run {k}: {run['reason']}" for k, run in enumerate(runs) if run["reason"]]
         return {**total, "frames": total["considered"], "blow_ups": len(reasons), "reasons": reasons}
+
+    def _events(self) -> dict[str, int] | None:
+        path = self._files.round(self._number) / "exploration.json"
+        counts = [run["events"] for run in read_json(path)["runs"] if run["events"]] if path.exists() else []
+        return {f"{kind}s": sum(count[kind] for count in counts) for kind in KINDS} if counts else None
 
     def _worst(self, new: list[LabelledFrame], found: EnsembleErrors | None) -> list[int | None]:
         """For each structure, the new frame of its atoms with the largest error of a force."""
@@ -244,6 +277,10 @@ def fit_member(config: LearnConfig, fit: Fit) -> None:
     write_json(folder / "done.json", {"frames": len(train), "validation": len(held)})
 
 
+def _track(tracker: SiteTracker, time: float, frame: Frame) -> None:
+    tracker.update(frame.replace(time=time))
+
+
 def _as_record(found: Exploration) -> dict[str, Any]:
     return {
         "time": found.time,
@@ -251,4 +288,5 @@ def _as_record(found: Exploration) -> dict[str, Any]:
         "accepted": found.accepted,
         "energy_rejected": found.energy_rejected,
         "reason": found.reason,
+        "events": found.events,
     }

@@ -21,6 +21,9 @@ def learn(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that was begun.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Print the rounds so far, and do nothing.")] = False,
+    screen: Annotated[
+        Path | None, typer.Option("--screen", help="Run a short loop for each structure file in this folder.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no line on what is being done.")] = False,
     json: Json = False,
 ) -> None:
@@ -33,6 +36,9 @@ def learn(
     from fluxan.active.loop import learn as run
     from fluxan.active.loop import status_of
 
+    if screen is not None:
+        _screen(config, screen, quiet=quiet, json=json)
+        return
     settings = read_learn_config(config)
     if status:
         records = LearningFolder(settings.folder).records()
@@ -49,6 +55,37 @@ def learn(
         result = run(settings, resume=resume, say=say, after_round=page)
         records, state = result.records, result.status
     typer.echo(_as_json(settings, records, state) if json else _report(settings, records, state))
+
+
+def _screen(config: Path, folder: Path, *, quiet: bool, json: bool) -> None:
+    """Print the table of materials; loops that were interrupted go on."""
+    from fluxan.active.learn_config import read_learn_config
+    from fluxan.active.screen import screen, structures_in
+
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(line, err=True)
+
+    rows = screen(read_learn_config(config, structures_in(folder)), say)
+    if json:
+        typer.echo(json_module.dumps(rows))
+        return
+    header = ["material", "atoms", "labels", "force RMSE (meV/Å)", "events", "before learning", "after learning"]
+    typer.echo(_aligned(header, [_screened(row) for row in rows]))
+
+
+def _screened(row: dict[str, Any]) -> list[str]:
+    first, last = (f"{1e3 * value:.3g}" for value in row["forces"])
+    verdicts = [f"{row[when]['verdict']} ({row[when]['model']} events)" for when in ("before", "after")]
+    events = str(row["before"]["reference"])
+    return [row["name"], str(row["atoms"]), str(row["labels"]), f"{first} to {last}", events, *verdicts]
+
+
+def _aligned(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)
+    )
 
 
 def _write_page(settings: LearnConfig, records: list[dict[str, Any]], state: str) -> None:
@@ -72,8 +109,7 @@ def _report(settings: LearnConfig, records: list[dict[str, Any]], state: str) ->
     if not records:
         return f"{settings.folder}: no round is over yet"
     header, rows = status_rows(records)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows)]
+    lines = [_aligned(header, rows)]
     lines += [state, f"page: {files.page}"]
     if state != "running":
         lines.append(f"models: {files.round(len(records) - 1)}/member-*")

@@ -10,6 +10,7 @@ import torch
 from fluxan.errors import ModelError
 from fluxan.potentials.base import Potential
 from fluxan.potentials.model_file import write_model
+from fluxan.potentials.radial_formula import radial_terms
 from fluxan.potentials.symmetry_functions import SymmetryFunctions, join_blocks
 
 if TYPE_CHECKING:
@@ -74,6 +75,18 @@ class DescriptorPotential(Potential):
             Index of each atom's element in `elements`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define energies_of(descriptors, species)")
+
+    def pair_forces(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """U_i, (n_atoms,) eV, and ∂U_i/∂r_ij, (n_edges, 3) eV/Å, in closed form; None with angular functions."""
+        if self.functions.is_angular:
+            return None
+        found = radial_terms(self.functions, graph)
+        species = self.functions.species_of(graph)
+        with torch.enable_grad():
+            descriptors = found.descriptors.detach().requires_grad_()
+            energies = self.energies_of(descriptors, species)
+            (gradient,) = torch.autograd.grad(energies.sum(), descriptors)
+        return energies.detach(), found.pair_forces(gradient)
 
     def pair_force_basis(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Descriptors and their derivatives, of which pair forces are weighted sums.

@@ -134,7 +134,7 @@ class SymmetryFunctions(torch.nn.Module):
         r2 = x * x + y * y + z * z
         terms = self.radial_terms(r2.sqrt())
         radial = [slot_sums(term, slots, graph.n_atoms * n_elements).reshape(-1, n_elements) for term in terms]
-        if not (self.narrow.rows or self.wide.rows):
+        if not self.is_angular:
             return radial, [], []
         geometry = self.triplet_geometry(graph, slots, r2)
         n_pairs = n_elements * (n_elements + 1) // 2
@@ -143,6 +143,11 @@ class SymmetryFunctions(torch.nn.Module):
             for functions in (self.narrow, self.wide)
         )
         return radial, narrow, wide
+
+    @property
+    def is_angular(self) -> bool:
+        """Whether some of the functions depend on angles."""
+        return bool(self.narrow.rows or self.wide.rows)
 
     def species_of(self, graph: Graph) -> torch.Tensor:
         """Index of each atom's element in `elements`, (n_atoms,).

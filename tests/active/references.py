@@ -7,7 +7,7 @@ import time
 from hashlib import sha256
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.calculators.lj import LennardJones
 from ase.units import Hartree
 
@@ -75,25 +75,6 @@ class NotFinite(Harmonics):
 
 def not_finite():
     return NotFinite()
-
-
-class DoubleWell(Calculator):
-    """Two atoms whose distance r has minima at 2.5 and 3.9 Å, and a barrier of 0.1 eV between them."""
-
-    implemented_properties = ("energy", "forces")
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        vector = atoms.positions[1] - atoms.positions[0]
-        r = float(np.linalg.norm(vector))
-        x = (r - 3.2) / 0.7
-        slope = 0.1 * 4 * x * (x * x - 1) / 0.7
-        self.results["energy"] = 0.1 * (x * x - 1) ** 2
-        self.results["forces"] = np.array([slope, -slope])[:, None] * vector / r
-
-
-def double_well():
-    return DoubleWell()
 
 
 def raises():

@@ -14,6 +14,7 @@ from fluxan.active.anharmonicity import HarmonicReference, forces_callable, sigm
 from fluxan.errors import DependencyError, InputError
 from fluxan.potentials.lennard_jones import LennardJones
 from fluxan.system import Frame
+from fluxan.units import BOLTZMANN
 
 ARGON = LennardJones(cutoff=8.0, pairs={"Ar-Ar": {"epsilon": 0.0104, "sigma": 3.4}}, truncation="force")
 
@@ -136,3 +137,41 @@ def test_errors(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonopy", None)
     with pytest.raises(DependencyError, match=r"pip install fluxan\[phonons\]"):
         HarmonicReference.from_forces(TRICLINIC, ARGON)
+
+
+def test_samples_have_the_harmonic_distribution():
+    """Mean potential energy 3(N − 1) kT/2, no motion as a whole, and displacements along a soft mode of two springs."""
+    rng = np.random.default_rng(4)
+    n, kT = 6, BOLTZMANN * 300.0
+    springs = np.zeros((n, n, 3, 3))
+    for i in range(n):
+        for j in range(i):
+            springs[i, j] = springs[j, i] = -rng.uniform(0.5, 2.0) * np.eye(3)
+    for i in range(n):
+        springs[i, i] = -springs[i].sum(axis=0)
+    numbers = np.array([18, 36, 18, 36, 36, 18])
+    frame = Frame(rng.uniform(0, 20, (n, 3)), None, 20 * np.eye(3), numbers)
+    reference = HarmonicReference(frame, springs)
+    masses = np.asarray(frame.masses)[:, None]
+    energies, kinetic = [], []
+    for _ in range(4000):
+        found = reference.sample(300.0, rng)
+        moved = found.positions - frame.positions
+        energies.append(0.5 * np.einsum("ia,ijab,jb->", moved, springs, moved))
+        kinetic.append(found.kinetic_energies.sum())
+        assert np.abs((masses * moved).sum(axis=0)).max() < 1e-9
+        assert np.abs((masses * found.velocities).sum(axis=0)).max() < 1e-9
+    degrees = 3 * n - 3
+    for values in (energies, kinetic):
+        # A χ² of so many degrees: mean and variance.
+        assert np.mean(values) == pytest.approx(0.5 * degrees * kT, rel=4 * (2 / degrees / 4000) ** 0.5)
+        assert np.var(values) == pytest.approx(0.5 * degrees * kT**2, rel=0.15)
+
+
+def test_an_unstable_structure_gives_no_samples():
+    springs = np.zeros((2, 2, 3, 3))
+    springs[0, 1] = springs[1, 0] = np.diag([1.0, -1.0, -1.0])
+    springs[0, 0] = springs[1, 1] = -springs[0, 1]
+    frame = Frame(np.array([[0.0, 0, 0], [3.0, 0, 0]]), None, 20 * np.eye(3), np.array([18, 18]))
+    with pytest.raises(InputError, match="unstable mode"):
+        HarmonicReference(frame, springs).sample(300.0, np.random.default_rng(0))

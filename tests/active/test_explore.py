@@ -19,6 +19,7 @@ from fluxan.active.explore_settings import ExploreSettings
 from fluxan.errors import InputError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.potentials.base import Potential
+from fluxan.system import Frame
 from fluxan.trajectory.memory import atoms_of_frame
 
 
@@ -119,6 +120,46 @@ def test_every_considered_frame_is_watched():
     seen = []
     run(NEVER, watch=lambda time, frame: seen.append((time, frame.n_atoms)))
     assert [time for time, _ in seen] == pytest.approx(np.arange(1, 11) / 20)
+
+
+class Landscape(Potential):
+    """Two atoms in two wells, at 2.5 Å and, 0.08 eV higher, near 3.8 Å; beyond 3.2 Å the members differ."""
+
+    cutoff, n_hops = 7.0, 1
+
+    def __init__(self, doubt):
+        super().__init__()
+        self.doubt = doubt
+
+    def forward(self, graph):
+        r = graph.r_ij.norm(dim=1)
+        x = (r - 3.2) / 0.7
+        pairs = 0.1 * (x * x - 1) ** 2 + 0.04 * (x + 1) + self.doubt * x.clamp(min=0.0) ** 2
+        return torch.zeros(graph.n_atoms, dtype=r.dtype).index_add(0, graph.receivers, 0.5 * pairs)
+
+
+def test_a_basin_that_chance_misses_is_chosen():
+    """The same dynamics visit the second well now and then; frames there are labelled by the rule, not by chance."""
+    cell = 30 * np.eye(3)
+    start = Frame(np.array([[10.0, 0, 0], [12.5, 0, 0]]), None, cell, np.array([18, 18]))
+    wells = Ensemble([Landscape(doubt) for doubt in (-0.004, 0.0, 0.004)])
+    known = [start.replace(positions=np.array([[10.0, 0, 0], [10 + r, 0, 0]])) for r in np.linspace(2.2, 2.9, 8)]
+    known.append(start.replace(positions=np.array([[10.0, 0, 0], [13.25, 0, 0]])))  # on the slope: some doubt
+    found = [wells.evaluate(frame) for frame in known]
+    rule = AcceptanceRule.of_test_set([f.force_spread.max() for f in found], [f.energies.mean() for f in found])
+    limits = Credibility({(18, 18): 2.2}, 450.0, 0.05, 0.05)
+    chosen = {}
+    for name in ("published", "random"):
+        options = settings(
+            temperature=450.0, time=14.0, timestep=10.0, spacing=0.1, samples=4, rule=name, energies=False
+        )
+        candidates = Explorer(wells, rule, limits, options).run(start, [3]).candidates
+        chosen[name] = [np.linalg.norm(c.frame.positions[1] - c.frame.positions[0]) for c in candidates]
+    assert len(chosen["random"]) == 4
+    assert max(chosen["random"]) < 3.2
+    assert len(chosen["published"]) == 4
+    assert min(chosen["published"]) > 3.2
+    assert sum(r > 3.4 for r in chosen["published"]) >= 2
 
 
 def test_a_run_that_explodes_leaves_its_last_credible_frame():

@@ -86,7 +86,7 @@ def test_numbers_that_are_not_finite_are_failures(tmp_path):
         Labeller(settings("not_finite")) as labeller,
         pytest.raises(InputError, match="forces of the reference: not finite"),
     ):
-        labeller.label(frames(2), tmp_path)
+        labeller.label(frames(4), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -189,67 +189,6 @@ def test_killed_and_resumed_to_the_same_data(finished, tmp_path):
     assert "budget spent" in page
 
 
-DIMER = """
-[reference]
-calculator = "references:double_well"
-[start]
-structures = ["dimer.xyz"]
-temperature = 100.0
-frames = 12
-test_frames = 6
-timestep = 2.0
-spacing = 0.1
-[model]
-kind = "linear"
-cutoff = 6.0
-triplet_cutoff = 2.0
-n_radial = 14
-[loss]
-energy = 1.0
-forces = 1.0
-virial = 0.0
-[ensemble]
-subsamples = 4
-seeds = 1
-seed = {seed}
-[explore]
-temperature = 300.0
-time = 4.0
-timestep = 2.0
-spacing = 0.02
-samples = 3
-rule = "{rule}"
-[stop]
-rounds = 6
-tolerance = 1e-6
-[output]
-folder = "{rule}-{seed}"
-"""
-
-
-def basins(folder, rule, seed):
-    """Labelled distances of a loop on two atoms in a double well."""
-    path = folder / f"{rule}-{seed}.toml"
-    path.write_text(DIMER.format(rule=rule, seed=seed), encoding="utf-8")
-    result = learn(read_learn_config(path))
-    frames = LearningFolder(path.with_suffix("")).training_frames(len(result.records) - 1)
-    return np.array([np.linalg.norm(item.frame.positions[1] - item.frame.positions[0]) for item in frames])
-
-
-def test_the_loop_labels_a_basin_that_chance_misses(tmp_path):
-    """Two atoms start in the well at 2.5 Å; a second one lies at 3.9 Å behind a barrier of 0.1 eV, which is 4 kT."""
-    dimer = Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 2.5]], cell=[30, 30, 30], pbc=True)
-    write(tmp_path / "dimer.xyz", dimer)
-    (tmp_path / "references.py").write_text((Path(__file__).parent / "references.py").read_text(encoding="utf-8"))
-    learned = [basins(tmp_path, "published", seed) for seed in range(2)]
-    random = [basins(tmp_path, "random", seed) for seed in range(2)]
-    found = [int((distances > 3.6).sum()) for distances in learned]
-    missed = [int((distances > 3.6).sum()) for distances in random]
-    print(found, missed, [len(d) for d in learned + random])
-    assert min(found) >= 2
-    assert max(missed) < min(found)
-
-
 class CopiesTrainer:
     """Members that are all the same."""
 

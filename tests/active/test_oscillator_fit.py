@@ -51,8 +51,18 @@ def test_expectation_written_out(gamma, omega):
     overlaps = np.correlate(taper, taper, mode="full")[N_SAMPLES - 1 :] / N_SAMPLES
     weights, bins = overlaps * autocorrelation * TIME_STEP, np.arange(1, N_SAMPLES // 2)
     expected = 2 * np.cos(np.outer(2 * np.pi * bins / DURATION, lags)) @ weights - weights[0]
-    found = expected_periodogram(bins, omega, gamma, time_step=TIME_STEP, n_samples=N_SAMPLES)
+    found = expected_periodogram(bins, omega, gamma, time_step=TIME_STEP, n_samples=N_SAMPLES)[0]
     assert np.abs(found - expected).max() < 1e-6 * expected.max()
+
+
+@pytest.mark.parametrize("gamma", [1e-3, 0.05, 1.0, OMEGA, 2 * OMEGA])
+def test_slopes_of_the_expectation(gamma):
+    sampling, bins = {"time_step": TIME_STEP, "n_samples": N_SAMPLES}, np.arange(1, N_SAMPLES // 2)
+    for k, step in ((1, (1e-3, 0.0)), (2, (0.0, 1e-3 * gamma))):
+        ends = [expected_periodogram(bins, OMEGA + s * step[0], gamma + s * step[1], **sampling)[0] for s in (1, -1)]
+        slope = (ends[0] - ends[1]) / (2 * sum(step))
+        found = expected_periodogram(bins, OMEGA, gamma, **sampling)[k]
+        assert np.abs(found - slope).max() < 1e-3 * np.abs(slope).max()
 
 
 @pytest.mark.parametrize("cycles", [1.0, 4.0, 30.0])

@@ -232,12 +232,12 @@ def _lifetimes(spectra: ModeSpectra, modes: PhononModes) -> tuple[ModeLifetime, 
                 ModeLifetime(float(frequency), int(degeneracy), *nothing, (ALIASED if aliased else NO_PEAK,))
             )
         else:
-            entries.append(_described(fit, float(frequency), int(degeneracy), data.duration))
+            entries.append(mode_lifetime(fit, float(frequency), int(degeneracy), data.duration))
     return tuple(entries)
 
 
-def _described(fit: OscillatorFit, frequency: float, degeneracy: int, duration: float) -> ModeLifetime:
-    """Lifetime, bound and flags of a fit."""
+def mode_lifetime(fit: OscillatorFit, frequency: float, degeneracy: int, duration: float) -> ModeLifetime:
+    """Lifetime, bound and flags of a fit; the harmonic frequency is in THz, the length of a block in ps."""
     flags = []
     if fit.gamma >= fit.omega:
         flags.append(OVERDAMPED)
@@ -245,8 +245,11 @@ def _described(fit: OscillatorFit, frequency: float, degeneracy: int, duration: 
         flags.append(UNRESOLVED)
     if fit.p_value < _P_VALUE and fit.misfit > _MISFIT:
         flags.append(NOT_ONE_PEAK)
+    # Errors are those of log Γ, but for large ones, of a Γ that may vanish, those of Γ.
+    upward = _ONE_SIDED * fit.gamma_relative_error
+    largest = fit.gamma * float(np.exp(upward) if upward < 1 else np.e * upward)
     # The periodogram hardly depends on widths below the inverse of its length.
-    largest = max(fit.gamma * (1 + _ONE_SIDED * fit.gamma_relative_error), 1 / duration)
+    largest = max(largest, 1 / duration)
     return ModeLifetime(
         frequency,
         degeneracy,

@@ -136,33 +136,44 @@ def mode_spectra(
     ShortRunError
         The trajectory is shorter than the window.
     """
+    frames, time_step = _with_time_step(frames)
+    n_samples = _samples(window, time_step)
+    whole = _BlockAverage(modes, n_samples)
+    parts = None if segments is None else _Segments(_checked(segments), _BlockAverage(modes, n_samples))
+    n_frames = _collect(frames, whole, parts, time_step=time_step)
+    total = whole.result(time_step)
+    if total is None:
+        raise ShortRunError(
+            f"the trajectory has {n_frames} frames, fewer than the {n_samples} of a window of {window:g} ps"
+        )
+    if parts is None:
+        return SegmentSpectra(total, total, 0, has_events=False)
+    n_skipped = int((parts.lengths < n_samples).sum())
+    has_events = len(parts.lengths) > 1 or int(parts.lengths.sum()) < n_frames
+    return SegmentSpectra(parts.blocks.result(time_step), total, n_skipped, has_events)
+
+
+def _with_time_step(frames: Iterable[Frame]) -> tuple[Iterable[Frame], float]:
+    """All frames, and the time between the first two, ps."""
     frames = iter(frames)
     opening = list(islice(frames, 2))
     if len(opening) < 2:
         raise ShortRunError(
             f"the trajectory has {len(opening)} frames; phonon lifetimes need {SMALLEST_BLOCK} and more"
         )
-    time_step = opening[1].time - opening[0].time
-    n_samples = _samples(window, time_step)
-    whole = _BlockAverage(modes, n_samples)
-    parts = None if segments is None else _Segments(_checked(segments), _BlockAverage(modes, n_samples))
-    before = None
-    for k, frame in enumerate(chain(opening, frames)):
-        velocities = _checked_velocities(frame, modes, k, time_step=time_step, before=before)
+    return chain(opening, frames), opening[1].time - opening[0].time
+
+
+def _collect(frames: Iterable[Frame], whole: _BlockAverage, parts: _Segments | None, *, time_step: float) -> int:
+    """Feed all frames to the averages and count them."""
+    before, n_frames = None, 0
+    for k, frame in enumerate(frames):
+        velocities = _checked_velocities(frame, whole.modes, k, time_step=time_step, before=before)
         whole.add(velocities)
         if parts is not None:
             parts.add(frame.time, velocities, tolerance=_IRREGULAR * time_step)
-        before = frame
-    total = whole.result(time_step)
-    if total is None:
-        raise ShortRunError(
-            f"the trajectory has {k + 1} frames, fewer than the {n_samples} of a window of {window:g} ps"
-        )
-    if parts is None:
-        return SegmentSpectra(total, total, 0, has_events=False)
-    n_skipped = int((parts.lengths < n_samples).sum())
-    has_events = len(parts.lengths) > 1 or int(parts.lengths.sum()) <= k
-    return SegmentSpectra(parts.blocks.result(time_step), total, n_skipped, has_events)
+        before, n_frames = frame, k + 1
+    return n_frames
 
 
 class _Segments:

@@ -21,14 +21,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 #: Half of the fitted band, in full widths at half maximum and at least in ordinates.
 BAND_WIDTHS, BAND_ORDINATES = 5.0, 12
 #: Rounds in which the band is adapted to the fitted width.
 _ROUNDS = 4
+#: Linewidths at which the first search may start, in parts of the estimate from the peak's height and the power.
+_WIDTHS = [0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 3.0]
+#: Steps of a search; gain of the log likelihood, expected of a step, that ends it; damping at which nothing is gained.
+_STEPS, _SETTLED, _STUCK = 60, 1e-5, 1e6
 #: Smallest linewidth Γ, in inverse block lengths: below it the periodogram no longer depends on it.
 _NARROWEST = 0.02
+#: Ordinates over which correlations count, the whole band of a narrow line (those of a wide one reach over two), and
+#: rows at once.
+_REACH, _CHUNK = 2 * BAND_ORDINATES, 64
 #: Groups of neighbouring ordinates in which the spectrum is compared with the fit.
 _GROUPS = 12
 #: Part of the peak's height above which ordinates are compared: far from it other modes contribute to the spectrum.
@@ -94,7 +101,7 @@ def hann(n_samples: int) -> np.ndarray:
 def expected_periodogram(
     bins: np.ndarray, omega: float, gamma: float, *, time_step: float, n_samples: int
 ) -> np.ndarray:
-    """Expectation S(ω_k) of the tapered periodogram of a damped oscillator's velocity with unit variance, ps.
+    """Expectation of the tapered periodogram of a damped oscillator's velocity with unit variance, and its slopes.
 
     A taper of Hann combines neighbouring Fourier coefficients, ``½ X_k − ¼ (X_{k−1} + X_{k+1})``.
 
@@ -106,11 +113,17 @@ def expected_periodogram(
         ω₀ in rad/ps and Γ in 1/ps.
     time_step, n_samples : float, int
         Sampling interval, ps, and number of samples.
+
+    Returns
+    -------
+    expectation : (3, n) float64
+        S(ω_k), ps, and its derivatives to ω₀ and to Γ, ps².
     """
     square, odd = _coefficients(np.arange(bins[0] - 1, bins[-1] + 2), omega, gamma, (time_step, n_samples))
     next_one = np.diff(odd) / np.tan(np.pi / n_samples)
-    next_two = (odd[2:] - odd[:-2]) / np.tan(2 * np.pi / n_samples)
-    sums = square[1:-1] / 4 + (square[:-2] + square[2:]) / 16 - (next_one[1:] + next_one[:-1]) / 4 + next_two / 8
+    next_two = (odd[:, 2:] - odd[:, :-2]) / np.tan(2 * np.pi / n_samples)
+    sums = square[:, 1:-1] / 4 + (square[:, :-2] + square[:, 2:]) / 16
+    sums += next_two / 8 - (next_one[:, 1:] + next_one[:, :-1]) / 4
     return sums * time_step / n_samples * 8 / 3
 
 
@@ -120,25 +133,33 @@ def _coefficients(
     """E|X_k|² without a taper, and Im K_k with ``K_k = Σ_{n<N} C(nΔt) exp(−iω_k nΔt)``, both by geometric series.
 
     From the latter ``E X_j X_k* = (Im K_j − Im K_k) exp(iδ)/sin δ`` with ``δ = (ω_j − ω_k)Δt/2`` for j ≠ k.
+    Each is (3, n_bins): the value and its derivatives to ω₀ and Γ.
     """
     time_step, n_samples = sampling
-    square, sums = np.full(len(bins), -1.0), np.zeros(len(bins), dtype=complex)
-    for weight, rate in _exponentials(omega, gamma):
-        z = np.exp(rate * time_step - 2j * np.pi * bins / n_samples)
-        rest = 1 - np.exp(rate * time_step * n_samples)
-        # Σ_{n=0}^{N−1} (1 − n/N) z^n, where z^N has no phase
-        square += 2 * (weight * (1 / (1 - z) - z * rest / (n_samples * (1 - z) ** 2))).real
-        sums += weight * rest / (1 - z)
-    return n_samples * square, sums.imag
+    weights, rates = _exponentials(omega, gamma)
+    z = np.exp(rates[0, :, None] * time_step) * np.exp(-2j * np.pi / n_samples * bins)
+    pole, decayed = 1 / (1 - z), np.exp(rates[0, :, None] * time_step * n_samples)
+    rest, slope = 1 - decayed, time_step * z * pole**2
+    # Σ_{n=0}^{N−1} (1 − n/N) z^n and Σ_{n=0}^{N−1} z^n, where z^N has no phase, and their derivatives to the rate
+    triangle, plain = pole * (1 - z * rest * pole / n_samples), rest * pole
+    triangle_slope = slope * (1 + decayed - rest * (1 + 2 * z * pole) / n_samples)
+    plain_slope = rest * slope - time_step * n_samples * decayed * pole
+    chain = weights[0] * rates
+    chain[0] = 0
+    square = 2 * (weights @ triangle + chain @ triangle_slope).real
+    square[0] -= 1
+    return n_samples * square, (weights @ plain + chain @ plain_slope).imag
 
 
-def _exponentials(omega: float, gamma: float) -> list[tuple[complex, complex]]:
-    """Weights c_± and rates λ_±, 1/ps, of the velocity autocorrelation."""
+def _exponentials(omega: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights c_± and rates λ_±, 1/ps, of the velocity autocorrelation, and their derivatives to ω₀ and Γ, (3, 2)."""
     root = complex(gamma**2 - omega**2) ** 0.5
-    if abs(root) < 1e-6 * omega:
-        root = 1e-6 * omega  # critical damping is the limit of two close rates
-    upper, lower = -gamma + root, -gamma - root
-    return [(upper / (2 * root), upper), (-lower / (2 * root), lower)]
+    if abs(root) < 1e-4 * omega:
+        root = complex(1e-4 * omega)  # critical damping is the limit of two close rates, even in their distance
+    signs, ratio = np.array([1, -1]), gamma / root
+    weights = [0.5 * (1 - signs * ratio), -0.5 * signs * ratio * omega / root**2, signs * (ratio**2 - 1) / (2 * root)]
+    rates = [signs * root - gamma, -signs * omega / root, signs * ratio - 1]
+    return np.array(weights), np.array(rates)
 
 
 def fit_oscillator(data: Periodogram) -> OscillatorFit | None:
@@ -156,9 +177,9 @@ def fit_oscillator(data: Periodogram) -> OscillatorFit | None:
     omega = 2 * np.pi * peak / data.duration
     # The area of a Lorentzian is its height times π/2 of its full width.
     gamma = 2 * data.power[1:-1].sum() / data.duration / smooth[peak]
-    for _ in range(_ROUNDS):
+    for k in range(_ROUNDS):
         band = _Band(data, omega, gamma)
-        found = band.minimum()
+        found = band.minimum([0.5, 1.0] if k else _WIDTHS)
         settled = abs(np.log(band.gamma_of(found) / gamma)) < 0.1
         omega, gamma = band.omega_of(found), band.gamma_of(found)
         if settled:
@@ -192,30 +213,56 @@ class _Band:
         """Γ, 1/ps."""
         return float(np.exp(parameters[1]))
 
-    def shape(self, parameters: np.ndarray) -> np.ndarray:
-        """S(ω) + β over the band, where β is in units of the mean of S."""
+    def shape(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """S(ω) + β over the band, where β is in units of the mean of S, and derivatives (3, n) to the parameters."""
         omega, gamma = self.omega_of(parameters), self.gamma_of(parameters)
         data = self.data
         peak = expected_periodogram(self.bins, omega, gamma, time_step=data.time_step, n_samples=data.n_samples)
+        means = peak.mean(axis=1)
         # The offset keeps the far tails of a narrow line positive against rounding.
-        return peak + (parameters[2] + 1e-9) * peak.mean()
+        peak += (parameters[2] + 1e-9) * means[:, None]
+        return peak[0], np.stack([self.scale * peak[1], gamma * peak[2], np.full(peak.shape[1], means[0])])
 
     def deviance(self, parameters: np.ndarray) -> float:
         """Minus log likelihood with the best A, but for a constant."""
-        shape = self.shape(parameters)
-        return float(self.data.n_averages * (len(shape) * np.log(np.mean(self.power / shape)) + np.log(shape).sum()))
+        return self._expansion(parameters)[0]
 
-    def minimum(self) -> np.ndarray:
-        """Parameters of the greatest likelihood, from the best of several widths."""
-        low, high = self.limits[1]
-        widths = np.clip(self._start + np.log([0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 3.0]), low, high)
-        start = min((np.array([0.0, width, 0.02]) for width in widths), key=self.deviance)
-        return optimize.minimize(self.deviance, start, method="L-BFGS-B", bounds=self.limits, options={"ftol": 1e-7}).x
+    def minimum(self, starts: list[float]) -> np.ndarray:
+        """Parameters of the greatest likelihood by damped Fisher scoring, from the best of several parts of Γ."""
+        low, high = np.transpose(self.limits)
+        widths = np.clip(self._start + np.log(starts), low[1], high[1])
+        place = min((np.array([0.0, width, 0.02]) for width in widths), key=self.deviance)
+        value, score, information = self._expansion(place)
+        damping = 1e-3
+        for _ in range(_STEPS):
+            free = ~(((place <= low) & (score < 0)) | ((place >= high) & (score > 0)))
+            matrix = information + np.diag(damping * np.diag(information) + 1e-12)
+            step = np.zeros(3)
+            step[free] = np.linalg.solve(matrix[np.ix_(free, free)], score[free])
+            if step @ score < _SETTLED:
+                break
+            trial = np.clip(place + np.clip(step, -1.5, 1.5), low, high)
+            found = self._expansion(trial)
+            if found[0] < value:
+                place, (value, score, information), damping = trial, found, max(damping / 10, 1e-9)
+            elif (damping := damping * 10) > _STUCK:
+                break
+        return place
+
+    def _expansion(self, parameters: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Minus log likelihood with the best A, but for a constant, the score (3,) and the information (3, 3)."""
+        shape, slopes = self.shape(parameters)
+        ratios = self.power / shape
+        mean, n = ratios.mean(), self.data.n_averages
+        g = slopes / shape
+        g -= g.mean(axis=1, keepdims=True)  # A is the best one
+        value = n * (len(shape) * np.log(mean) + np.log(shape).sum())
+        return float(value), n * (g @ (ratios / mean)), n * (g @ g.T)
 
     def described(self, parameters: np.ndarray) -> OscillatorFit:
         """The fit with its errors and its agreement with the spectrum."""
         covariance = self._covariance(parameters)
-        shape = self.shape(parameters)
+        shape, _ = self.shape(parameters)
         misfit, p_value = self._agreement(self.power / shape / np.mean(self.power / shape), shape)
         errors = np.sqrt(np.maximum(np.diag(covariance), 0))
         omega, gamma = self.omega_of(parameters), self.gamma_of(parameters)
@@ -223,27 +270,27 @@ class _Band:
 
     def _covariance(self, parameters: np.ndarray) -> np.ndarray:
         """Covariance of (log A, (ω₀ − ω)/scale, log Γ, β): F⁻¹ J F⁻¹ with the information F and the scores' J."""
-        slopes = [np.ones(len(self.bins))]
-        parameters = np.maximum(parameters, [-np.inf, -np.inf, 1e-4])  # β − step is not negative
-        for k in range(3):
-            step = np.zeros(3)
-            step[k] = 1e-4
-            slopes.append((np.log(self.shape(parameters + step)) - np.log(self.shape(parameters - step))) / 2e-4)
-        g = np.array(slopes)
+        shape, slopes = self.shape(parameters)
+        g = np.concatenate([np.ones((1, len(shape))), slopes / shape])
         inverse = np.linalg.pinv(g @ g.T, hermitian=True)
-        shape = self.shape(parameters)
-        correlations = self._covariances(parameters) / np.outer(shape, shape)
-        np.fill_diagonal(correlations, 1.0)
-        return inverse @ (g @ correlations @ g.T) @ inverse / self.data.n_averages
+        scores = np.zeros((4, 4))
+        for first in range(0, len(shape), _CHUNK):
+            rows = np.arange(first, min(first + _CHUNK, len(shape)))
+            near = np.arange(max(rows[0] - _REACH, 0), min(rows[-1] + _REACH + 1, len(shape)))
+            covariances = self._covariances(self.bins[near], parameters) / np.outer(shape[near], shape[near])
+            np.fill_diagonal(covariances, 1.0)
+            scores += g[:, rows] @ covariances[rows - near[0]] @ g[:, near].T
+        return inverse @ scores @ inverse / self.data.n_averages
 
-    def _covariances(self, parameters: np.ndarray) -> np.ndarray:
+    def _covariances(self, bins: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """Covariances of ordinates, ``(Δt/N)² |E X_j X_k*|²`` of the tapered X_k, in units of A²."""
         sampling = (self.data.time_step, self.data.n_samples)
-        bins = np.arange(self.bins[0] - 1, self.bins[-1] + 2)
-        square, odd = _coefficients(bins, self.omega_of(parameters), self.gamma_of(parameters), sampling)
+        bins = np.arange(bins[0] - 1, bins[-1] + 2)
+        squares, odds = _coefficients(bins, self.omega_of(parameters), self.gamma_of(parameters), sampling)
+        odd = odds[0]
         angles = np.pi * (bins[:, None] - bins) / self.data.n_samples
         plain = (odd[:, None] - odd) * np.exp(1j * angles) / (np.sin(angles) + np.eye(len(bins)))
-        np.fill_diagonal(plain, square)
+        np.fill_diagonal(plain, squares[0])
         rows = plain[1:-1] / 2 - (plain[:-2] + plain[2:]) / 4
         tapered = rows[:, 1:-1] / 2 - (rows[:, :-2] + rows[:, 2:]) / 4
         return (8 / 3 * self.data.time_step / self.data.n_samples) ** 2 * np.abs(tapered) ** 2

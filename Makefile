@@ -15,7 +15,7 @@ test: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-adapters: $(ADAPTERS)/test.done
 	OMP_NUM_THREADS=1 $(ADAPTERS)/bin/python -m pytest tests/potentials/adapters

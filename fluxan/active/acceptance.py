@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Constants of the published rule: centre and width of P_U in σ_U; P_E is 1 up to 1.8 and 0.2 at 2.6 σ_E.
 _CENTRE, _WIDTH = 2.0, 0.2
 _FREE, _DECAY, _BASE = 1.8, 0.8, 0.2
+#: Uncertainties below this are round-off, in eV/Å or eV Å/ps.
+_IDENTICAL = 1e-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class AcceptanceRule:
         if len(uncertainties) < 2 or len(uncertainties) != len(energies):
             counts = f"{len(uncertainties)} uncertainties and {len(energies)} energies"
             raise InputError(f"there are {counts}; expected two or more of each")
+        if max(uncertainties) <= _IDENTICAL:
+            raise InputError(
+                f"the largest uncertainty of the test set is {max(uncertainties):.1e}; are members identical?"
+            )
         spread = [float(np.std(values, ddof=1)) for values in (uncertainties, energies)]
         return cls(float(np.mean(uncertainties)), spread[0], float(np.mean(energies)), spread[1])
 

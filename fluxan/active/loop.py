@@ -79,7 +79,7 @@ def learn(
     with Labeller(config.reference) as labeller:
         _sample(config, files, structures, labeller, say)
         while True:
-            records = files.records()
+            records = counted(config, files.records())
             status = status_of(config, records)
             if after_round is not None:
                 after_round(records, status)
@@ -102,6 +102,12 @@ def status_of(config: LearnConfig, records: list[dict[str, Any]]) -> str:
     if not records or records[-1]["exploration"] is not None:
         return "running"
     return "converged" if _converged(config, records[:-1]) else "budget spent"
+
+
+def counted(config: LearnConfig, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of the rounds that are over: without the last one, where a larger budget lets it explore after all."""
+    ended = records and records[-1]["exploration"] is None
+    return records[:-1] if ended and not stops(config, records[:-1]) else records
 
 
 def stops(config: LearnConfig, records: list[dict[str, Any]]) -> bool:

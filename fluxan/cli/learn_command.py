@@ -33,15 +33,15 @@ def learn(
     """
     from fluxan.active.learn_config import read_learn_config
     from fluxan.active.learning_data import LearningFolder
+    from fluxan.active.loop import counted, status_of
     from fluxan.active.loop import learn as run
-    from fluxan.active.loop import status_of
 
     if screen is not None:
         _screen(config, screen, quiet=quiet, json=json)
         return
     settings = read_learn_config(config)
     if status:
-        records = LearningFolder(settings.folder).records()
+        records = counted(settings, LearningFolder(settings.folder).records())
         state = status_of(settings, records)
     else:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from hashlib import sha256
+from multiprocessing import parent_process
 
 import numpy as np
 from ase.calculators.calculator import all_changes
@@ -24,11 +25,11 @@ def argon():
 
 
 class Faulty(Harmonics):
-    """Fails on one frame in four, by the frame itself, so that it fails again for the same one."""
+    """Fails to label one frame in four, by the frame itself, so that it fails again for the same one."""
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         digest = sha256(np.round(atoms.positions, 8).tobytes()).digest()
-        if digest[0] % 4 == 0:
+        if parent_process() is not None and digest[0] % 4 == 0:
             raise RuntimeError("SCF did not converge")
         super().calculate(atoms, properties, system_changes)
 

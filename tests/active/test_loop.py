@@ -17,9 +17,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
+from fluxan.active.credibility import Credibility
 from fluxan.active.learn_config import read_learn_config
 from fluxan.active.learning_data import LearningFolder, source_of
-from fluxan.active.loop import learn, status_of
+from fluxan.active.loop import counted, learn, status_of
 from fluxan.active.plain_files import read_json
 from fluxan.errors import FluxanError, InputError, OutputError
 
@@ -32,8 +33,8 @@ timeout = 60.0
 [start]
 structures = ["argon.xyz"]
 temperature = 30.0
-frames = 8
-test_frames = 4
+frames = 16
+test_frames = 8
 timestep = 5.0
 spacing = 0.2
 equilibration = 0.5
@@ -52,7 +53,7 @@ timestep = 5.0
 spacing = 0.1
 samples = 3
 [stop]
-rounds = 2
+rounds = 1
 tolerance = 1e-6
 [output]
 folder = "out"
@@ -89,14 +90,14 @@ def finished(tmp_path_factory):
 def test_records_tell_what_happened(finished):
     folder, result = finished
     assert result.status == "budget spent"
-    assert [record["round"] for record in result.records] == [0, 1, 2]
+    assert [record["round"] for record in result.records] == [0, 1]
     files = LearningFolder(folder / "out")
-    everything = files.training_frames(2)
+    everything = files.training_frames(1)
     last = result.records[-1]
     assert last["labels"]["total"] == len(everything) == sum(last["composition"].values())
     assert {source_of(item) for item in everything} <= {"initial", "exploration", "last credible"}
     # What failed is told, by frame and reason, and every candidate has either a label or a reason.
-    for number in (0, 1):
+    for number in (0,):
         record, place = result.records[number], files.round(number)
         assert record["labels"]["failed"] == len(record["labels"]["failures"])
         assert record["labels"]["new"] + record["labels"]["failed"] == len(files.read(place / "candidates.xyz"))
@@ -125,7 +126,7 @@ def test_new_errors_are_those_before_training(finished):
             atoms.calc = fluxan.md.ase.FluxanCalculator(member)
             found.append(atoms.get_forces())
         errors.append(np.mean(found, axis=0) - right)
-    assert result.records[0]["new"]["forces"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+    assert result.records[0]["new"]["forces"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), abs=1e-8)
 
 
 def test_a_loop_that_has_ended_stays_as_it_is(finished):
@@ -148,8 +149,15 @@ def test_more_rounds_go_on_and_other_settings_are_refused(finished, tmp_path):
     job.write_text(text.replace("temperature = 60.0", "temperature = 70.0"), encoding="utf-8")
     with pytest.raises(InputError, match=r"another \[explore\]"):
         learn(read_learn_config(job), resume=True)
-    job.write_text(text.replace("rounds = 2", "rounds = 1"), encoding="utf-8")
-    assert status_of(read_learn_config(job), result.records) == "budget spent"
+    job.write_text(text.replace("rounds = 1", "rounds = 2"), encoding="utf-8")
+    # The last record has no exploration: with a larger budget that round goes on.
+    larger = read_learn_config(job)
+    assert [record["round"] for record in counted(larger, result.records)] == [0]
+    assert status_of(larger, counted(larger, result.records)) == "running"
+    again = learn(larger, resume=True)
+    assert [record["round"] for record in again.records] == [0, 1, 2]
+    assert again.records[1]["exploration"] is not None
+    assert data_of(tmp_path / "copy")["round-000.xyz"] == data_of(folder)["round-000.xyz"]
 
 
 def kill(process, after):
@@ -167,7 +175,7 @@ def test_killed_and_resumed_to_the_same_data(finished, tmp_path):
     job = argon_job(tmp_path, "faulty")
     command = [sys.executable, "-m", "fluxan", "learn", job, "--resume", "--quiet"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    random, kills, wait = np.random.default_rng(5), 0, 4.0
+    random, kills, wait = np.random.default_rng(5), 0, 7.0
     for _ in range(40):
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -179,14 +187,14 @@ def test_killed_and_resumed_to_the_same_data(finished, tmp_path):
             assert process.returncode == 0, process.communicate()[1]
             break
         kills += 1
-        wait = min(1.2 * wait, 60.0)
+        wait = min(1.5 * wait, 60.0)
         assert time.monotonic() - began < 120
     else:
         pytest.fail("the loop came to no end")
     assert kills >= 1
     assert data_of(tmp_path) == data_of(finished[0])
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "budget spent" in page
+    assert "Budget spent" in page
 
 
 class CopiesTrainer:
@@ -222,7 +230,7 @@ def with_trainer(folder, name, **changes):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my_trainer:copies", "does not vary; are the members identical"),
+        ("my_trainer:copies", "are members identical"),
         ("my_trainer:no_trainer", "no fit and no load"),
         ("my_trainer:nothing", "has no function 'nothing'"),
     ],
@@ -237,10 +245,10 @@ def test_other_trainers(tmp_path, name, message):
     [
         ("temperature = 60.0", "temprature = 60.0", "explore.temprature is not a known key; did you mean temperature"),
         ("[explore]", "[explor]", "explor is not a known key; did you mean explore"),
-        ("frames = 8", "frames = 1", "start.frames is 1"),
+        ("frames = 16", "frames = 1", "start.frames is 1"),
         ("seeds = 1", "seeds = 2", "identical whatever the seed"),
         ("subsamples = 3", "subsamples = 1", "ensemble.subsamples is 1"),
-        ("rounds = 2", "rounds = 0", "stop.rounds is 0"),
+        ("rounds = 1", "rounds = 0", "stop.rounds is 0"),
         ('kind = "linear"', 'kind = "lineal"', "model.kind is 'lineal'"),
         ('["argon.xyz"]', '["argn.xyz"]', "'argn.xyz' names no file"),
         ("timestep = 5.0\nspacing = 0.2", "timestep = 500.0\nspacing = 0.6", "dynamics with the reference"),
@@ -252,7 +260,8 @@ def test_bad_settings_are_one_line(tmp_path, old, new, message):
         learn(read_learn_config(path))
 
 
-def test_exploration_that_explodes_at_once(tmp_path):
-    path = argon_job(tmp_path, change=("time = 0.6\ntimestep = 5.0", "time = 0.6\ntimestep = 90.0"))
-    with pytest.raises(InputError, match="every run left physics before a frame could be chosen"):
+def test_exploration_that_explodes_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(Credibility, "reason_against", lambda *_: "temperature 9999 K exceeds 200 K")
+    path = argon_job(tmp_path)
+    with pytest.raises(InputError, match=r"before a frame could be chosen \(temperature 9999"):
         learn(read_learn_config(path))

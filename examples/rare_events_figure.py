@@ -82,6 +82,31 @@ def kappas(study):
     return found
 
 
+def explorations(study, name, rule, seed):
+    """Frames that a loop considered, chose and rejected for their energy, and how many it chose on the way of a hop."""
+    loop = study.loop(name, rule, seed)
+    found = {"considered": 0, "chosen": 0, "rejected for energy": 0, "left physics": 0, "of hops": 0}
+    for number, record in enumerate(loop.records()):
+        if record["exploration"] is None:
+            continue
+        found["considered"] += record["exploration"]["considered"]
+        found["chosen"] += record["labels"]["new"]
+        found["rejected for energy"] += record["exploration"]["energy_rejected"]
+        found["left physics"] += record["exploration"]["blow_ups"]
+        found["of hops"] += sum(is_of_hop(study, item.frame.positions) for item in loop.frames(f"round-{number:03d}"))
+    return found
+
+
+def is_of_hop(study, x):
+    """Whether an atom is beyond 0.4 of the distance of neighbours from every site."""
+    shift = x[:, None] - study.sites
+    shift -= study.fast.lengths * np.rint(shift / study.fast.lengths)
+    nearest = (shift**2).sum(axis=2).argmin(axis=1)
+    drift = np.median(shift[np.arange(len(x)), nearest], axis=0)
+    away = ((shift - drift) ** 2).sum(axis=2).min(axis=1)
+    return bool(away.max() > (0.4 * 3.86) ** 2)
+
+
 def results_of(study):
     """Everything that was found."""
     from rare_events_compare import reference_run
@@ -108,10 +133,15 @@ def results_of(study):
         found = {rule: pooled(some, reference) for rule, some in own.items() if some}
         errors = {rule: one["force errors"]["event"] for rule, one in found.items()}
         pairs = {}
-        for rule in (r for r in RULES if r in errors and r != "published"):
+        for rule in (r for r in RULES if r in errors and r != "published" and None not in errors[r]):
             n = min(len(errors["published"]), len(errors[rule]))
             pairs[rule] = paired(errors["published"][:n], errors[rule][:n])
-        results["failures"][name] = {"ensembles": found, "published over": pairs}
+        loops = {
+            rule: [explorations(study, name, rule, row["seed"]) for row in some]
+            for rule, some in own.items()
+            if rule not in {"before", MORE}
+        }
+        results["failures"][name] = {"ensembles": found, "published over": pairs, "explorations": loops}
     return results
 
 

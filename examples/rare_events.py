@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -292,12 +292,14 @@ def rate_row(name, temperature, runs):
     }
 
 
-def study_of(folder, *, quick):
+def study_of(folder, *, quick, seeds):
     """Study of argon with one vacancy."""
     from rare_events_learning import FAILURES, QUICK, Sizes, Study
 
     atoms, sites, own = crystal(SYSTEMS["ar"])
-    return Study(folder, QUICK if quick else Sizes(), atoms, sites, own, reference("ar"), FAILURES)
+    return Study(
+        folder, QUICK if quick else replace(Sizes(), seeds=seeds), atoms, sites, own, reference("ar"), FAILURES
+    )
 
 
 def run_stages(stages, options):
@@ -306,7 +308,7 @@ def run_stages(stages, options):
     from rare_events_figure import figure
     from rare_events_learning import fit, learn_all
 
-    study = study_of(options.folder, quick=options.quick)
+    study = study_of(options.folder, quick=options.quick, seeds=options.seeds)
     for name, stage in (("fit", fit), ("learn", learn_all), ("compare", compare)):
         if name in stages:
             stage(study)
@@ -322,6 +324,7 @@ def main():
     parser.add_argument("--system", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--quick", action="store_true", help="one short run of each point")
     parser.add_argument("--folder", type=Path, default=Path("rare-events"), help="where everything is kept")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds of each loop of learning")
     parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
     if unknown := sorted(set(options.stage) - set(known)):

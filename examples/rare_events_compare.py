@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from radial_dynamics import RadialDynamics
-from rare_events_learning import ABLATION, TEMPERATURE, equilibrium, members_of
+from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, members_of
 
 import fluxan
 from fluxan.active.anharmonicity import HarmonicReference, sigma_a
@@ -282,7 +282,8 @@ def compare(study):
     frames, forces, masks = event_frames(study, snapshots)
     print(f"reference: {len(reference.events)} events in {reference.duration / 1000:.1f} ns, {len(frames)} frames")
     (study.folder / "compare").mkdir(exist_ok=True)
-    keys = [(name, "before", seed) for name in study.failures for seed in range(study.sizes.seeds)]
+    seeds = range(study.sizes.seeds)
+    keys = [(name, rule, seed) for name in study.failures for rule in ("before", ALL_RANDOM) for seed in seeds]
     for key in sorted(keys + study.ensembles(), key=lambda k: (k[2], k[0], k[1] not in {"before", "published"})):
         path = study.folder / "compare" / ("-".join(map(str, key)).replace(" ", "-") + ".json")
         if path.exists():
@@ -303,8 +304,8 @@ def compare(study):
 
 
 def transport(study):
-    """Conductivity and lifetimes of the reference and of the ensembles of the first seed."""
-    rules = ("before", "published", "random")
+    """Conductivity and lifetimes of the reference, and before and after learning from the first seed."""
+    rules = ("before", "published")
     keys = [("reference", "", 0)] + [(name, rule, 0) for name in study.failures for rule in rules]
     x0 = relaxed(study)
     modes = phonon_modes(force_constants(study, x0), study.atoms.get_masses(), degeneracy=0.02)

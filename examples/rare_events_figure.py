@@ -8,16 +8,17 @@ import os
 import platform
 
 import numpy as np
-from rare_events_learning import MORE, TEMPERATURE
+from rare_events_learning import ALL_RANDOM, MORE, TEMPERATURE
 from scipy.stats import t as student
 
 from fluxan.active.poisson_rates import poisson_rate, rate_ratio
 
-RULES = ("before", MORE, "random", "published", "flux", "without P_E")
+RULES = ("before", MORE, "random", ALL_RANDOM, "published", "flux", "without P_E")
 LABELS = {
     "before": "before",
     MORE: "more event-free",
     "random": "random",
+    ALL_RANDOM: "random to the end",
     "published": "published rule",
     "flux": "flux uncertainty",
     "without P_E": "without $P_E$",
@@ -27,6 +28,7 @@ COLOURS = {
     "before": "#999999",
     MORE: "#56b4e9",
     "random": "#e69f00",
+    ALL_RANDOM: "#d55e00",
     "published": "#0072b2",
     "flux": "#009e73",
     "without P_E": "#cc79a7",
@@ -139,7 +141,7 @@ def results_of(study):
         loops = {
             rule: [explorations(study, name, rule, row["seed"]) for row in some]
             for rule, some in own.items()
-            if rule not in {"before", MORE}
+            if rule not in {"before", MORE, ALL_RANDOM}
         }
         results["failures"][name] = {"ensembles": found, "published over": pairs, "explorations": loops}
     return results

@@ -48,7 +48,9 @@ def test_rare_events(tmp_path):
     assert "false, published, seed 0" in out
     for failure in ("false", "missed"):
         ensembles = results["failures"][failure]["ensembles"]
-        assert {"before", "published", "random", "more frames", "flux", "without P_E"} == set(ensembles)
+        assert {"before", "published", "random", "more frames", "random to the end", "flux", "without P_E"} == set(
+            ensembles
+        )
         for row in ensembles.values():
             assert all(0 < error < 1000 for error in row["test errors"])
         labels = [ensembles[rule]["labels"][0] for rule in ("before", "published", "more frames")]

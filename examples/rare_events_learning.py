@@ -59,14 +59,14 @@ forces = 1.0
 virial = 0.0
 
 [fit]
-epochs = 60
+epochs = {first}
 batch_size = 4
 learning_rate = 0.01
-patience = 60
+patience = 1000
 average = 0.9
 
 [train]
-epochs = 40
+epochs = {later}
 
 [ensemble]
 subsamples = {subsamples}
@@ -106,7 +106,8 @@ class Sizes:
     subsamples: int = 2
     samples: int = 10
     time: float = 3.0
-    rounds: int = 3
+    rounds: int = 5
+    epochs: tuple = (120, 80)
     runs: int = 3
     reference: float = 600.0
     model: float = 250.0
@@ -126,7 +127,7 @@ FAILURES = {
     ),
     "missed": Failure('kind = "linear"\ncutoff = 5.8\nn_radial = 7\nfirst_shift = 2.6', 60.0, 12, 0.93),
 }
-QUICK = Sizes(1, 2, 2, 1.0, 1, 1, 60.0, 10.0, 20.0, 0.3, 1)
+QUICK = Sizes(1, 2, 2, 1.0, 1, (10, 10), 1, 60.0, 10.0, 20.0, 0.3, 1)
 
 
 @dataclass
@@ -237,7 +238,8 @@ def run_loop(study, name, rule, seed, *, only_fit=False, frames=None, labels=Non
     text = CONFIG.format(
         folder=study.folder.absolute(), frames=frames or f"{name}-{seed}", model=failure.model, seed=10 + seed,
         subsamples=sizes.subsamples, temperature=TEMPERATURE, time=sizes.time,
-        samples=sizes.samples, rule=RULES.get(rule, ""), rounds=sizes.rounds, output=loop.root.absolute(),
+        samples=sizes.samples, first=sizes.epochs[0], later=sizes.epochs[1],
+        rule=RULES.get(rule, ""), rounds=sizes.rounds, output=loop.root.absolute(),
         labels="" if limit is None else f"labels = {limit}",
     )  # fmt: skip
     path.write_text(text)

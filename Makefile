@@ -42,7 +42,7 @@ $(VENV)/test.done: $(DEPENDENCIES) | $(BIN)/python
 $(ADAPTERS)/test.done: setup.cfg pyproject.toml .ci/constraints-adapters.txt
 	$(PYTHON) -m venv $(ADAPTERS)
 	$(ADAPTERS)/bin/python -m pip install --quiet --constraint .ci/constraints-adapters.txt \
-		--editable ".[nequip,sevennet]" "pytest>=8"
+		--editable ".[nequip,sevennet]" "pytest>=8" "pytest-timeout>=2.3"
 	touch $@
 
 clean:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from ase.build import bulk
 from ase.io import write
 
 from fluxan.active.credibility import Credibility
+from fluxan.active.explore import Exploration, Explorer
+from fluxan.active.initial_frames import read_structures
 from fluxan.active.learn_config import read_learn_config
 from fluxan.active.learning_data import LearningFolder, source_of
 from fluxan.active.loop import counted, learn, status_of
@@ -140,8 +143,6 @@ def test_a_loop_that_has_ended_stays_as_it_is(finished):
 
 
 def test_more_rounds_go_on_and_other_settings_are_refused(finished, tmp_path):
-    import shutil
-
     folder, result = finished
     shutil.copytree(folder, tmp_path / "copy")
     job = tmp_path / "copy" / "job.toml"
@@ -273,3 +274,22 @@ def test_too_few_frames_for_the_subsamples_are_refused(tmp_path):
     path.write_text(text.replace("frames = 8", "frames = 4").replace("test_frames = 4", "test_frames = 3"), "utf-8")
     with pytest.raises(InputError, match=r"^4 frames to train on .* 3 subsamples, which need 6 and 3"):
         learn(read_learn_config(path))
+
+
+def test_a_frame_that_no_run_can_start_from_is_left(finished, tmp_path, monkeypatch):
+    """Where runs from the frame with the largest error end at once, they begin at the structure instead."""
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    job = tmp_path / "copy" / "job.toml"
+    job.write_text(job.read_text(encoding="utf-8").replace("rounds = 1", "rounds = 2"), encoding="utf-8")
+    config = read_learn_config(job)
+    structure = read_structures(config.structures)[0]
+    run = Explorer.run
+
+    def only_from_the_structure(self, start, seed):
+        at_rest = np.array_equal(start.positions, structure.positions)
+        return run(self, start, seed) if at_rest else Exploration(reason="two atoms are 0.10 Å apart")
+
+    monkeypatch.setattr(Explorer, "run", only_from_the_structure)
+    result = learn(config, resume=True)
+    assert result.records[1]["exploration"]["considered"] > 0

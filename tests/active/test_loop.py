@@ -271,7 +271,7 @@ def test_exploration_that_explodes_at_once(tmp_path, monkeypatch):
 def test_too_few_frames_for_the_subsamples_are_refused(tmp_path):
     path = argon_job(tmp_path)
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("frames = 8", "frames = 4").replace("test_frames = 4", "test_frames = 3"), "utf-8")
+    path.write_text(text.replace("frames = 16", "frames = 4").replace("test_frames = 8", "test_frames = 3"), "utf-8")
     with pytest.raises(InputError, match=r"^4 frames to train on .* 3 subsamples, which need 6 and 3"):
         learn(read_learn_config(path))
 

@@ -24,6 +24,7 @@ CASES = (
     "md_lammps",
     "md_ase",
     "training",
+    "ensemble",
     "dask_scaling",
 )
 

@@ -39,7 +39,7 @@ _CHECK_EVERY = 10
 EXPLORATION, LAST_CREDIBLE = "exploration", "last credible"
 
 
-class Candidate(NamedTuple):
+class ChosenFrame(NamedTuple):
     """A frame that was chosen for a label.
 
     Attributes
@@ -63,7 +63,7 @@ class Exploration:
 
     Attributes
     ----------
-    candidates : list of Candidate
+    candidates : list of ChosenFrame
         In the order of time.
     time : float
         ps.
@@ -75,7 +75,7 @@ class Exploration:
         Number of events of each kind, where they were counted.
     """
 
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: list[ChosenFrame] = field(default_factory=list)
     time: float = 0.0
     considered: int = 0
     accepted: int = 0
@@ -182,7 +182,7 @@ class Explorer:
         energy = atoms.get_potential_energy()
         uncertainty = uncertainty_of(self._ensemble, frame, settings, calculator)
         if settings.rule == "random":
-            kept.offer(Candidate(rounded(frame), EXPLORATION, uncertainty))
+            kept.offer(ChosenFrame(rounded(frame), EXPLORATION, uncertainty))
             return
         if settings.rule == "threshold":
             accept = settings.threshold is not None and uncertainty > settings.threshold
@@ -192,7 +192,7 @@ class Explorer:
             without = draw < self._rule.probability(uncertainty, -np.inf)
             found.energy_rejected += without and not accept
         if accept:
-            kept.offer(Candidate(rounded(frame), EXPLORATION, uncertainty))
+            kept.offer(ChosenFrame(rounded(frame), EXPLORATION, uncertainty))
 
 
 class _Kept:
@@ -201,7 +201,7 @@ class _Kept:
     def __init__(self, samples: int, random: np.random.Generator, *, at_random: bool) -> None:
         self.last_credible: Frame | None = None
         self._samples, self._random, self._at_random = samples, random, at_random
-        self._chosen: list[tuple[int, Candidate]] = []
+        self._chosen: list[tuple[int, ChosenFrame]] = []
         self._offered = 0
 
     @property
@@ -209,7 +209,7 @@ class _Kept:
         """Whether nothing more is needed."""
         return not self._at_random and len(self._chosen) >= self._samples
 
-    def offer(self, candidate: Candidate) -> None:
+    def offer(self, candidate: ChosenFrame) -> None:
         """Keep a candidate; of those at random, each of all offered with equal probability (reservoir sampling)."""
         entry = (self._offered, candidate)
         self._offered += 1
@@ -220,12 +220,12 @@ class _Kept:
             if place < self._samples:
                 self._chosen[place] = entry
 
-    def candidates(self, ensemble: Ensemble, *, failed: bool) -> list[Candidate]:
+    def candidates(self, ensemble: Ensemble, *, failed: bool) -> list[ChosenFrame]:
         """Chosen frames in the order of time, and the last credible one of a run that has failed."""
         chosen = [candidate for _, candidate in sorted(self._chosen, key=lambda entry: entry[0])]
         if failed and self.last_credible is not None:
             spread = float(ensemble.evaluate(self.last_credible).force_spread.max())
-            chosen.append(Candidate(self.last_credible, LAST_CREDIBLE, spread))
+            chosen.append(ChosenFrame(self.last_credible, LAST_CREDIBLE, spread))
         return chosen
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fluxan.active.label import ReferenceSettings
     from fluxan.active.learn_config import StartSettings
+    from fluxan.active.reference_settings import ReferenceSettings
     from fluxan.system import Frame
 
 #: Friction of the thermostat, 1/ps.

@@ -7,7 +7,6 @@ twice and nothing is lost. A worker that hangs or dies is replaced; the frame it
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from fluxan.active.reference_settings import ReferenceSettings
     from fluxan.system import Frame
 
 #: Failures of so many frames, and of no less than all, are no chance.
@@ -29,47 +29,6 @@ _MANY = 4
 _STEP = 0.02
 #: Ratios of an energy's slope to the forces that tell of other units.
 _FACTORS = {27.2114: "energies in Hartree", 0.529177: "forces per bohr", 23.0605: "eV beside kcal/mol"}
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceSettings:
-    """What labels frames.
-
-    Attributes
-    ----------
-    calculator : str
-        Entry point ``module:name`` of a function without arguments that returns an ASE calculator; eV and Å.
-    model : str
-        In place of a calculator, a model of fluxan.
-    workers : int
-        Processes.
-    timeout : float
-        Time for one frame, s.
-    stress : bool
-        Whether the stress is evaluated.
-    folder : str
-        Is searched for the module.
-    """
-
-    calculator: str = ""
-    model: str = ""
-    workers: int = 1
-    timeout: float = 3600.0
-    stress: bool = False
-    folder: str = "."
-
-    def __post_init__(self) -> None:
-        """Check every setting."""
-        if bool(self.calculator) == bool(self.model):
-            raise InputError("reference: give either calculator (module:name) or model")
-        if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
-            raise InputError(f"reference.workers is {self.workers!r}; expected a whole number, 1 or more")
-        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or not self.timeout > 0:
-            raise InputError(f"reference.timeout is {self.timeout!r}; expected a positive number of seconds")
-
-    def described(self) -> dict[str, Any]:
-        """What a worker needs."""
-        return {name: getattr(self, name) for name in ("calculator", "model", "folder", "stress")}
 
 
 class Labeller:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from fluxan.active.label import ReferenceSettings
+    from fluxan.active.reference_settings import ReferenceSettings
     from fluxan.system import Frame
 
 #: Time that a worker has to make its calculator, s.

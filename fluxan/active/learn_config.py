@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxan.active.explore_settings import ExploreSettings
-from fluxan.active.label import ReferenceSettings
+from fluxan.active.reference_settings import ReferenceSettings
 from fluxan.errors import FluxanError, InputError
 from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.training.fit_settings import FitSettings

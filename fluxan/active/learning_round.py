@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 NEAR = 4.0
 
 
-class Fit(NamedTuple):
+class MemberFit(NamedTuple):
     """One member's fit.
 
     Attributes
@@ -87,7 +87,7 @@ class LearningRound:
         """Fit all members, and load them."""
         began, ensemble = time.monotonic(), self._config.ensemble
         count = ensemble.subsamples * ensemble.seeds
-        fits = [Fit(self._number, k, ensemble.seed + k, k % ensemble.subsamples) for k in range(count)]
+        fits = [MemberFit(self._number, k, ensemble.seed + k, k % ensemble.subsamples) for k in range(count)]
         left = [fit for fit in fits if not self._marker(fit).exists()]
         self._say(f"round {self._number}: train {len(left)} of {count} members")
         if ensemble.processes > 1 and len(left) > 1:
@@ -100,7 +100,7 @@ class LearningRound:
         self._seconds["train"] = time.monotonic() - began
         return Ensemble([trainer.load(self._files.member(self._number, fit.member)) for fit in fits])
 
-    def _marker(self, fit: Fit) -> Any:
+    def _marker(self, fit: MemberFit) -> Any:
         return self._files.member(fit.number, fit.member) / "done.json"
 
     def test(self, ensemble: Ensemble) -> EnsembleErrors:
@@ -264,7 +264,7 @@ def make_trainer(config: LearnConfig) -> Trainer:
         raise InputError(f"train.trainer: {config.trainer} failed ({type(error).__name__}: {error})") from error
 
 
-def fit_member(config: LearnConfig, fit: Fit) -> None:
+def fit_member(config: LearnConfig, fit: MemberFit) -> None:
     """Fit one member, on all frames but those of its subsample, which validate it."""
     import torch
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from fluxan.active.label import Labeller, ReferenceSettings, labelled, require_consistent
+from fluxan.active.label import Labeller, labelled, require_consistent
 from fluxan.active.plain_files import write_json
+from fluxan.active.reference_settings import ReferenceSettings
 from fluxan.errors import FileError, InputError
 from fluxan.md.ase.calculator import frame_of_atoms
 from fluxan.trajectory.memory import atoms_of_frame

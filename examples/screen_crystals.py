@@ -100,7 +100,7 @@ def main():
     for name, (atoms, sites) in chosen.items():
         write(place / f"{name}.xyz", atoms)
         write(place / f"{name}.sites.xyz", sites)
-    numbers = {"test_frames": 500, "epochs": 300, "later_epochs": 100, "time": 10.0, "rounds": 3}
+    numbers = {"test_frames": 200, "epochs": 150, "later_epochs": 60, "time": 6.0, "rounds": 2}
     if options.quick:
         numbers = {"test_frames": 20, "epochs": 10, "later_epochs": 5, "time": 0.6, "rounds": 1}
     settings = options.folder / "settings.toml"

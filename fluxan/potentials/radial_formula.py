@@ -1,7 +1,7 @@
 """Closed form of potentials of radial symmetry functions: pair forces without a graph of derivatives.
 
-``∂U_i/∂r_ij = r̂_ij Σ_k (∂U_i/∂D_ik) G_k'(r_ij)``, with ``G_k(r) = exp(−η (r − r_s)²) f_c(r)``. Beside autograd it takes
-a quarter of the time for 108 atoms and 8 functions, where most of it is overhead of single operations.
+``∂U_i/∂r_ij = r̂_ij Σ_k (∂U_i/∂D_ik) G_k'(r_ij)``, with ``G_k(r) = exp(−η (r − r_s)²) f_c(r)``. Autograd takes twice as
+long for 108 atoms and 8 functions (`benchmarks/ensemble.py`), most of it overhead of single operations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Ensembles of models: means and spreads of energy, forces and heat flux by element.
 
-Members of one architecture share what they can. Potentials of the same symmetry functions share these; each member takes
-one backward pass through angular functions, and none through radial ones, which have a closed form. Message-passing networks
-are evaluated in one batched call as a whole (`torch.func.stack_module_state`, `torch.vmap`) where that is faster.
+Members of one architecture share what they can. Potentials of the same symmetry functions share these; each member
+takes one backward pass through angular functions, and none through radial ones, which have a closed form.
+Message-passing networks are evaluated in one batched call (`torch.func.stack_module_state`, `torch.vmap`) where that is
+faster.
 """
 
 from __future__ import annotations

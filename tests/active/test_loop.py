@@ -293,3 +293,29 @@ def test_a_frame_that_no_run_can_start_from_is_left(finished, tmp_path, monkeypa
     monkeypatch.setattr(Explorer, "run", only_from_the_structure)
     result = learn(config, resume=True)
     assert result.records[1]["exploration"]["considered"] > 0
+
+
+def test_the_command_prints_what_there_is(finished, capsys, monkeypatch):
+    from fluxan.cli import main
+
+    folder, result = finished
+
+    def printed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fluxan", "learn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    code, out, _ = printed(folder / "job.toml", "--status", "--json")
+    assert code == 0
+    assert [record["round"] for record in json.loads(out)["rounds"]] == [0, 1]
+    code, out, _ = printed(folder / "job.toml", "--status")
+    assert code == 0
+    assert f"{1e3 * result.records[0]['test']['forces']:.3g}" in out
+    assert out.splitlines()[-3] == "budget spent"
+    code, out, error = printed(folder / "job.toml")
+    assert (code, out) == (2, "")
+    assert "--resume" in error
+    code, _, error = printed(folder / "job.toml", "--screen", folder / "nowhere")
+    assert code == 2
+    assert "no folder of structures" in error

@@ -15,8 +15,9 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 
+from fluxan.active.explore import Exploration, Explorer
 from fluxan.active.learn_config import read_learn_config
 from fluxan.active.learning_data import LearningFolder, source_of
 from fluxan.active.loop import learn, status_of
@@ -325,3 +326,17 @@ def test_too_few_frames_for_the_subsamples_are_refused(tmp_path):
     path.write_text(text.replace("frames = 8", "frames = 4").replace("test_frames = 4", "test_frames = 3"), "utf-8")
     with pytest.raises(InputError, match=r"^4 frames to train on .* 3 subsamples, which need 6 and 3"):
         learn(read_learn_config(path))
+
+
+def test_a_start_outside_physics_is_replaced_with_the_structure(tmp_path, monkeypatch):
+    path, run, ideal = argon_job(tmp_path), Explorer.run, []
+    structure = read(tmp_path / "argon.xyz").positions
+
+    def leaving(explorer, start, seed):
+        ideal.append(bool(np.abs(start.positions - structure).max() < 1e-6))
+        return run(explorer, start, seed) if ideal[-1] else Exploration(reason="too hot")
+
+    monkeypatch.setattr(Explorer, "run", leaving)
+    result = learn(read_learn_config(path))
+    assert ideal == [True] * 3 + [False, True] * 3
+    assert result.records[1]["exploration"]["considered"] > 0

@@ -62,10 +62,12 @@ def pooled(rows, reference):
 
 
 def paired(ours, theirs):
-    """Ratio of errors paired by seed, and its interval of 95 % from the scatter of its logarithm."""
-    logs = np.log(np.array(ours) / np.array(theirs))
-    half = student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.inf
-    return {"ratio": float(np.exp(logs.mean())), "interval": np.exp([logs.mean() - half, logs.mean() + half]).tolist()}
+    """Ratio of errors paired by seed, and its interval of 95 % from the scatter of its logarithm over seeds."""
+    logs, interval = np.log(np.array(ours) / np.array(theirs)), None
+    if len(logs) > 1:
+        half = student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5
+        interval = np.exp([logs.mean() - half, logs.mean() + half]).tolist()
+    return {"ratio": float(np.exp(logs.mean())), "interval": interval, "seeds": len(logs)}
 
 
 def kappas(study):
@@ -156,7 +158,7 @@ def write_table(path, results):
     """Rates of events as CSV."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["failure", "ensemble", "events", "ns", "per ns", "lower", "upper", "ratio", "lower", "upper"])
+        writer.writerow(["failure", "ensemble", "events", "ns", "per ns", "lower", "upper", "ratio", "least", "most"])
         old = results["reference"]
         writer.writerow(
             ["", "reference", old["events"], f"{old['nanoseconds']:.2f}"]

@@ -223,9 +223,12 @@ class _Kept:
     def candidates(self, ensemble: Ensemble, *, failed: bool) -> list[ChosenFrame]:
         """Chosen frames in the order of time, and the last credible one of a run that has failed."""
         chosen = [candidate for _, candidate in sorted(self._chosen, key=lambda entry: entry[0])]
-        if failed and self.last_credible is not None:
-            spread = float(ensemble.evaluate(self.last_credible).force_spread.max())
-            chosen.append(ChosenFrame(self.last_credible, LAST_CREDIBLE, spread))
+        last = self.last_credible
+        if chosen and last is not None and np.array_equal(chosen[-1].frame.positions, last.positions):
+            return chosen
+        if failed and last is not None:
+            spread = float(ensemble.evaluate(last).force_spread.max())
+            chosen.append(ChosenFrame(last, LAST_CREDIBLE, spread))
         return chosen
 
 

@@ -118,9 +118,10 @@ class LearningRound:
                 for subsample in range(self._config.ensemble.subsamples):
                     self._say(f"round {self._number}: explore structure {k + 1}, run {subsample + 1}")
                     found = self._run(ensemble, tested, structure, start, [k, subsample])
-                    if found.reason and not found.candidates and start is not structure:
-                        # The frame with the largest error may be one that no model can start from.
-                        found = self._run(ensemble, tested, structure, structure, [k, subsample, 1])
+                    if found.reason and not found.considered and start is not structure:
+                        # The frame with the largest error may lie outside physics, where even the reference heats up.
+                        self._say(f"round {self._number}: {found.reason} at once; explore from the structure instead")
+                        found = self._run(ensemble, tested, structure, structure, [k, subsample])
                     name = f"round {self._number}, structure {k}, run {subsample}"
                     chosen += [LabelledFrame(c.frame, trajectory=f"{c.source}: {name}") for c in found.candidates]
                     runs.append(_as_record(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -173,6 +174,16 @@ def test_a_run_that_explodes_leaves_its_last_credible_frame():
     (last,) = found.candidates
     assert last.source == LAST_CREDIBLE
     assert limits.reason_against(atoms_of_frame(last.frame), mean) == ""
+
+
+def test_a_last_credible_frame_that_was_chosen_already_is_labelled_once():
+    falling = Ensemble([Soft(-3.0), Soft(-3.3)])
+    mean = float(falling.evaluate(START).energies.mean())
+    limits, often = Credibility({(18, 18): 3.2}, 50.0, mean, 1.0), settings(time=20.0, samples=10**4, rule="random")
+    often = dataclasses.replace(often, spacing=often.timestep * 10 / 1e3)  # as often as frames are looked at
+    found = Explorer(falling, NEVER, limits, often).run(START, [0])
+    assert found.reason
+    assert found.accepted == len(found.candidates) > 0
 
 
 def test_nothing_is_credible_from_the_start():

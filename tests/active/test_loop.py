@@ -16,11 +16,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 
 from fluxan.active.credibility import Credibility
 from fluxan.active.explore import Exploration, Explorer
-from fluxan.active.initial_frames import read_structures
 from fluxan.active.learn_config import read_learn_config
 from fluxan.active.learning_data import LearningFolder, source_of
 from fluxan.active.loop import counted, learn, status_of
@@ -276,25 +275,6 @@ def test_too_few_frames_for_the_subsamples_are_refused(tmp_path):
         learn(read_learn_config(path))
 
 
-def test_a_frame_that_no_run_can_start_from_is_left(finished, tmp_path, monkeypatch):
-    """Where runs from the frame with the largest error end at once, they begin at the structure instead."""
-    folder, _ = finished
-    shutil.copytree(folder, tmp_path / "copy")
-    job = tmp_path / "copy" / "job.toml"
-    job.write_text(job.read_text(encoding="utf-8").replace("rounds = 1", "rounds = 2"), encoding="utf-8")
-    config = read_learn_config(job)
-    structure = read_structures(config.structures)[0]
-    run = Explorer.run
-
-    def only_from_the_structure(self, start, seed):
-        at_rest = np.array_equal(start.positions, structure.positions)
-        return run(self, start, seed) if at_rest else Exploration(reason="two atoms are 0.10 Å apart")
-
-    monkeypatch.setattr(Explorer, "run", only_from_the_structure)
-    result = learn(config, resume=True)
-    assert result.records[1]["exploration"]["considered"] > 0
-
-
 def test_the_command_prints_what_there_is(finished, capsys, monkeypatch):
     from fluxan.cli import main
 
@@ -319,3 +299,17 @@ def test_the_command_prints_what_there_is(finished, capsys, monkeypatch):
     code, _, error = printed(folder / "job.toml", "--screen", folder / "nowhere")
     assert code == 2
     assert "no folder of structures" in error
+
+
+def test_a_start_outside_physics_is_replaced_with_the_structure(tmp_path, monkeypatch):
+    path, run, ideal = argon_job(tmp_path, change=("rounds = 1", "rounds = 2")), Explorer.run, []
+    structure = read(tmp_path / "argon.xyz").positions
+
+    def leaving(explorer, start, seed):
+        ideal.append(bool(np.abs(start.positions - structure).max() < 1e-6))
+        return run(explorer, start, seed) if ideal[-1] else Exploration(reason="too hot")
+
+    monkeypatch.setattr(Explorer, "run", leaving)
+    result = learn(read_learn_config(path))
+    assert ideal == [True] * 3 + [False, True] * 3
+    assert result.records[1]["exploration"]["considered"] > 0

@@ -9,6 +9,7 @@ jumps to other sites end the motion in a mode, so lifetimes are those within the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -247,7 +248,7 @@ def mode_lifetime(fit: OscillatorFit, frequency: float, degeneracy: int, duratio
         flags.append(NOT_ONE_PEAK)
     # Errors are those of log Γ, but for large ones, of a Γ that may vanish, those of Γ.
     upward = _ONE_SIDED * fit.gamma_relative_error
-    largest = fit.gamma * float(np.exp(upward) if upward < 1 else np.e * upward)
+    largest = fit.gamma * float(np.exp(upward) if upward < 1 else math.e * upward)
     # The periodogram hardly depends on widths below the inverse of its length.
     largest = max(largest, 1 / duration)
     return ModeLifetime(

@@ -33,10 +33,13 @@ WINDOW = 20.0
 
 
 def watch(study, fast, picoseconds, seed):
-    """Events of one run, snapshots during its hops, (time, atom, frames), and whether it left the crystal."""
+    """Events of one run, snapshots during its hops, (time, atom, frames), and whether it left the crystal.
+
+    It starts from the equilibrium of the reference: models that fail do so in the run, not before it.
+    """
     from rare_events import HopCounter
 
-    x, v = equilibrium(study, fast, TEMPERATURE, seed)
+    x, v = equilibrium(study, study.fast, TEMPERATURE, seed)
     tracker = SiteTracker(
         LatticeSites(study.sites, np.array(study.atoms.cell)), ["Ar"] * len(x), settings=TrackingSettings(dwell=STAY)
     )
@@ -56,6 +59,7 @@ def watch(study, fast, picoseconds, seed):
                 kept.append((since, atom, np.array([y for t, y in ring if abs(t - since) <= NEAR + 1e-6])))
         seen = len(counter.hops)
         if seen >= MOST:
+            lost = True
             break
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of frames that are not those of a crystal: counted as lost
@@ -161,6 +165,8 @@ def constant_energy(study, fast, seed, *, keep=False):
     fluxes, frames, mean, piece = [], [], [], 2 * SAMPLE
     for k in range(round(study.sizes.kappa / piece)):
         temperature, part = fast.run(x, v, piece, friction=0.0, n_fluxes=2)
+        if not temperature < 2 * TEMPERATURE:
+            raise ValueError(f"the run left the crystal after {k * piece:.1f} ps")
         fluxes.append(part)
         mean.append(temperature)
         if keep:

@@ -70,11 +70,36 @@ def paired(ours, theirs):
     return {"ratio": float(np.exp(logs.mean())), "interval": interval, "seeds": len(logs)}
 
 
+def summary(lifetimes):
+    """Numbers of modes with a lifetime and without, and the median lifetime, ps, within segments and of whole runs."""
+    found = {"events": lifetimes["events"], "blocks": lifetimes["blocks"]}
+    for kind in ("within", "whole"):
+        good = [row[1] for row in lifetimes[kind] if not set(row[3]) - {"events"}]
+        found[kind] = {
+            "sets of modes": len(lifetimes[kind]),
+            "with a lifetime": len(good),
+            "median": float(np.median(good)) if good else None,
+            "flagged for events": sum("events" in row[3] for row in lifetimes[kind]),
+        }
+    return found
+
+
+def clean(value):
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: clean(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def kappas(study):
     """Conductivities beside that of the reference, and how long runs would have to be to tell them apart."""
     found, length = {}, study.sizes.runs * study.sizes.kappa / 1000
     for path in sorted((study.folder / "compare").glob("transport-*.json")):
         row = json.loads(path.read_text())
+        if "lifetimes" in row:
+            row["lifetimes"] = summary(row["lifetimes"])
         found[f"{row['failure']} {row['rule']}".strip()] = row
     old = found["reference"].get("kappa")
     for row in found.values():
@@ -262,7 +287,7 @@ def figure(study, output):
     output.mkdir(parents=True, exist_ok=True)
     results = results_of(study)
     event = json.loads((study.folder / "event.json").read_text())
-    (output / "rare_events.json").write_text(json.dumps(results, indent=1) + "\n")
+    (output / "rare_events.json").write_text(json.dumps(clean(results), indent=1) + "\n")
     write_table(output / "rare_events.csv", results)
     picture = Figure(figsize=(12, 8.5), layout="constrained")
     panels = picture.subplots(2, 3)

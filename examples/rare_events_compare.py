@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from radial_dynamics import RadialDynamics
-from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, members_of
+from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, is_over, members_of
 
 import fluxan
 from fluxan.active.anharmonicity import HarmonicReference, sigma_a
@@ -139,7 +139,8 @@ def events_of(study, fast, key, reference):
     if rule in ABLATION:
         forces, energies = test_errors(study, fast, name, seed)
         return {"test": {"forces": 1e3 * forces, "energies": 1e3 * energies}}
-    events, snapshots, lost = watched(study, fast, study.sizes.model, 200 + 10 * seed)
+    longer = study.failures[name].longer if rule in {"before", ALL_RANDOM} else 1.0
+    events, snapshots, lost = watched(study, fast, longer * study.sizes.model, 200 + 10 * seed)
     forces, energies = test_errors(study, fast, name, seed)
     relabelled = relabelled_events(study, fast, snapshots)
     found = compare_events(reference, events, relabelled=relabelled, tolerance=EventTolerance(forces, energies))
@@ -292,7 +293,7 @@ def compare(study):
     keys = [(name, rule, seed) for name in study.failures for rule in ("before", ALL_RANDOM) for seed in seeds]
     for key in sorted(keys + study.ensembles(), key=lambda k: (k[2], k[0], k[1] not in {"before", "published"})):
         path = study.folder / "compare" / ("-".join(map(str, key)).replace(" ", "-") + ".json")
-        if path.exists():
+        if path.exists() or not is_over(study, *key):
             continue
         members, labels = members_of(study, *key)
         fast = RadialDynamics(members, study.atoms)

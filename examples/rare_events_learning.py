@@ -107,12 +107,16 @@ folder = "{output}"
 
 @dataclass(frozen=True)
 class Failure:
-    """How models fail: settings of the model, and temperature, K, number and scale of the frames it is trained on."""
+    """How models fail: settings of the model, and temperature, K, number and scale of the frames it is trained on.
+
+    Runs of the first and of the last ensemble at random are `longer`, where events are few.
+    """
 
     model: str
     temperature: float
     frames: int
     scale: float = 1.0
+    longer: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ FAILURES = {
         60.0,
         12,
     ),
-    "missed": Failure('kind = "linear"\ncutoff = 5.8\nn_radial = 7\nfirst_shift = 2.6', 60.0, 12, 0.93),
+    "missed": Failure('kind = "linear"\ncutoff = 5.8\nn_radial = 7\nfirst_shift = 2.6', 60.0, 12, 0.93, 4.0),
 }
 QUICK = Sizes(1, 2, 2, 1.0, 1, (10, 10), 1, 60.0, 10.0, 20.0, 0.3, 1)
 
@@ -299,6 +303,12 @@ def learn_all(study):
 def n_labels(study, name, rule, seed):
     """Labels that the last members of a loop were trained on."""
     return study.loop(name, rule, seed).records()[-1]["labels"]["total"]
+
+
+def is_over(study, name, rule, seed):
+    """Whether the loop that an ensemble belongs to has ended."""
+    records = study.loop(name, {"before": "published", ALL_RANDOM: "random"}.get(rule, rule), seed).records()
+    return bool(records) and records[-1]["exploration"] is None
 
 
 def members_of(study, name, rule, seed):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from radial_dynamics import RadialDynamics
-from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, members_of
+from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, is_over, members_of
 
 import fluxan
 from fluxan.active.anharmonicity import HarmonicReference, sigma_a
@@ -33,10 +33,13 @@ WINDOW = 20.0
 
 
 def watch(study, fast, picoseconds, seed):
-    """Events of one run, snapshots during its hops, (time, atom, frames), and whether it left the crystal."""
+    """Events of one run, snapshots during its hops, (time, atom, frames), and whether it left the crystal.
+
+    It starts from the equilibrium of the reference: models that fail do so in the run, not before it.
+    """
     from rare_events import HopCounter
 
-    x, v = equilibrium(study, fast, TEMPERATURE, seed)
+    x, v = equilibrium(study, study.fast, TEMPERATURE, seed)
     tracker = SiteTracker(
         LatticeSites(study.sites, np.array(study.atoms.cell)), ["Ar"] * len(x), settings=TrackingSettings(dwell=STAY)
     )
@@ -56,6 +59,7 @@ def watch(study, fast, picoseconds, seed):
                 kept.append((since, atom, np.array([y for t, y in ring if abs(t - since) <= NEAR + 1e-6])))
         seen = len(counter.hops)
         if seen >= MOST:
+            lost = True
             break
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of frames that are not those of a crystal: counted as lost
@@ -135,7 +139,8 @@ def events_of(study, fast, key, reference):
     if rule in ABLATION:
         forces, energies = test_errors(study, fast, name, seed)
         return {"test": {"forces": 1e3 * forces, "energies": 1e3 * energies}}
-    events, snapshots, lost = watched(study, fast, study.sizes.model, 200 + 10 * seed)
+    longer = study.failures[name].longer if rule in {"before", ALL_RANDOM} else 1.0
+    events, snapshots, lost = watched(study, fast, longer * study.sizes.model, 200 + 10 * seed)
     forces, energies = test_errors(study, fast, name, seed)
     relabelled = relabelled_events(study, fast, snapshots)
     found = compare_events(reference, events, relabelled=relabelled, tolerance=EventTolerance(forces, energies))
@@ -161,6 +166,8 @@ def constant_energy(study, fast, seed, *, keep=False):
     fluxes, frames, mean, piece = [], [], [], 2 * SAMPLE
     for k in range(round(study.sizes.kappa / piece)):
         temperature, part = fast.run(x, v, piece, friction=0.0, n_fluxes=2)
+        if not temperature < 2 * TEMPERATURE:
+            raise ValueError(f"the run left the crystal after {k * piece:.1f} ps")
         fluxes.append(part)
         mean.append(temperature)
         if keep:
@@ -286,7 +293,7 @@ def compare(study):
     keys = [(name, rule, seed) for name in study.failures for rule in ("before", ALL_RANDOM) for seed in seeds]
     for key in sorted(keys + study.ensembles(), key=lambda k: (k[2], k[0], k[1] not in {"before", "published"})):
         path = study.folder / "compare" / ("-".join(map(str, key)).replace(" ", "-") + ".json")
-        if path.exists():
+        if path.exists() or not is_over(study, *key):
             continue
         members, labels = members_of(study, *key)
         fast = RadialDynamics(members, study.atoms)

@@ -34,6 +34,9 @@ COLOURS = {
     "without P_E": "#cc79a7",
 }
 
+#: Events of a run of 200 ps beyond which there is no crystal left.
+LEFT = 100
+
 
 def pooled(rows, reference):
     """Errors by seed; rate of events of all, 1/ns, and its ratio to the reference's, with exact intervals of 95 %."""
@@ -70,11 +73,36 @@ def paired(ours, theirs):
     return {"ratio": float(np.exp(logs.mean())), "interval": interval, "seeds": len(logs)}
 
 
+def summary(lifetimes):
+    """Numbers of modes with a lifetime and without, and the median lifetime, ps, within segments and of whole runs."""
+    found = {"events": lifetimes["events"], "blocks": lifetimes["blocks"]}
+    for kind in ("within", "whole"):
+        good = [row[1] for row in lifetimes[kind] if not set(row[3]) - {"events"}]
+        found[kind] = {
+            "sets of modes": len(lifetimes[kind]),
+            "with a lifetime": len(good),
+            "median": float(np.median(good)) if good else None,
+            "flagged for events": sum("events" in row[3] for row in lifetimes[kind]),
+        }
+    return found
+
+
+def clean(value):
+    """The same without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: clean(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def kappas(study):
     """Conductivities beside that of the reference, and how long runs would have to be to tell them apart."""
     found, length = {}, study.sizes.runs * study.sizes.kappa / 1000
     for path in sorted((study.folder / "compare").glob("transport-*.json")):
         row = json.loads(path.read_text())
+        if "lifetimes" in row:
+            row["lifetimes"] = summary(row["lifetimes"])
         found[f"{row['failure']} {row['rule']}".strip()] = row
     old = found["reference"].get("kappa")
     for row in found.values():
@@ -205,24 +233,31 @@ def draw_errors(axes, results):
     axes.set_xscale("log")
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
     axes.invert_yaxis()
+    axes.set_xticks([3, 4, 6, 10], ["3", "4", "6", "10"])
+    axes.minorticks_off()
     axes.set_xlabel("force error around hops of the reference, meV/Å")
 
 
-def draw_event(axes, lower, event, failures):
-    """σ^A, and error and spread, through one hop."""
+def draw_sigma(axes, event):
+    """σ^A of frames through one hop."""
     axes.plot(event["time"], event["sigma_a"], color="black")
     axes.axvline(0, color="black", linewidth=0.5, linestyle=":")
     axes.set_ylabel("σ$^A$ of the frame")
     axes.set_xlabel("time from a hop of the reference, ps")
-    for name, style in zip(failures, ("-", "--"), strict=False):
-        for rule in ("before", "published"):
-            row = event[f"{name}, {rule}"]
-            lower.plot(event["time"], row["error"], style, color=COLOURS[rule], label=f"{name}, {LABELS[rule]}: error")
-            lower.plot(event["time"], row["spread"], style, color=COLOURS[rule], linewidth=0.7, alpha=0.6)
-    lower.set_yscale("log")
-    lower.set_xlabel("time from a hop of the reference, ps")
-    lower.set_ylabel("largest of an atom, meV/Å\n(thick: error, thin: spread)")
-    lower.legend(fontsize=6, loc="upper right")
+
+
+def draw_event(axes, event, name):
+    """Error and spread of one kind of model through the same hop."""
+    for rule in ("before", "published"):
+        row = event[f"{name}, {rule}"]
+        axes.plot(event["time"], row["error"], color=COLOURS[rule], label=f"{LABELS[rule]}: error")
+        axes.plot(event["time"], row["spread"], ":", color=COLOURS[rule], label=f"{LABELS[rule]}: spread")
+    axes.axvline(0, color="black", linewidth=0.5, linestyle=":")
+    axes.set_yscale("log")
+    axes.set_xlabel("time from a hop of the reference, ps")
+    axes.set_ylabel(f"{name}: largest of an atom, meV/Å")
+    axes.set_ylim(top=4 * axes.get_ylim()[1])
+    axes.legend(fontsize=6, loc="upper center", ncols=2)
 
 
 def draw_kappa(axes, transport):
@@ -233,7 +268,10 @@ def draw_kappa(axes, transport):
         row = transport[name]["kappa"]
         error = max(row["error"], row["scatter"] or 0.0)
         axes.errorbar(row["kappa"], place, xerr=error, fmt="o", color=COLOURS[transport[name]["rule"] or "reference"])
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    collapsed = {name for name in names if transport[name].get("lifetimes", {}).get("events", 0) > LEFT}
+    labels = [f"{name}\n(no crystal)" if name in collapsed else name for name in names]
+    axes.set_yticks(range(len(names)), labels, fontsize=7)
+    axes.locator_params(axis="x", nbins=5)
     axes.invert_yaxis()
     axes.set_xlabel("thermal conductivity, W/(m K)")
 
@@ -262,16 +300,19 @@ def figure(study, output):
     output.mkdir(parents=True, exist_ok=True)
     results = results_of(study)
     event = json.loads((study.folder / "event.json").read_text())
-    (output / "rare_events.json").write_text(json.dumps(results, indent=1) + "\n")
+    (output / "rare_events.json").write_text(json.dumps(clean(results), indent=1) + "\n")
     write_table(output / "rare_events.csv", results)
-    picture = Figure(figsize=(12, 8.5), layout="constrained")
-    panels = picture.subplots(2, 3)
+    picture = Figure(figsize=(15, 8), layout="constrained")
+    panels = picture.subplots(2, 4)
     draw_ratios(panels[0, 0], results)
     draw_errors(panels[0, 1], results)
     draw_kappa(panels[0, 2], results["transport"])
-    draw_event(panels[1, 0], panels[1, 1], event, study.failures)
-    draw_lifetimes(panels[1, 2], results["transport"])
-    for letter, axes in zip("abcdef", panels.flat, strict=True):
+    draw_lifetimes(panels[0, 3], results["transport"])
+    draw_sigma(panels[1, 0], event)
+    draw_event(panels[1, 1], event, "false")
+    draw_event(panels[1, 2], event, "missed")
+    panels[1, 3].remove()
+    for letter, axes in zip("abcdefg", panels.flat, strict=False):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=10)
     picture.savefig(output / "rare_events.png", dpi=150)
     print(f"wrote rare_events.json, rare_events.csv and rare_events.png to {output}")

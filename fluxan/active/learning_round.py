@@ -143,7 +143,8 @@ class LearningRound:
         same = [i for i, item in enumerate(test) if np.array_equal(item.frame.numbers, structure.numbers)]
         rule = AcceptanceRule.of_test_set(tested.uncertainties[same].tolist(), tested.mean_energies[same].tolist())
         rule = self._heated(rule, structure.n_atoms)
-        known = [item.frame for item in self._files.training_frames(self._number)]
+        # Not those of later rounds: the last credible frames would come nearer and nearer.
+        known = [item.frame for item in self._files.frames("initial")]
         credibility = Credibility(
             shortest_distances(known, NEAR), config.explore.temperature, rule.mean_energy, rule.std_energy
         )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from fluxan.system import Frame
 
-#: Shortest distance that is believed, over the shortest one in the initial frames, by pair of elements. At 0.75 of it the
-#: forces of argon are 15 eV/Å, and labels of such frames spoilt the fit of all others.
+#: Shortest distance that is believed, over the shortest one in the initial frames, by pair of elements. At 0.75 of it
+#: forces in argon exceed 10 eV/Å, and labels of such frames spoilt the fit of all others.
 _CLOSEST = 0.85
 #: Highest temperature that is believed: this many times the target, and this many standard deviations above it.
 _HOTTEST, _DEVIATIONS = 1.5, 10.0

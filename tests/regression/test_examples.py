@@ -40,21 +40,3 @@ def test_silicon_mapping(tmp_path):
     text = json.dumps(results, ensure_ascii=False)
     assert "Si with 3 neighbours" in text
     assert (tmp_path / "study" / "silicon_mapping.png").stat().st_size > 10_000
-
-
-def test_rare_events(tmp_path):
-    out = run("rare_events.py", "--folder", tmp_path / "study", folder=tmp_path)
-    results = json.loads((tmp_path / "study" / "rare_events.json").read_text())
-    assert "false, published, seed 0" in out
-    for failure in ("false", "missed"):
-        ensembles = results["failures"][failure]["ensembles"]
-        assert {"before", "published", "random", "more frames", "random to the end", "flux", "without P_E"} == set(
-            ensembles
-        )
-        for row in ensembles.values():
-            assert all(0 < error < 1000 for error in row["test errors"])
-        labels = [ensembles[rule]["labels"][0] for rule in ("before", "published", "more frames")]
-        assert labels[0] < labels[1] == labels[2]
-    assert results["transport"]["reference"]["kappa"]["kappa"] > 0
-    assert (tmp_path / "study" / "rare_events.csv").read_text().startswith("failure,ensemble,events")
-    assert (tmp_path / "study" / "rare_events.png").stat().st_size > 10_000

@@ -77,7 +77,8 @@ def structures_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder of structures")
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.stem.endswith(SITES)]
+    files = sorted(folder.iterdir(), key=lambda path: path.stem)
+    found = [path for path in files if path.is_file() and not path.stem.endswith(SITES)]
     if not found:
         raise InputError(f"{folder} holds no structure")
     return found

@@ -40,3 +40,16 @@ def test_silicon_mapping(tmp_path):
     text = json.dumps(results, ensure_ascii=False)
     assert "Si with 3 neighbours" in text
     assert (tmp_path / "study" / "silicon_mapping.png").stat().st_size > 10_000
+
+
+def test_screening(tmp_path):
+    out = run("screen_crystals.py", "--folder", tmp_path / "screening", folder=tmp_path)
+    rows = json.loads((tmp_path / "screening" / "screen_crystals.json").read_text())
+    assert [row["name"] for row in rows] == ["argon", "argon-vacancy"]
+    for row in rows:
+        # Networks after ten epochs are no models: their events, or their collapse, are told.
+        for when in ("before", "after"):
+            judged = row[when]
+            assert ("false" in judged["verdict"]) == bool(judged["false"] or judged["reason"])
+            assert ("missed" in judged["verdict"]) == bool(judged["missed"])
+        assert f"{row['name']}, before: {row['before']['verdict']}" in out

@@ -195,9 +195,7 @@ def phonopy_modes(path: str | Path, frame: Frame, *, degeneracy: float = DEGENER
     except Exception as error:  # phonopy raises what it meets
         raise FileError(f"{path}: phonopy cannot read it ({error}); expected a phonopy_params.yaml") from error
     if loaded.force_constants is None:
-        raise FileError(
-            f"{path}: phonopy finds no force constants; write them with phonopy's setting INCLUDE_FORCE_CONSTANTS = .TRUE."
-        )
+        raise FileError(f"{path}: phonopy finds no force constants; write them with INCLUDE_FORCE_CONSTANTS = .TRUE.")
     order = _order_of_atoms(loaded.supercell, frame, str(path))
     return phonon_modes(loaded.force_constants[np.ix_(order, order)], np.asarray(frame.masses), degeneracy=degeneracy)
 

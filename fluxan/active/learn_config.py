@@ -135,6 +135,11 @@ class EnsembleSettings:
         for name, least in (("subsamples", 2), ("seeds", 1), ("seed", 0), ("processes", 1)):
             _require_count(getattr(self, name), f"ensemble.{name}", least)
 
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return self.subsamples * self.seeds
+
 
 @dataclass(frozen=True, slots=True)
 class StopSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +86,7 @@ class LearningRound:
     def train(self) -> Ensemble:
         """Fit all members, and load them."""
         began, ensemble = time.monotonic(), self._config.ensemble
-        count = ensemble.subsamples * ensemble.seeds
+        count = ensemble.members
         fits = [MemberFit(self._number, k, ensemble.seed + k, k % ensemble.subsamples) for k in range(count)]
         left = [fit for fit in fits if not self._marker(fit).exists()]
         self._say(f"round {self._number}: train {len(left)} of {count} members")
@@ -96,16 +96,25 @@ class LearningRound:
         else:
             for fit in left:
                 fit_member(self._config, fit)
-        trainer = make_trainer(self._config)
         self._seconds["train"] = time.monotonic() - began
-        return Ensemble([trainer.load(self._files.member(self._number, fit.member)) for fit in fits])
+        return load_ensemble(self._config, self._number)
 
     def _marker(self, fit: MemberFit) -> Any:
         return self._files.member(fit.number, fit.member) / "done.json"
 
     def test(self, ensemble: Ensemble) -> EnsembleErrors:
         """Errors on the test set."""
-        return ensemble_errors(ensemble, self._files.frames("test"), self._config.explore)
+        return ensemble_errors(ensemble, self._test, self._config.explore)
+
+    @cached_property
+    def _test(self) -> list[LabelledFrame]:
+        """The test set."""
+        return self._files.frames("test")
+
+    @cached_property
+    def _closest(self) -> dict[tuple[int, int], float]:
+        """Shortest distances of the initial frames; in later ones, the last credible frames come nearer and nearer."""
+        return shortest_distances([item.frame for item in self._files.frames("initial")], NEAR)
 
     def explore(self, ensemble: Ensemble, tested: EnsembleErrors) -> list[LabelledFrame]:
         """Choose frames; without labels, and each with a trajectory's name that tells where it comes from."""
@@ -139,15 +148,11 @@ class LearningRound:
         self, ensemble: Ensemble, tested: EnsembleErrors, structure: Frame, start: Frame, seed: list[int]
     ) -> Exploration:
         """One run, with the statistics of the test frames that have the structure's atoms."""
-        config, test = self._config, self._files.frames("test")
+        config, test = self._config, self._test
         same = [i for i, item in enumerate(test) if np.array_equal(item.frame.numbers, structure.numbers)]
         rule = AcceptanceRule.of_test_set(tested.uncertainties[same].tolist(), tested.mean_energies[same].tolist())
         rule = self._heated(rule, structure.n_atoms)
-        # Not those of later rounds: the last credible frames would come nearer and nearer.
-        known = [item.frame for item in self._files.frames("initial")]
-        credibility = Credibility(
-            shortest_distances(known, NEAR), config.explore.temperature, rule.mean_energy, rule.std_energy
-        )
+        credibility = Credibility(self._closest, config.explore.temperature, rule.mean_energy, rule.std_energy)
         tracker = self._tracker(structure, seed[0])
         watch = None if tracker is None else partial(_track, tracker)
         found = Explorer(ensemble, rule, credibility, config.explore, watch).run(
@@ -218,7 +223,7 @@ class LearningRound:
             "uncertainty": {
                 "mean": float(uncertainties.mean()),
                 "std": float(uncertainties.std(ddof=1)),
-                "flux": flux_spread(ensemble, self._files.frames("test")),
+                "flux": flux_spread(ensemble, self._test),
             },
             "calibration": {"uncertainty": [], "error": []} if found is None else found.calibration(),
             "exploration": self._explored(),
@@ -251,6 +256,12 @@ class LearningRound:
             largest = [0.0 if found is None else float(found.force_errors[i].max()) for i in same]
             worst.append(same[int(np.argmax(largest))] if same else None)
         return worst
+
+
+def load_ensemble(config: LearnConfig, number: int) -> Ensemble:
+    """The members of a round, from their files."""
+    files, trainer = LearningFolder(config.folder), make_trainer(config)
+    return Ensemble([trainer.load(files.member(number, k)) for k in range(config.ensemble.members)])
 
 
 def make_trainer(config: LearnConfig) -> Trainer:

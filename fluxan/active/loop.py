@@ -84,8 +84,8 @@ def learn(
             if after_round is not None:
                 after_round(records, status)
             if status != "running":
-                count = config.ensemble.subsamples * config.ensemble.seeds
-                return LearningResult(records, status, [files.member(len(records) - 1, k) for k in range(count)])
+                members = [files.member(len(records) - 1, k) for k in range(config.ensemble.members)]
+                return LearningResult(records, status, members)
             one = LearningRound(config, len(records), structures, say)
             ensemble = one.train()
             tested = one.test(ensemble)

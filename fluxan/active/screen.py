@@ -15,7 +15,6 @@ from ase.data import chemical_symbols
 
 from fluxan.active.acceptance import AcceptanceRule
 from fluxan.active.credibility import Credibility, shortest_distances
-from fluxan.active.ensemble import Ensemble
 from fluxan.active.ensemble_errors import ensemble_errors
 from fluxan.active.event_comparison import EventTolerance, RelabelledEvent, compare_events
 from fluxan.active.explore import Explorer
@@ -23,7 +22,7 @@ from fluxan.active.initial_frames import read_structures, reference_frames
 from fluxan.active.label import Labeller
 from fluxan.active.lattice_sites import LatticeSites
 from fluxan.active.learning_data import LearningFolder
-from fluxan.active.learning_round import NEAR, make_trainer
+from fluxan.active.learning_round import NEAR, load_ensemble
 from fluxan.active.loop import learn
 from fluxan.active.plain_files import read_json, write_json
 from fluxan.active.site_tracker import SiteTracker
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from fluxan.active.ensemble import Ensemble
     from fluxan.active.events import Event, EventList
     from fluxan.active.learn_config import LearnConfig
     from fluxan.system import Frame
@@ -147,15 +147,14 @@ def judge(config: LearnConfig, structure: Frame, number: int, labeller: Labeller
     labeller : Labeller
         Labels the model's events.
     """
-    files, trainer = LearningFolder(config.folder), make_trainer(config)
-    count = config.ensemble.subsamples * config.ensemble.seeds
-    ensemble = Ensemble([trainer.load(files.member(number, k)) for k in range(count)])
+    files, ensemble = LearningFolder(config.folder), load_ensemble(config, number)
     sites = read_structures(config.sites)[0] if config.sites else structure
     frames = reference_frames(config.start, files.root / "initial" / "structure-0" / "dynamics", structure)
     reference = _events(frames, sites)
-    moved, reason = _dynamics(ensemble, config, files, structure, len(frames))
-    model = _events(moved, sites) if len(moved) > 1 else replace(reference, events=(), duration=config.start.spacing)
     test = ensemble_errors(ensemble, files.frames("test"), config.explore)
+    rule = AcceptanceRule.of_test_set(test.uncertainties.tolist(), test.mean_energies.tolist())
+    moved, reason = _dynamics(ensemble, config, rule, structure, len(frames))
+    model = _events(moved, sites) if len(moved) > 1 else replace(reference, events=(), duration=config.start.spacing)
     tolerance = EventTolerance(
         test.rmse()["forces"], max(1e-9, float(np.std(test.energies * structure.n_atoms, ddof=1)))
     )
@@ -175,12 +174,11 @@ def _events(frames: Sequence[Frame], sites: Frame) -> EventList:
 
 
 def _dynamics(
-    ensemble: Ensemble, config: LearnConfig, files: LearningFolder, structure: Frame, n_frames: int
+    ensemble: Ensemble, config: LearnConfig, rule: AcceptanceRule, structure: Frame, n_frames: int
 ) -> tuple[list[Frame], str]:
     """Frames of dynamics with the mean model, like those with the reference, and why they have ended early."""
-    tested = ensemble_errors(ensemble, files.frames("test"), config.explore)
-    rule = AcceptanceRule.of_test_set(tested.uncertainties.tolist(), tested.mean_energies.tolist())
-    closest = shortest_distances([item.frame for item in files.frames("initial")], NEAR)
+    initial = LearningFolder(config.folder).frames("initial")
+    closest = shortest_distances([item.frame for item in initial], NEAR)
     start = config.start
     limits = Credibility(closest, start.temperature, rule.mean_energy, rule.std_energy)
     settings = replace(
@@ -193,7 +191,10 @@ def _dynamics(
         threshold=None,
     )
     moved: list[Frame] = []
-    watch = lambda time, frame: moved.append(rounded(frame.replace(time=time)))  # noqa: E731
+
+    def watch(time: float, frame: Frame) -> None:
+        moved.append(rounded(frame.replace(time=time)))
+
     found = Explorer(ensemble, rule, limits, settings, watch).run(structure, [config.ensemble.seed, 7])
     return moved, found.reason
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,6 @@ def frames():
     return made
 
 
-@pytest.mark.skipif(find_spec("mace") is None, reason="MACE is not installed")
 def test_two_members_have_a_spread(frames, tmp_path):
     mace = trainer(**TINY)
     mace.fit(frames[:3], frames[3:], folder=tmp_path / "0", seed=0, start=None)

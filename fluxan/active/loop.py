@@ -10,6 +10,7 @@ from fluxan.active.learning_data import GIVEN, INITIAL, LearningFolder
 from fluxan.active.learning_round import LearningRound, make_trainer
 from fluxan.active.plain_files import write_json
 from fluxan.errors import InputError, OutputError
+from fluxan.replacement import replacing
 from fluxan.training.conventions import with_virials
 from fluxan.trajectory.labelled_files import read_labelled
 from fluxan.trajectory.labelled_writer import write_labelled
@@ -146,13 +147,8 @@ def _begin(config: LearnConfig, files: LearningFolder, *, resume: bool) -> None:
             if before.get(name) != now.get(name):
                 raise InputError(f"{files.root} was begun with another [{name}]; begin anew in another output.folder")
         return
-    try:
-        files.root.mkdir(parents=True, exist_ok=True)
-        unfinished = files.config.with_suffix(".part")
+    with replacing(files.config, parents=True) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(files.config)
-    except OSError as error:
-        raise OutputError(f"{files.root} cannot be written: {error.strerror or error}") from error
 
 
 def _refuse_identical_members(config: LearnConfig) -> None:

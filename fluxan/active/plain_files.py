@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fluxan.errors import FileError, OutputError
+from fluxan.errors import FileError
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +20,8 @@ def write_json(path: Path, content: Any) -> None:
     OutputError
         It cannot be written.
     """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, parents=True) as unfinished:
         unfinished.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read_json(path: Path) -> Any:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fluxan.errors import FileError, OutputError
+from fluxan.errors import FileError
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,20 +54,15 @@ def write_state(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: 
     import netCDF4
 
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with netCDF4.Dataset(beside, "w", format="NETCDF3_64BIT_DATA") as file:
+    with replacing(path, failures=(RuntimeError,)) as unfinished:
+        with netCDF4.Dataset(unfinished, "w", format="NETCDF3_64BIT_DATA") as file:
             for name, array in arrays.items():
                 _define(file, name, array)
             file.setncatts({"schema": SCHEMA, "checksum": (_MARK + _BLANK).decode(), **attributes})
             for name, array in arrays.items():
                 if array.size:
                     file[name][...] = _as_real(array)
-        _seal(beside)
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        _seal(unfinished)
 
 
 def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:

@@ -16,6 +16,7 @@ from fluxan.greenkubo import green_kubo
 from fluxan.jobs.decomposition import decompose
 from fluxan.jobs.job_file import KEYS
 from fluxan.potentials.load import load_model
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,12 +211,8 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    beside = path.with_name(f".{path.name}.tmp")
-    try:
-        beside.write_text(text.getvalue(), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    with replacing(path) as unfinished:
+        unfinished.write_text(text.getvalue(), encoding="utf-8")
 
 
 def _flat(facts: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluxan.errors import FileError, OutputError
+from fluxan.errors import FileError
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from fluxan.correlation import Correlator
@@ -62,22 +63,16 @@ class Restart:
         """
         facts = {"schema": SCHEMA, "phase": self.phase, "step": self.step, "n_frames": self.n_frames}
         facts |= {"random": self.random, "settings": self.settings}
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                np.savez(
-                    file,
-                    facts=np.array(json.dumps(facts)),
-                    positions=self.positions,
-                    momenta=self.momenta,
-                    correlator=np.frombuffer(_packed(self.correlator), dtype=np.uint8),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.savez(
+                file,
+                facts=np.array(json.dumps(facts)),
+                positions=self.positions,
+                momenta=self.momenta,
+                correlator=np.frombuffer(_packed(self.correlator), dtype=np.uint8),
+            )
+            file.flush()
+            os.fsync(file.fileno())
 
     @classmethod
     def load(cls, path: Path) -> Restart:

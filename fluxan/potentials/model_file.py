@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fluxan.errors import FileError, InputError, ModelError, OutputError
+from fluxan.replacement import replacing
 from fluxan.version import __version__
 
 if TYPE_CHECKING:
@@ -103,13 +104,8 @@ def write_model(
         except (TypeError, ValueError) as error:
             raise InputError(f"the record of the training cannot be written as JSON: {error}") from None
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    unfinished = path.with_name(path.name + ".part")
-    try:
+    with replacing(path, failures=(SafetensorError,)) as unfinished:
         unfinished.write_bytes(_in_order(save(tensors, metadata=metadata)))
-        unfinished.replace(path)
-    except (OSError, SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from None
 
 
 def _in_order(content: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import FileError, InputError, OutputError
+from fluxan.replacement import replacing
 from fluxan.series.flux_dataset import open_flux
 from fluxan.series.schema import INTEGER, SCHEMA, VARIABLES, dtype_of
 from fluxan.trajectory.hdf5_file import NETCDF_LOCK
@@ -85,15 +86,10 @@ class FluxFile:
         """
         import netCDF4
 
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            _reserve(beside, HEADER_BYTES)
-            with NETCDF_LOCK, netCDF4.Dataset(beside, "w", format="NETCDF3_64BIT_DATA") as file:
+        with replacing(self.path) as unfinished:
+            _reserve(unfinished, HEADER_BYTES)
+            with NETCDF_LOCK, netCDF4.Dataset(unfinished, "w", format="NETCDF3_64BIT_DATA") as file:
                 _define(file, self.labels, self.identity | dict(attributes))
-            beside.replace(self.path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self._open()
 
     def resume(self, *, frames: int | None = None, total: int | None = None) -> int:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fluxan.errors import FileError, OutputError
+from fluxan.errors import FileError
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,12 +37,8 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_pack(state, "state", tensors))
-    unfinished = path.with_name(path.name + ".part")
-    try:
+    with replacing(path, failures=(SafetensorError,)) as unfinished:
         save_file(tensors, unfinished, metadata={"state": text})
-        unfinished.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path} cannot be written: {error}") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

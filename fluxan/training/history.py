@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fluxan.errors import FileError, OutputError
+from fluxan.replacement import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,29 +31,41 @@ class History:
         self.rows: list[dict[str, float]] = []
 
     def cut(self, n_rows: int) -> None:
-        """Keep the first rows of an existing file, those that the checkpoint knows; 0 begins a new file."""
-        if n_rows:
-            self.rows = read_history(self.path, n_rows)
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be replaced: {error.strerror}") from None
-        rows, self.rows = self.rows, []
-        for row in rows:
-            self.append(row)
+        """Keep the first rows of an existing file, those that the checkpoint knows; 0 begins a new file.
+
+        Raises
+        ------
+        FileError
+            The file has fewer rows, or cannot be read.
+        OutputError
+            It cannot be written.
+        """
+        self.rows = read_history(self.path, n_rows) if n_rows else []
+        if len(self.rows) < n_rows:
+            raise FileError(f"{self.path} has {len(self.rows)} rows for {n_rows} epochs; begin anew in another folder")
+        with replacing(self.path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for k, row in enumerate(self.rows):
+                if k == 0:
+                    writer.writerow(row)
+                writer.writerow(_numbers(row))
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add a row; all rows have the same columns."""
-        new = not self.path.exists()
         try:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                if new:
+                if not self.rows:
                     writer.writerow(row)
-                writer.writerow([repr(value) for value in row.values()])
+                writer.writerow(_numbers(row))
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
         self.rows.append(dict(row))
+
+
+def _numbers(row: Mapping[str, float]) -> list[str]:
+    """Fields that give the numbers back bit for bit."""
+    return [repr(value) for value in row.values()]
 
 
 def read_history(path: Path, n_rows: int | None = None) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fluxan.errors import OutputError
+from fluxan.replacement import replacing
 from fluxan.trajectory.memory import atoms_of_frame
 
 if TYPE_CHECKING:
@@ -42,16 +42,11 @@ def write_labelled(path: Path, frames: Sequence[LabelledFrame]) -> None:
     """
     from ase.io import write
 
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, parents=True) as unfinished:
         if frames:
             write(unfinished, [_atoms_with_labels(item) for item in frames], format="extxyz")
         else:
             unfinished.write_text("", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def rounded(frame: Frame) -> Frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,33 @@ def test_history_rows_beyond_the_checkpoint_are_dropped(tmp_path):
     fit(tmp_path / "whole").run()
     fit(tmp_path).run(resume=True)
     assert (tmp_path / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
+
+
+def test_a_resumption_that_is_interrupted_keeps_the_history(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path).run(progress=interrupt_after(3))
+    calls = itertools.count()
+
+    def interrupted(row):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return [repr(value) for value in row.values()]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fluxan.training.history._numbers", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path).run(resume=True)
+    fit(tmp_path / "whole").run()
+    fit(tmp_path).run(resume=True)
+    assert (tmp_path / HISTORY).read_bytes() == (tmp_path / "whole" / HISTORY).read_bytes()
+
+
+def test_a_history_that_lost_rows_is_told(tmp_path):
+    fit(tmp_path).run()
+    lines = (tmp_path / HISTORY).read_text().splitlines(keepends=True)
+    (tmp_path / HISTORY).write_text("".join(lines[:-1]))
+    with pytest.raises(FluxanError, match=f"has {len(lines) - 2} rows for {len(lines) - 1} epochs"):
+        fit(tmp_path).run(resume=True)
 
 
 def test_another_fit_is_not_resumed(tmp_path):

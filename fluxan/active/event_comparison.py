@@ -3,8 +3,8 @@
 S. Kang, T. A. R. Purcell, C. Carbogno, M. Scheffler (arXiv:2409.11808) find both in potentials of strongly anharmonic
 insulators whose test errors are small. Events are *missed* where the reference has them at a rate that the model's
 trajectory excludes, and *false* where the reference, evaluated on the frames of a model's event, disagrees with the
-model by more than its test error explains. Counts and ratios of rates have exact Poisson intervals
-(`fluxan.active.poisson_rates`).
+model by more than its test error explains, and by enough to change the rate. Counts and ratios of rates have exact
+Poisson intervals (`fluxan.active.poisson_rates`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from fluxan.active.poisson_rates import poisson_rate, rate_ratio
 from fluxan.errors import InputError
+from fluxan.units import BOLTZMANN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,9 @@ class EventTolerance:
         Root mean square error of its total energies of a cell of this size, without their mean, eV.
     multiple : float
         Number of test errors that an event may show.
+    temperature : float, optional
+        Temperature of the runs, K. An event is then false only where the energy along it is wrong by more than k_B T
+        as well: smaller errors change its rate by less than a factor of e, however small the test errors are.
 
     Raises
     ------
@@ -47,12 +51,14 @@ class EventTolerance:
     force_error: float
     energy_error: float
     multiple: float = 3.0
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("force_error", "energy_error", "multiple"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise InputError(f"{name} of the model is {getattr(self, name)}; it must be positive")
+        for name in ("force_error", "energy_error", "multiple", "temperature"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"{name} of the model is {value}; it must be positive")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,10 +109,12 @@ class RelabelledEvent:
         return float(np.sqrt((error**2).mean(axis=(1, 2)).max()))
 
     def is_false(self, tolerance: EventTolerance) -> bool:
-        """Whether one of the errors is larger than the tolerance.
+        """Whether one of the errors is larger than the tolerance, and matters at its temperature.
 
         Energies are differences of two frames, whose error is √2 times that of one.
         """
+        if tolerance.temperature is not None and self.energy_error < BOLTZMANN * tolerance.temperature:
+            return False
         energy = self.energy_error > tolerance.multiple * 2**0.5 * tolerance.energy_error
         return energy or self.force_error > tolerance.multiple * tolerance.force_error
 

@@ -93,7 +93,8 @@ class LabelWorkers:
         try:
             state, reason = mine.recv() if mine.poll(_START) else ("refused", "it took too long to start")
         except EOFError:
-            state, reason = "refused", "its process died at the start"
+            state = "refused"
+            reason = 'its process died at the start (a script that learns needs `if __name__ == "__main__":`)'
         if state != "ready":
             process.kill()
             raise InputError(f"the reference cannot be made: {reason}")

@@ -156,7 +156,9 @@ def judge(config: LearnConfig, structure: Frame, number: int, labeller: Labeller
     moved, reason = _dynamics(ensemble, config, rule, structure, len(frames))
     model = _events(moved, sites) if len(moved) > 1 else replace(reference, events=(), duration=config.start.spacing)
     tolerance = EventTolerance(
-        test.rmse()["forces"], max(1e-9, float(np.std(test.energies * structure.n_atoms, ddof=1)))
+        test.rmse()["forces"],
+        max(1e-9, float(np.std(test.energies * structure.n_atoms, ddof=1))),
+        temperature=config.start.temperature,
     )
     place = files.root / "events" / f"round-{number:03d}"
     relabelled = _relabelled(ensemble, model, moved, labeller, place)

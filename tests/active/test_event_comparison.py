@@ -95,6 +95,11 @@ def test_false_events():
     tolerance = EventTolerance(force_error=0.05, energy_error=0.02, multiple=3)
     cases = {0: relabelled(0, 0), 1: relabelled(0.05, 0.1), 2: relabelled(0.5, 0), 3: relabelled(0, 0.2)}
     assert [cases[k].is_false(tolerance) for k in range(4)] == [False, False, True, True]
+    # k_B T is 0.026 eV at 300 K: the errors of energy are 0, 0.05, 0.5 and 0 eV.
+    warm = EventTolerance(force_error=0.02, energy_error=0.02, multiple=3, temperature=300.0)
+    assert [cases[k].is_false(warm) for k in range(4)] == [False, True, True, False]
+    with pytest.raises(InputError, match="temperature of the model is -1"):
+        EventTolerance(0.02, 0.02, temperature=-1)
     assert cases[3].force_error == pytest.approx(0.2)
     assert cases[2].energy_error == pytest.approx(0.5, rel=1e-3)
     model = process({"Cu": 0.2}, seed=4, warnings=("no sites",))

@@ -150,7 +150,7 @@ class StopSettings:
     rounds : int
         Rounds, at most.
     labels : int or None
-        Labelled frames, at most; a round that would exceed them is not begun.
+        Labelled frames to train on, at most; the runs of the last round choose fewer.
     tolerance : float
         The loop has converged when the force errors of the frames chosen in each of the last three rounds, before they
         were trained on, lie within a range of this times their mean.

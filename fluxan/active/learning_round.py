@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +60,16 @@ class MemberFit(NamedTuple):
     member: int
     seed: int
     subsample: int
+
+
+class _Plan(NamedTuple):
+    """One run of an exploration: of a structure, for a subsample, from a frame, with the frames it may give at most."""
+
+    k: int
+    subsample: int
+    structure: Frame
+    start: Frame
+    share: int
 
 
 class LearningRound:
@@ -123,17 +134,16 @@ class LearningRound:
         if not (place / "exploration.json").exists():
             chosen: list[LabelledFrame] = []
             runs = []
-            for k, (structure, start) in enumerate(zip(self._structures, self._starts(), strict=True)):
-                for subsample in range(self._config.ensemble.subsamples):
-                    self._say(f"round {self._number}: explore structure {k + 1}, run {subsample + 1}")
-                    found = self._run(ensemble, tested, structure, start, [k, subsample])
-                    if found.reason and not found.considered and start is not structure:
-                        # The frame with the largest error may lie outside physics, where even the reference heats up.
-                        self._say(f"round {self._number}: {found.reason} at once; explore from the structure instead")
-                        found = self._run(ensemble, tested, structure, structure, [k, subsample])
-                    name = f"round {self._number}, structure {k}, run {subsample}"
-                    chosen += [LabelledFrame(c.frame, trajectory=f"{c.source}: {name}") for c in found.candidates]
-                    runs.append(_as_record(found))
+            for plan in self._plans():
+                self._say(f"round {self._number}: explore structure {plan.k + 1}, run {plan.subsample + 1}")
+                found = self._run(ensemble, tested, plan)
+                if found.reason and not found.considered and plan.start is not plan.structure:
+                    # The frame with the largest error may lie outside physics, where even the reference heats up.
+                    self._say(f"round {self._number}: {found.reason} at once; explore from the structure instead")
+                    found = self._run(ensemble, tested, plan._replace(start=plan.structure))
+                name = f"round {self._number}, structure {plan.k}, run {plan.subsample}"
+                chosen += [LabelledFrame(c.frame, trajectory=f"{c.source}: {name}") for c in found.candidates]
+                runs.append(_as_record(found))
             if not chosen and all(run["reason"] for run in runs):
                 raise InputError(
                     f"round {self._number}: every run left physics before a frame could be chosen "
@@ -144,20 +154,33 @@ class LearningRound:
         self._seconds["explore"] = read_json(place / "exploration.json")["seconds"]
         return self._files.read(place / "candidates.xyz")
 
-    def _run(
-        self, ensemble: Ensemble, tested: EnsembleErrors, structure: Frame, start: Frame, seed: list[int]
-    ) -> Exploration:
+    def _plans(self) -> list[_Plan]:
+        """Runs of this round; what is left of the budget of labels is shared out among them."""
+        n_subsamples, budget = self._config.ensemble.subsamples, self._config.stop.labels
+        count, most = n_subsamples * len(self._structures), self._config.explore.samples + 1
+        left = most * count if budget is None else max(0, budget - len(self._files.training_frames(self._number)))
+        shares = [min(most, left // count + (run < left % count)) for run in range(count)]
+        pairs = list(zip(self._structures, self._starts(), strict=True))
+        plans = [
+            _Plan(run // n_subsamples, run % n_subsamples, *pairs[run // n_subsamples], shares[run])
+            for run in range(count)
+        ]
+        return [plan for plan in plans if plan.share]
+
+    def _run(self, ensemble: Ensemble, tested: EnsembleErrors, plan: _Plan) -> Exploration:
         """One run, with the statistics of the test frames that have the structure's atoms."""
-        config, test = self._config, self._test
+        config, test, structure = self._config, self._test, plan.structure
         same = [i for i, item in enumerate(test) if np.array_equal(item.frame.numbers, structure.numbers)]
         rule = AcceptanceRule.of_test_set(tested.uncertainties[same].tolist(), tested.mean_energies[same].tolist())
         rule = self._heated(rule, structure.n_atoms)
         credibility = Credibility(self._closest, config.explore.temperature, rule.mean_energy, rule.std_energy)
-        tracker = self._tracker(structure, seed[0])
+        tracker = self._tracker(structure, plan.k)
         watch = None if tracker is None else partial(_track, tracker)
-        found = Explorer(ensemble, rule, credibility, config.explore, watch).run(
-            start, [config.ensemble.seed, self._number, *seed]
+        settings = replace(config.explore, samples=min(config.explore.samples, plan.share))
+        found = Explorer(ensemble, rule, credibility, settings, watch).run(
+            plan.start, [config.ensemble.seed, self._number, plan.k, plan.subsample]
         )
+        found.candidates = found.candidates[-plan.share :]  # a last credible frame comes in addition, and matters most
         if tracker is not None and found.considered:
             events = tracker.finish()
             found.events = {kind: len(events.of_kind(kind)) for kind in KINDS}

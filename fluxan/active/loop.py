@@ -118,9 +118,8 @@ def stops(config: LearnConfig, records: list[dict[str, Any]]) -> bool:
         return True
     if config.stop.labels is None:
         return False
-    runs = config.ensemble.subsamples * len(config.structures)
-    total = records[-1]["labels"]["total"] if records else 0
-    return total + runs * config.explore.samples > config.stop.labels
+    total = records[-1]["labels"]["total"] if records else len(LearningFolder(config.folder).frames("initial"))
+    return total >= config.stop.labels
 
 
 def _converged(config: LearnConfig, records: list[dict[str, Any]]) -> bool:

@@ -160,6 +160,21 @@ def test_more_rounds_go_on_and_other_settings_are_refused(finished, tmp_path):
     assert data_of(tmp_path / "copy")["round-000.xyz"] == data_of(folder)["round-000.xyz"]
 
 
+def test_the_last_round_keeps_to_the_budget_of_labels(tmp_path):
+    job = argon_job(tmp_path, rule=("spacing = 0.1", 'spacing = 0.1\nrule = "random"'))
+    text = job.read_text(encoding="utf-8")
+    totals = {}
+    for budget in (12, 27, 30):
+        job.write_text(text.replace("rounds = 1", f"rounds = 4\nlabels = {budget}"), encoding="utf-8")
+        result = learn(read_learn_config(job), resume=budget != 12)
+        assert result.status == "budget spent"
+        totals[budget] = [record["labels"]["total"] for record in result.records]
+    # 16 initial frames, of which no budget takes any; then three runs, of three frames each where the budget allows.
+    assert totals == {12: [16], 27: [25, 27, 27], 30: [25, 27, 30, 30]}
+    last = LearningFolder(tmp_path / "out").frames("round-001")
+    assert [item.trajectory.split()[-1] for item in last] == ["0", "1"]
+
+
 def kill(process, after):
     try:
         process.wait(timeout=after)

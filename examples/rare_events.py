@@ -295,12 +295,11 @@ def rate_row(name, temperature, runs):
 
 def study_of(folder, *, quick, seeds):
     """Study of argon with one vacancy."""
-    from rare_events_learning import FAILURES, QUICK, Sizes, Study
+    from rare_events_learning import FAILURES, QUICK, QUICK_FAILURES, Sizes, Study
 
     atoms, sites, own = crystal(SYSTEMS["ar"])
-    return Study(
-        folder, QUICK if quick else replace(Sizes(), seeds=seeds), atoms, sites, own, reference("ar"), FAILURES
-    )
+    sizes, failures = (QUICK, QUICK_FAILURES) if quick else (replace(Sizes(), seeds=seeds), FAILURES)
+    return Study(folder, sizes, atoms, sites, own, reference("ar"), failures)
 
 
 def run_stages(stages, options):
@@ -325,7 +324,7 @@ def main():
     parser.add_argument("--system", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--quick", action="store_true", help="one short run of each point")
     parser.add_argument("--folder", type=Path, default=Path("rare-events"), help="where everything is kept")
-    parser.add_argument("--seeds", type=int, default=2, help="seeds of each loop of learning")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each loop of learning")
     parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
     if unknown := sorted(set(options.stage) - set(known)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import time
 import warnings
 from collections import deque
@@ -11,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 from radial_dynamics import RadialDynamics
-from rare_events_learning import ABLATION, ALL_RANDOM, TEMPERATURE, equilibrium, is_over, members_of
+from rare_events_learning import ABLATION, TEMPERATURE, equilibrium, is_over, members_of
 
 import fluxan
 from fluxan.active.anharmonicity import HarmonicReference, sigma_a
 from fluxan.active.event_comparison import EventTolerance, RelabelledEvent, compare_events, segments_without_events
+from fluxan.active.events import EventList
 from fluxan.active.lattice_sites import LatticeSites
 from fluxan.active.lifetimes import compare_lifetimes, phonon_lifetimes
 from fluxan.active.phonon_modes import phonon_modes
@@ -55,7 +55,7 @@ def watch(study, fast, picoseconds, seed):
         tracker.update(study.frame(x.copy(), time=k * LOOK))
         counter.look(k * LOOK, x)
         for since, atom, *_ in counter.hops[seen:]:
-            if len(kept) < KEPT or picoseconds == study.sizes.reference:
+            if len(kept) < KEPT or fast is study.fast:
                 kept.append((since, atom, np.array([y for t, y in ring if abs(t - since) <= NEAR + 1e-6])))
         seen = len(counter.hops)
         if seen >= MOST:
@@ -88,11 +88,15 @@ def watched(study, fast, picoseconds, seed):
 
 
 def reference_run(study):
-    """Events of the reference and frames of its hops; on disk."""
-    path = study.folder / "reference.pickle"
-    if not path.exists():
-        path.write_bytes(pickle.dumps(watched(study, study.fast, study.sizes.reference, 900)))
-    return pickle.loads(path.read_bytes())  # noqa: S301  (its own file)
+    """Events of the reference and frames of its hops, by number of the event; on disk."""
+    events, frames = study.folder / "reference-events.jsonl", study.folder / "reference-frames.npz"
+    if not events.exists():
+        found, snapshots, _ = watched(study, study.fast, study.sizes.reference, 900)
+        np.savez(frames, **{f"{k}-{atom}": positions for k, (atom, positions) in snapshots.items()})
+        found.write(events)
+    names = np.load(frames)
+    snapshots = {int(name.split("-")[0]): (int(name.split("-")[1]), names[name]) for name in names.files}
+    return EventList.read(events), snapshots
 
 
 def event_frames(study, snapshots):
@@ -139,12 +143,12 @@ def events_of(study, fast, key, reference):
     if rule in ABLATION:
         forces, energies = test_errors(study, fast, name, seed)
         return {"test": {"forces": 1e3 * forces, "energies": 1e3 * energies}}
-    longer = study.failures[name].longer if rule in {"before", ALL_RANDOM} else 1.0
-    events, snapshots, lost = watched(study, fast, longer * study.sizes.model, 200 + 10 * seed)
+    events, snapshots, lost = watched(study, fast, study.sizes.model, 200 + 10 * seed)
     forces, energies = test_errors(study, fast, name, seed)
     relabelled = relabelled_events(study, fast, snapshots)
-    found = compare_events(reference, events, relabelled=relabelled, tolerance=EventTolerance(forces, energies))
-    n_false = sum(e.is_false(EventTolerance(forces, energies)) for e in relabelled.values())
+    tolerance = EventTolerance(forces, energies, temperature=TEMPERATURE)
+    found = compare_events(reference, events, relabelled=relabelled, tolerance=tolerance)
+    n_false = sum(event.is_false(tolerance) for event in relabelled.values())
     return {
         "test": {"forces": 1e3 * forces, "energies": 1e3 * energies},
         "events": len(events.events),
@@ -285,12 +289,12 @@ def hop_run(study):
 def compare(study):
     """Compare all ensembles with the reference; each result is on disk at once."""
     began = time.process_time()
-    reference, snapshots, _ = reference_run(study)
+    reference, snapshots = reference_run(study)
     frames, forces, masks = event_frames(study, snapshots)
     print(f"reference: {len(reference.events)} events in {reference.duration / 1000:.1f} ns, {len(frames)} frames")
     (study.folder / "compare").mkdir(exist_ok=True)
     seeds = range(study.sizes.seeds)
-    keys = [(name, rule, seed) for name in study.failures for rule in ("before", ALL_RANDOM) for seed in seeds]
+    keys = [(name, rule, seed) for name in study.failures for rule in ("before",) for seed in seeds]
     for key in sorted(keys + study.ensembles(), key=lambda k: (k[2], k[0], k[1] not in {"before", "published"})):
         path = study.folder / "compare" / ("-".join(map(str, key)).replace(" ", "-") + ".json")
         if path.exists() or not is_over(study, *key):
@@ -311,28 +315,28 @@ def compare(study):
 
 
 def transport(study):
-    """Conductivity and lifetimes of the reference, and before and after learning from the first seed."""
-    rules = ("before", "published")
-    keys = [("reference", "", 0)] + [(name, rule, 0) for name in study.failures for rule in rules]
-    x0 = relaxed(study)
-    modes = phonon_modes(force_constants(study, x0), study.atoms.get_masses(), degeneracy=0.02)
+    """Conductivity and lifetimes of the reference, and before and after learning."""
+    keys = [("reference", "", 0)]
+    keys += [(n, rule, k) for k in range(study.sizes.seeds) for n in study.failures for rule in ("before", "published")]
+    modes = phonon_modes(force_constants(study, relaxed(study)), study.atoms.get_masses(), degeneracy=0.02)
     old = None
     for number, key in enumerate(keys):
-        path = study.folder / "compare" / f"transport-{key[0]}-{key[1]}.json"
-        stored = path.with_suffix(".pickle")
-        if not path.exists():
-            members = [study.reference] if key[0] == "reference" else members_of(study, *key)[0]
-            row = {"failure": key[0], "rule": key[1]}
-            try:
-                row["kappa"], run = conductivity(study, RadialDynamics(members, study.atoms), number)
-                found, n_events = lifetimes(study, run, modes)
-                row["lifetimes"] = table_of(found, n_events)
-                stored.write_bytes(pickle.dumps(found))
-                if old is not None and found.within and old.within:
-                    row["bands"] = [band._asdict() for band in compare_lifetimes(old, found)[1]]
-            except (FluxanError, ValueError, np.linalg.LinAlgError) as error:
-                row["failed"] = f"{type(error).__name__}: {error}"
-            path.write_text(json.dumps(row) + "\n")
-            print(f"{key[0]} {key[1]}: kappa {row.get('kappa', {}).get('kappa')}", flush=True)
-        if number == 0:
-            old = pickle.loads(stored.read_bytes()) if stored.exists() else None  # noqa: S301  (its own file)
+        path = study.folder / "compare" / f"transport-{key[0]}-{key[1]}-{key[2]}.json"
+        # The reference's lifetimes are not kept: whatever is missing is compared with them.
+        needed = number == 0 and not all((path.parent / f"transport-{n}-{r}-{k}.json").exists() for n, r, k in keys)
+        if path.exists() and not needed:
+            continue
+        members = [study.reference] if key[0] == "reference" else members_of(study, *key)[0]
+        row = {"failure": key[0], "rule": key[1], "seed": key[2]}
+        try:
+            row["kappa"], run = conductivity(study, RadialDynamics(members, study.atoms), number)
+            found, n_events = lifetimes(study, run, modes)
+            row["lifetimes"] = table_of(found, n_events)
+            if not number:
+                old = found
+            elif old is not None and found.within and old.within:
+                row["bands"] = [band._asdict() for band in compare_lifetimes(old, found)[1]]
+        except (FluxanError, ValueError, np.linalg.LinAlgError) as error:
+            row["failed"] = f"{type(error).__name__}: {error}"
+        path.write_text(json.dumps(row) + "\n")
+        print(f"{' '.join(map(str, key))}: kappa {row.get('kappa', {}).get('kappa')}", flush=True)

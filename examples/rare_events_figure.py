@@ -8,17 +8,16 @@ import os
 import platform
 
 import numpy as np
-from rare_events_learning import ALL_RANDOM, MORE, TEMPERATURE
+from rare_events_learning import MORE, TEMPERATURE
 from scipy.stats import t as student
 
 from fluxan.active.poisson_rates import poisson_rate, rate_ratio
 
-RULES = ("before", MORE, "random", ALL_RANDOM, "published", "flux", "without P_E")
+RULES = ("before", MORE, "random", "published", "flux", "without P_E")
 LABELS = {
     "before": "before",
     MORE: "more event-free",
     "random": "random",
-    ALL_RANDOM: "random to the end",
     "published": "published rule",
     "flux": "flux uncertainty",
     "without P_E": "without $P_E$",
@@ -28,7 +27,6 @@ COLOURS = {
     "before": "#999999",
     MORE: "#56b4e9",
     "random": "#e69f00",
-    ALL_RANDOM: "#d55e00",
     "published": "#0072b2",
     "flux": "#009e73",
     "without P_E": "#cc79a7",
@@ -97,21 +95,33 @@ def clean(value):
 
 
 def kappas(study):
-    """Conductivities beside that of the reference, and how long runs would have to be to tell them apart."""
+    """Conductivities by failure and rule beside that of the reference, and how long runs would have to be to differ."""
     found, length = {}, study.sizes.runs * study.sizes.kappa / 1000
     for path in sorted((study.folder / "compare").glob("transport-*.json")):
         row = json.loads(path.read_text())
-        if "lifetimes" in row:
-            row["lifetimes"] = summary(row["lifetimes"])
-        found[f"{row['failure']} {row['rule']}".strip()] = row
-    old = found["reference"].get("kappa")
-    for row in found.values():
-        if "kappa" in row and old and row["failure"] != "reference":
-            both = [max(one["error"], one["scatter"] or 0.0) for one in (old, row["kappa"])]
-            difference, sigma = row["kappa"]["kappa"] - old["kappa"], float(np.hypot(*both))
-            row["kappa"]["difference"] = [difference, sigma]
-            row["kappa"]["nanoseconds for 2 sigma"] = length * (2 * sigma / difference) ** 2
-    return found
+        found.setdefault(f"{row['failure']} {row['rule']}".strip(), []).append(row)
+    both = {name: together(rows, length * len(rows)) for name, rows in found.items()}
+    old = both["reference"]
+    for name, row in both.items():
+        if name != "reference" and row["kappa"] and old["kappa"]:
+            difference, sigma = row["kappa"] - old["kappa"], float(np.hypot(row["error"], old["error"]))
+            row["difference"] = [difference, sigma]
+            row["nanoseconds for 2 sigma"] = length * (2 * sigma / difference) ** 2
+    return both
+
+
+def together(rows, nanoseconds):
+    """Mean conductivity over seeds and its error, the larger of those of the runs and of their scatter."""
+    good = [row for row in rows if "kappa" in row]
+    runs = np.array([run for row in good for run in row["kappa"]["runs"]])
+    found = {"kappa": None, "runs": len(runs), "failed": [row["failed"] for row in rows if "failed" in row]}
+    if len(runs):
+        errors = [float(np.sqrt((runs[:, 1] ** 2).sum()) / len(runs))]
+        errors += [float(runs[:, 0].std(ddof=1) / len(runs) ** 0.5)] if len(runs) > 1 else []
+        found |= {"kappa": float(runs[:, 0].mean()), "error": max(errors), "nanoseconds": nanoseconds}
+    found["lifetimes"] = [summary(row["lifetimes"]) for row in rows if "lifetimes" in row]
+    found["bands"] = [band for row in rows for band in row.get("bands", []) if band["n_sets"]]
+    return found | {"rule": rows[0]["rule"], "failure": rows[0]["failure"]}
 
 
 def explorations(study, name, rule, seed):
@@ -143,7 +153,7 @@ def results_of(study):
     """Everything that was found."""
     from rare_events_compare import reference_run
 
-    reference, snapshots, _ = reference_run(study)
+    reference, snapshots = reference_run(study)
     rows = [json.loads(p.read_text()) for p in (study.folder / "compare").glob("*.json") if "transport" not in p.name]
     rows.sort(key=lambda row: row["seed"])
     rate = poisson_rate(len(reference.events), reference.duration / 1000)
@@ -171,7 +181,7 @@ def results_of(study):
         loops = {
             rule: [explorations(study, name, rule, row["seed"]) for row in some]
             for rule, some in own.items()
-            if rule not in {"before", MORE, ALL_RANDOM}
+            if rule not in {"before", MORE}
         }
         results["failures"][name] = {"ensembles": found, "published over": pairs, "explorations": loops}
     return results
@@ -233,7 +243,7 @@ def draw_errors(axes, results):
     axes.set_xscale("log")
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xticks([3, 4, 6, 10], ["3", "4", "6", "10"])
+    axes.set_xticks([1, 2, 3, 5, 10], ["1", "2", "3", "5", "10"])
     axes.minorticks_off()
     axes.set_xlabel("force error around hops of the reference, meV/Å")
 
@@ -262,13 +272,13 @@ def draw_event(axes, event, name):
 
 def draw_kappa(axes, transport):
     """Conductivities."""
-    names = [name for name, row in transport.items() if "kappa" in row]
+    names = [name for name, row in transport.items() if row["kappa"]]
     names.sort(key=lambda name: (name != "reference", name))
     for place, name in enumerate(names):
-        row = transport[name]["kappa"]
-        error = max(row["error"], row["scatter"] or 0.0)
-        axes.errorbar(row["kappa"], place, xerr=error, fmt="o", color=COLOURS[transport[name]["rule"] or "reference"])
-    collapsed = {name for name in names if transport[name].get("lifetimes", {}).get("events", 0) > LEFT}
+        row = transport[name]
+        colour = COLOURS[row["rule"] or "reference"]
+        axes.errorbar(row["kappa"], place, xerr=row["error"], fmt="o", color=colour)
+    collapsed = {n for n in names if min((one["events"] for one in transport[n]["lifetimes"]), default=0) > LEFT}
     labels = [f"{name}\n(no crystal)" if name in collapsed else name for name in names]
     axes.set_yticks(range(len(names)), labels, fontsize=7)
     axes.locator_params(axis="x", nbins=5)
@@ -277,9 +287,9 @@ def draw_kappa(axes, transport):
 
 
 def draw_lifetimes(axes, transport):
-    """Ratios of lifetimes in bands of frequency."""
+    """Ratios of lifetimes in bands of frequency, by seed."""
     for shift, (name, row) in enumerate(sorted(transport.items())):
-        bands = [band for band in row.get("bands", []) if band["n_sets"]]
+        bands = row["bands"]
         if bands:
             x = [0.5 * (band["low"] + band["high"]) + 0.03 * (shift - 3) for band in bands]
             y = np.array([band["ratio"] for band in bands])

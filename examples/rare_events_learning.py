@@ -1,17 +1,18 @@
 """Stages `fit`, `learn` and `compare` of `rare_events.py`: what models of argon make of its rare events, and learning.
 
 Two kinds of failure come from training on frames without events: a model may invent events, or miss them. For each, the
-loop of `fluxan.active.loop.learn` starts from the same frames by the published rule and with frames at random; a
-third ensemble is fitted to as many frames without events, and further loops show what parts of the rule do.
+loop of `fluxan.active.loop.learn` starts from the same frames by the published rule, and as often with as many frames
+at random; a third ensemble is fitted to as many frames without events, and further loops show what parts of the rule
+do.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from ase import Atoms
 from radial_dynamics import RadialDynamics, set_seed
 
 from fluxan.active.learn_config import read_learn_config
@@ -23,7 +24,7 @@ from fluxan.training.fit import MODEL
 from fluxan.trajectory.labelled_frame import LabelledFrame
 from fluxan.trajectory.labelled_writer import rounded, write_labelled
 
-#: Temperature of exploration and of all comparisons, K; settings of the rules by name of the ensemble.
+#: Temperature of all comparisons, K; settings of the rules by name of the ensemble.
 TEMPERATURE = 75.0
 RULES = {
     "published": "",
@@ -33,34 +34,36 @@ RULES = {
 }
 #: Rules of which only the errors are compared.
 ABLATION = ("flux", "without P_E")
-#: An ensemble that only gets more frames without events, and the last one of the loop at random, whatever its labels.
-MORE, ALL_RANDOM = "more frames", "random to the end"
+#: An ensemble that only gets more frames without events.
+MORE = "more frames"
 
-#: The reference, which refuses frames in which atoms overlap: a network that is trained on forces of 50 eV/Å knows no
-#: other ones.
-CAREFUL = """import numpy as np
+#: The reference; in the quick form it fails for one frame to label in four, by the frame's own digits.
+REFERENCE = """import hashlib
+from multiprocessing import parent_process
+
 from fluxan.md.ase import FluxanCalculator
 
 
-class Careful(FluxanCalculator):
-    def calculate(self, *arguments, **options):
-        super().calculate(*arguments, **options)
-        if np.abs(self.results["forces"]).max() > {limit}:
-            raise ValueError("a force exceeds {limit} eV/A")
+class Reference(FluxanCalculator):
+    def calculate(self, atoms=None, *arguments, **options):
+        digest = hashlib.sha256(atoms.positions.tobytes()).digest()
+        if digest[0] < 256 * {failing} and parent_process() is not None:  # not in dynamics, which needs every step
+            raise RuntimeError("SCF did not converge")
+        super().calculate(atoms, *arguments, **options)
 
 
 def argon():
-    return Careful({path!r})
+    return Reference({path!r})
 """
 
 CONFIG = """[reference]
-calculator = "careful:argon"
+calculator = "argon_reference:argon"
 
 [start]
 structures = ["{folder}/argon.xyz"]
 labelled = ["{folder}/{frames}.xyz"]
 temperature = {temperature}
-frames = 4
+frames = {initial}
 test_frames = 20
 timestep = 10.0
 spacing = 0.5
@@ -76,7 +79,7 @@ forces = 1.0
 virial = 0.0
 
 [fit]
-epochs = {first}
+epochs = {epochs}
 batch_size = 4
 learning_rate = 0.01
 patience = 1000
@@ -91,7 +94,7 @@ seeds = 1
 seed = {seed}
 
 [explore]
-temperature = {temperature}
+temperature = {hot}
 time = {time}
 samples = {samples}
 timestep = 10.0
@@ -107,49 +110,55 @@ folder = "{output}"
 
 @dataclass(frozen=True)
 class Failure:
-    """How models fail: settings of the model, and temperature, K, number and scale of the frames it is trained on.
+    """How models fail, and how they explore.
 
-    Runs of the first and of the last ensemble at random are `longer`, where events are few.
+    Settings of the model; temperature, K, number and scale of the frames it is trained on, and whether these have the
+    vacancy; temperature, K, and length, ps, of explorations, frames that each run may give, and rounds.
     """
 
     model: str
     temperature: float
     frames: int
-    scale: float = 1.0
-    longer: float = 1.0
+    scale: float
+    vacancy: bool
+    hot: float
+    time: float
+    samples: int
+    rounds: int
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: times in ps."""
+    """How much of everything: times in ps, epochs of the first fit and of later ones."""
 
-    seeds: int = 2
+    seeds: int = 3
     subsamples: int = 2
-    samples: int = 10
-    time: float = 3.0
-    rounds: int = 4
+    initial: int = 4
     epochs: tuple = (100, 60)
     runs: int = 3
-    reference: float = 600.0
-    model: float = 250.0
+    reference: float = 1000.0
+    model: float = 600.0
     kappa: float = 200.0
     spacing: float = 1.5
-    ablation: int = 1
-    limit: float = 1.0
+    failing: float = 0.0
 
 
-#: Both kinds: networks that have seen no short distances extrapolate them; few linear functions, fitted to frames of a
-#: dense crystal, miss events.
+#: Both kinds: networks that have seen no short distances extrapolate them; a few linear functions, fitted to frames of
+#: a dense crystal without a vacancy, make it too hard to jump into one.
 FAILURES = {
     "false": Failure(
         'kind = "behler-parrinello"\ncutoff = 6.0\nn_radial = 8\nfirst_shift = 2.5\nhidden = [10, 10]\n'
         'activation = "tanh"',
-        60.0,
-        12,
+        60.0, 12, 1.0, vacancy=True, hot=75.0, time=3.0, samples=10, rounds=4,
     ),
-    "missed": Failure('kind = "linear"\ncutoff = 5.8\nn_radial = 7\nfirst_shift = 2.6', 60.0, 12, 0.93, 4.0),
-}
-QUICK = Sizes(1, 2, 2, 1.0, 1, (10, 10), 1, 60.0, 10.0, 20.0, 0.3, 0, 1e9)
+    "missed": Failure(
+        'kind = "linear"\ncutoff = 5.8\nn_radial = 10\nfirst_shift = 2.6',
+        60.0, 12, 0.95, vacancy=False, hot=90.0, time=20.0, samples=5, rounds=5,
+    ),
+}  # fmt: skip
+#: A minute of everything, with a reference that fails for one frame in four.
+QUICK = Sizes(1, 2, 8, (10, 10), 1, 60.0, 10.0, 20.0, 0.3, 0.25)
+QUICK_FAILURES = {name: replace(one, time=1.0, samples=2, rounds=1) for name, one in FAILURES.items()}
 
 
 @dataclass
@@ -178,15 +187,9 @@ class Study:
         return LearningFolder(self.folder / "loops" / f"{name}-{rule.replace(' ', '-')}-{seed}")
 
     def ensembles(self):
-        """All ensembles: failure, rule and seed."""
-        few = range(self.sizes.ablation)
-        return [
-            (name, rule, seed)
-            for seed in range(self.sizes.seeds)
-            for name in self.failures
-            for rule in ("published", "random", MORE, *ABLATION)
-            if rule not in ABLATION or (seed in few and name == "missed")
-        ]
+        """All ensembles that something was added to: failure, rule and seed."""
+        rules = ("published", "random", MORE, *ABLATION)
+        return [(name, rule, seed) for seed in range(self.sizes.seeds) for name in self.failures for rule in rules]
 
 
 def equilibrium(study, fast, temperature, seed):
@@ -199,7 +202,34 @@ def equilibrium(study, fast, temperature, seed):
 
 
 def quiet_frames(study, failure, count, seed):
-    """Labelled frames of the reference's dynamics from a run, or several, without an event."""
+    """Labelled frames of the reference's dynamics without an event."""
+    atoms = study.atoms if failure.vacancy else Atoms(["Ar"] * len(study.sites), study.sites, cell=study.atoms.cell)
+    atoms = Atoms(atoms, pbc=True)
+    run = (study, failure, count, seed)
+    found = quiet_run(*run) if failure.vacancy else perfect_run(atoms, *run)
+    atoms.set_cell(atoms.cell * failure.scale)
+    fast, frames = RadialDynamics([study.reference], atoms), []
+    for x in found:
+        frame = rounded(Frame(failure.scale * x, None, np.array(atoms.cell), atoms.numbers))
+        energy, forces, _ = fast.forces(frame.positions)
+        frames.append(LabelledFrame(frame, energy, forces, None, None, "event-free"))
+    return frames
+
+
+def perfect_run(atoms, study, failure, count, seed):
+    """Positions of a crystal without a vacancy, which has no events."""
+    fast, x, found = RadialDynamics([study.reference], atoms), atoms.positions.copy(), []
+    v = fast.velocities(len(x), 2 * failure.temperature, np.random.default_rng(seed))
+    set_seed(seed)
+    fast.run(x, v, 20.0, temperature=failure.temperature)
+    for _ in range(count):
+        fast.run(x, v, study.sizes.spacing, temperature=failure.temperature)
+        found.append(x.copy())
+    return found
+
+
+def quiet_run(study, failure, count, seed):
+    """Positions of the crystal with its vacancy, from a run, or several, without an event."""
     from rare_events import LOOK, HopCounter
 
     found = []
@@ -218,32 +248,18 @@ def quiet_frames(study, failure, count, seed):
             if k % every == 0:
                 run.append(x.copy())
         found += run if not counter.away else run[:-1]
-    return label(study, found[:count], failure.scale)
-
-
-def label(study, positions, scale):
-    """Frames, scaled with their cell, with the reference's energy and forces."""
-    atoms = study.atoms.copy()
-    atoms.set_cell(atoms.cell * scale)
-    fast, frames = RadialDynamics([study.reference], atoms), []
-    for x in positions:
-        frame = rounded(Frame(scale * x, None, np.array(atoms.cell), atoms.numbers))
-        energy, forces, _ = fast.forces(frame.positions)
-        frames.append(LabelledFrame(frame, energy, forces, None, None, "event-free"))
-    return frames
+    return found[:count]
 
 
 def fit(study):
     """Frames without events, and the ensembles that are fitted to nothing else."""
     from ase.io import write
 
-    from fluxan.potentials.load import load_model as load
-
     study.folder.mkdir(parents=True, exist_ok=True)
-    text = load("shipped:ar").describe().replace('truncation = "none"', 'truncation = "force"')
+    text = load_model("shipped:ar").describe().replace('truncation = "none"', 'truncation = "force"')
     path = study.folder.absolute() / "argon.toml"
     path.write_text(text)
-    (study.folder / "careful.py").write_text(CAREFUL.format(path=str(path), limit=study.sizes.limit))
+    (study.folder / "argon_reference.py").write_text(REFERENCE.format(path=str(path), failing=study.sizes.failing))
     write(study.folder / "argon.xyz", study.atoms)
     for name, failure in study.failures.items():
         for seed in range(study.sizes.seeds):
@@ -251,21 +267,21 @@ def fit(study):
             if not path.exists():
                 write_labelled(path, quiet_frames(study, failure, failure.frames, 1 + seed))
             if not study.loop(name, "published", seed).records():
-                run_loop(study, name, "published", seed, only_fit=True)
+                run_loop(study, name, "published", seed, labels=1)
             print(f"{name}, seed {seed}: fitted to {failure.frames} frames without events at {failure.temperature:g} K")
 
 
-def run_loop(study, name, rule, seed, *, only_fit=False, frames=None, labels=None):
-    """Run a loop to its end, or to its first fit; the first fit is shared among rules."""
+def run_loop(study, name, rule, seed, **changes):
+    """Run a loop to its end, or with one label to its first fit, which is shared among rules."""
     sizes, failure, loop = study.sizes, study.failures[name], study.loop(name, rule, seed)
     path = study.folder / f"{loop.root.name}.toml"
-    limit = 1 if only_fit else labels
+    use = {"frames": f"{name}-{seed}", "samples": failure.samples, "epochs": sizes.epochs[0], "labels": None} | changes
+    labels = use.pop("labels")
     text = CONFIG.format(
-        folder=study.folder.absolute(), frames=frames or f"{name}-{seed}", model=failure.model, seed=10 + seed,
-        subsamples=sizes.subsamples, temperature=TEMPERATURE, time=sizes.time,
-        samples=sizes.samples, first=sizes.epochs[0], later=sizes.epochs[1],
-        rule=RULES.get(rule, ""), rounds=sizes.rounds, output=loop.root.absolute(),
-        labels="" if limit is None else f"labels = {limit}",
+        folder=study.folder.absolute(), model=failure.model, seed=10 + seed, subsamples=sizes.subsamples,
+        initial=sizes.initial, temperature=TEMPERATURE, hot=failure.hot, time=failure.time, rounds=failure.rounds,
+        later=sizes.epochs[1], rule=RULES.get(rule, ""), output=loop.root.absolute(),
+        labels="" if labels is None else f"labels = {labels}", **use,
     )  # fmt: skip
     path.write_text(text)
     first = study.loop(name, "published", seed)
@@ -273,9 +289,6 @@ def run_loop(study, name, rule, seed, *, only_fit=False, frames=None, labels=Non
         for part in ("initial", "data"):
             shutil.copytree(first.root / part, loop.root / part, ignore=shutil.ignore_patterns("round-*"))
         shutil.copytree(first.round(0), loop.round(0), ignore=only_members)
-    record = loop.round(0) / "round.json"
-    if not only_fit and record.exists() and json.loads(record.read_text())["exploration"] is None and frames is None:
-        record.unlink()  # of the stage `fit`, which ended there
     return learn(read_learn_config(path), resume=loop.root.exists())
 
 
@@ -288,42 +301,46 @@ def learn_all(study):
     """Loops by all rules, and the ensembles that get more frames without events instead."""
     for name, rule, seed in study.ensembles():
         if rule == MORE:
-            count = n_labels(study, name, "published", seed)
-            failure, frames = study.failures[name], f"{name}-more-{seed}"
-            path = study.folder / f"{frames}.xyz"
-            if not path.exists():
-                old = study.loop(name, "published", seed).frames("initial")[4:]  # behind those of the loop itself
-                new = quiet_frames(study, failure, count - len(old) - 4, 500 + seed)
-                write_labelled(path, old + new)
-            run_loop(study, name, rule, seed, only_fit=True, frames=frames)
+            fit_more(study, name, seed)
+        elif rule == "random":
+            new, explored = labels_of(study, name, "published", seed)
+            share = -(-(new - labels_of(study, name, "before", seed)[0]) // (explored * study.sizes.subsamples))
+            run_loop(study, name, rule, seed, samples=max(share, 1), labels=new)
         else:
             run_loop(study, name, rule, seed)
-        print(f"{name}, {rule}, seed {seed}: {n_labels(study, name, rule, seed)} labels", flush=True)
+        print(f"{name}, {rule}, seed {seed}: {labels_of(study, name, rule, seed)[0]} labels", flush=True)
 
 
-def n_labels(study, name, rule, seed):
-    """Labels that the last members of a loop were trained on."""
-    return study.loop(name, rule, seed).records()[-1]["labels"]["total"]
+def fit_more(study, name, seed):
+    """Fit as many frames without events as the published rule's loop has frames, for as many epochs."""
+    count, explored = labels_of(study, name, "published", seed)
+    failure, frames = study.failures[name], f"{name}-more-{seed}"
+    path, sizes = study.folder / f"{frames}.xyz", study.sizes
+    if not path.exists():
+        start = study.loop(name, "published", seed).frames("initial")
+        old = [item for item in start if item.trajectory.startswith("given")]
+        new = quiet_frames(study, failure, count - len(start), 500 + seed)
+        write_labelled(path, old + new)
+    run_loop(study, name, MORE, seed, labels=1, frames=frames, epochs=sizes.epochs[0] + explored * sizes.epochs[1])
+
+
+def labels_of(study, name, rule, seed):
+    """Frames that the last members of a loop were trained on, and how many rounds it explored; "before": the first."""
+    records = study.loop(name, "published" if rule == "before" else rule, seed).records()
+    if rule == "before":
+        return len(study.loop(name, "published", seed).frames("initial")), 0
+    return records[-1]["labels"]["total"], sum(record["exploration"] is not None for record in records)
 
 
 def is_over(study, name, rule, seed):
     """Whether the loop that an ensemble belongs to has ended."""
-    records = study.loop(name, {"before": "published", ALL_RANDOM: "random"}.get(rule, rule), seed).records()
+    records = study.loop(name, "published" if rule == "before" else rule, seed).records()
     return bool(records) and records[-1]["exploration"] is None
 
 
 def members_of(study, name, rule, seed):
-    """Members of an ensemble, the number of their labels: the last, "before" the first.
-
-    Those at random are of the round whose number of labels is nearest to that of the published rule's last.
-    """
-    loop = study.loop(name, {"before": "published", ALL_RANDOM: "random"}.get(rule, rule), seed)
-    records, number = loop.records(), 0
-    if rule == ALL_RANDOM:
-        number = len(records) - 1
-    elif rule != "before":
-        wanted = n_labels(study, name, "published", seed)
-        trained = [len(loop.training_frames(k)) for k in range(len(records))]
-        number = int(np.abs(np.array(trained) - wanted).argmin())
+    """Members of an ensemble, the number of their labels: the last, "before" the first."""
+    loop = study.loop(name, "published" if rule == "before" else rule, seed)
+    number = 0 if rule == "before" else len(loop.records()) - 1
     folders = [loop.member(number, k) / MODEL for k in range(study.sizes.subsamples)]
-    return [load_model(folder) for folder in folders], len(loop.training_frames(number))
+    return [load_model(folder) for folder in folders], labels_of(study, name, rule, seed)[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.build import bulk
 
 from benchmarks.measure import interleaved
-from fluxan.active.ensemble import Ensemble
+from fluxan.active.ensemble import Ensemble, _one_by_one, _stacked
 from fluxan.flux.local import LocalRoute, pair_forces_by_autograd
 from fluxan.md.ase.calculator import frame_of_atoms
 from fluxan.neighbors import build_graph
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 COUNTS = (2, 4, 8)
 CUTOFF = 6.0
+#: Members of message-passing networks in one batched call, and cells in repeats of 4 atoms.
+STACKED, CELLS = 4, {4: (1, 1, 1), 32: (2, 2, 2), 108: (3, 3, 3)}
 
 
 def run(repeats: int = 15) -> dict[str, Any]:
@@ -46,7 +49,21 @@ def run(repeats: int = 15) -> dict[str, Any]:
         found[name] |= {f"K = {count}": seconds[str(count)] / (count * seconds["one"]) for count in COUNTS}
         if "autograd" in seconds:
             found[name]["autograd over closed form"] = seconds["autograd"] / seconds["one"]
-    return found
+    return found | {"one batched call": _batched_over_separate(repeats)}
+
+
+def _batched_over_separate(repeats: int) -> dict[str, float]:
+    """Time of one batched call of message-passing networks over that of separate ones, by number of atoms."""
+    members = [_models()["message passing, 2 layers"](seed) for seed in range(STACKED)]
+    ratios = {}
+    for n_atoms, repeat in CELLS.items():
+        atoms = bulk("Ar", "fcc", a=5.46, cubic=True).repeat(repeat)
+        atoms.rattle(0.1, seed=1)
+        graph = build_graph(frame_of_atoms(atoms), CUTOFF)
+        cases = {"batched": partial(_stacked, members, graph), "separate": partial(_one_by_one, members, graph)}
+        seconds = interleaved(cases, repeats=repeats)
+        ratios[f"{n_atoms} atoms"] = seconds["batched"] / seconds["separate"]
+    return ratios
 
 
 def _models() -> dict[str, Callable[[int], Potential]]:
@@ -66,7 +83,11 @@ def text(results: dict[str, Any]) -> str:
     """A table."""
     lines = [f"{'model':<32}{'one (ms)':>10}" + "".join(f"{f'K = {count}':>8}" for count in COUNTS)]
     for name, row in results.items():
+        if name == "one batched call":
+            continue
         ratios = "".join(f"{row[f'K = {count}']:>8.2f}" for count in COUNTS)
         lines.append(f"{name:<32}{row['one']:>10.2f}{ratios}")
     lines.append(f"autograd over closed form: {results['radial functions']['autograd over closed form']:.1f}")
+    ratios = ", ".join(f"{size} {ratio:.2f}" for size, ratio in results["one batched call"].items())
+    lines.append(f"one batched call of {STACKED} message-passing networks over separate ones: {ratios}")
     return "\n".join(lines)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from fluxan.system import Frame, Graph
 
 
-#: Message-passing networks are stacked up to this many edges times members. Four of two layers then take 0.73 to 0.79
-#: times as long as one by one (4 and 32 atoms), beyond it 1.7 times (108 atoms), when features leave the cache.
+#: Message-passing networks are stacked up to this many edges times members. Four of two layers then take 0.59 to 0.74
+#: times as long as one by one (4 and 32 atoms), beyond it as long or longer (108 atoms), when features leave the cache
+#: (`benchmarks/ensemble.py`).
 _MOST_STACKED_EDGES = 20_000
 
 

@@ -82,9 +82,12 @@ def _screened(row: dict[str, Any]) -> list[str]:
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    """Columns, each as wide as its widest cell; units stand below the names."""
+    heads = [name.partition(" (") for name in header]
+    lines = [[head for head, _, _ in heads], [mark.strip() + unit for _, mark, unit in heads], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 

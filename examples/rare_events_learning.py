@@ -158,7 +158,7 @@ FAILURES = {
 }  # fmt: skip
 #: A minute of everything, with a reference that fails for one frame in four.
 QUICK = Sizes(1, 2, 8, (10, 10), 1, 60.0, 10.0, 20.0, 0.3, 0.25)
-QUICK_FAILURES = {name: replace(one, time=1.0, samples=2, rounds=1) for name, one in FAILURES.items()}
+QUICK_FAILURES = {name: replace(one, hot=100.0, time=1.0, samples=3, rounds=1) for name, one in FAILURES.items()}
 
 
 @dataclass

@@ -293,12 +293,13 @@ def rate_row(name, temperature, runs):
     }
 
 
-def study_of(folder, *, quick, seeds):
-    """Study of argon with one vacancy."""
+def study_of(folder, kinds, *, quick, seeds):
+    """Study of argon with one vacancy, of some kinds of failure."""
     from rare_events_learning import FAILURES, QUICK, QUICK_FAILURES, Sizes, Study
 
     atoms, sites, own = crystal(SYSTEMS["ar"])
     sizes, failures = (QUICK, QUICK_FAILURES) if quick else (replace(Sizes(), seeds=seeds), FAILURES)
+    failures = {name: failures[name] for name in kinds}
     return Study(folder, sizes, atoms, sites, own, reference("ar"), failures)
 
 
@@ -308,7 +309,7 @@ def run_stages(stages, options):
     from rare_events_figure import figure
     from rare_events_learning import fit, learn_all
 
-    study = study_of(options.folder, quick=options.quick, seeds=options.seeds)
+    study = study_of(options.folder, options.failure, quick=options.quick, seeds=options.seeds)
     for name, stage in (("fit", fit), ("learn", learn_all), ("compare", compare)):
         if name in stages:
             stage(study)
@@ -322,6 +323,7 @@ def main():
     known = ["rates", "fit", "learn", "compare", "figure"]
     parser.add_argument("stage", nargs="*", metavar="stage", help=f"{', '.join(known)}; by default all but rates")
     parser.add_argument("--system", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--failure", nargs="+", choices=["false", "missed"], default=["false", "missed"])
     parser.add_argument("--quick", action="store_true", help="one short run of each point")
     parser.add_argument("--folder", type=Path, default=Path("rare-events"), help="where everything is kept")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each loop of learning")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from fluxan.system import Frame
 
-#: Shortest distance that is believed, over the shortest one in the initial frames, by pair of elements. At 0.75 of it
-#: forces in argon exceed 10 eV/Å, and labels of such frames spoilt the fit of all others.
-_CLOSEST = 0.85
+#: Shortest distance that is believed, over the shortest one in the initial frames, by pair of elements. At 0.82 of it
+#: forces in argon are ten times as large as in the frames before, and two such labels spoilt the fit of all others.
+_CLOSEST = 0.9
 #: Highest temperature that is believed: this many times the target, and this many standard deviations above it.
 _HOTTEST, _DEVIATIONS = 1.5, 10.0
 #: Potential energies further from the test set's mean than this many standard deviations are not believed, if they are

@@ -181,7 +181,7 @@ class LearningRound:
             plan.start, [config.ensemble.seed, self._number, plan.k, plan.subsample]
         )
         found.candidates = found.candidates[-plan.share :]  # a last credible frame comes in addition, and matters most
-        if tracker is not None and found.considered:
+        if tracker is not None and found.considered > 1:
             events = tracker.finish()
             found.events = {kind: len(events.of_kind(kind)) for kind in KINDS}
         return found

@@ -175,6 +175,13 @@ def test_the_last_round_keeps_to_the_budget_of_labels(tmp_path):
     assert [item.trajectory.split()[-1] for item in last] == ["0", "1"]
 
 
+def test_a_run_of_one_frame_has_no_events(tmp_path):
+    job = argon_job(tmp_path, time=("time = 0.6", "time = 0.1"))
+    result = learn(read_learn_config(job))
+    assert result.records[0]["exploration"]["considered"] == 3
+    assert result.records[0]["events"] is None
+
+
 def kill(process, after):
     try:
         process.wait(timeout=after)

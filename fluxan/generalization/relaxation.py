@@ -1,0 +1,128 @@
+"""Relaxation of structures to a tolerance of the force, with a check that they stay in their basin."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.geometry import find_mic
+from ase.neighborlist import neighbor_list
+from ase.optimize import LBFGS
+from ase.optimize.precon import Exp, PreconLBFGS
+from scipy.spatial import cKDTree
+
+from fluxan.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+#: Least number of atoms for which a preconditioner pays, and the range of its springs over the nearest distance.
+_MANY, _RANGE = 100, 2.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relaxed:
+    """A relaxed structure.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        Without a calculator.
+    energy : float
+        eV.
+    largest_force : float
+        Largest force on a free atom, eV/Å.
+    steps : int
+        Steps of the optimiser.
+    reason : str
+        Why the result must not be used, in words: the tolerance was not reached, or atoms changed their sites. Empty
+        if it is fine.
+    """
+
+    atoms: Atoms
+    energy: float
+    largest_force: float
+    steps: int
+    reason: str
+
+
+def relax(
+    atoms: Atoms, calculator: Calculator, *, tolerance: float = 1e-4, steps: int = 2000, sites: Atoms | None = None
+) -> Relaxed:
+    """Minimise the energy in a fixed cell; constraints of the atoms hold.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Is not changed.
+    calculator : ase.calculators.calculator.Calculator
+        Gives energies and forces.
+    tolerance : float
+        Largest force that is left, eV/Å.
+    steps : int
+        Most steps.
+    sites : ase.Atoms, optional
+        The same atoms where they belong; by default `atoms` itself.
+
+    Raises
+    ------
+    InputError
+        The tolerance is not positive, or the calculator gives numbers that are not finite.
+
+    Notes
+    -----
+    L-BFGS with the preconditioner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016), from ASE: without it the
+    number of steps grows with the diameter of the cell.
+    """
+    if not tolerance > 0:
+        raise InputError(f"the tolerance of a relaxation is {tolerance} eV/A; it must be positive")
+    moved = atoms.copy()
+    moved.calc = calculator
+    if not np.isfinite(moved.get_forces()).all():
+        raise InputError("the forces on the structure to relax are not finite")
+    optimizer = _optimizer(moved)
+    optimizer.run(fmax=tolerance, steps=steps)
+    forces = moved.get_forces()
+    largest = float(np.sqrt((forces**2).sum(axis=1).max()))
+    energy, reason = float(moved.get_potential_energy()), ""
+    if not np.isfinite(energy):
+        raise InputError("the energy of the relaxed structure is not finite")
+    if not largest <= tolerance:
+        reason = f"a force of {largest:.2g} eV/A is left after {optimizer.get_number_of_steps()} steps"
+    elif changed := changed_sites(sites or atoms, moved):
+        left = "1 atom left its site" if changed == 1 else f"{changed} atoms left their sites"
+        reason = f"{left}: this is another basin"
+    moved.calc = None
+    return Relaxed(moved, energy, largest, optimizer.get_number_of_steps(), reason)
+
+
+def changed_sites(before: Atoms, after: Atoms) -> int:
+    """Number of atoms that moved by more than half the distance of neighbours, without their mean displacement."""
+    shift = find_mic(after.positions - before.positions, before.cell, before.pbc)[0]
+    distances = np.linalg.norm(shift - shift.mean(axis=0), axis=1)
+    return int(np.sum(distances > 0.5 * _nearest_distance(before)))
+
+
+def _optimizer(atoms: Atoms) -> LBFGS | PreconLBFGS:
+    if len(atoms) < _MANY:
+        return LBFGS(atoms, logfile=os.devnull)
+    nearest = _nearest_distance(atoms)
+    springs = Exp(A=3.0, r_cut=_RANGE * nearest, r_NN=nearest, mu=1.0, reinitialize=False)
+    return PreconLBFGS(atoms, precon=springs, use_armijo=True, logfile=os.devnull)
+
+
+def _nearest_distance(atoms: Atoms) -> float:
+    """Median distance of an atom from its nearest neighbour, Å."""
+    if not any(atoms.pbc):
+        return float(np.median(cKDTree(atoms.positions).query(atoms.positions, k=2)[0][:, 1]))
+    reach = 3.5
+    first, distances = neighbor_list("id", atoms, reach)
+    while len(np.unique(first)) < 0.5 * len(atoms):
+        reach *= 1.5
+        first, distances = neighbor_list("id", atoms, reach)
+    nearest = np.full(len(atoms), np.inf)
+    np.minimum.at(nearest, first, distances)
+    return float(np.median(nearest[np.isfinite(nearest)]))

@@ -42,8 +42,23 @@ def least_squares(roots: Mapping[str, np.ndarray], weights: LossWeights) -> np.n
     weights : LossWeights
         Weights of the terms, that of the flux included.
     """
-    chosen = [name for name in roots if getattr(weights, name)]
-    rows = np.concatenate([getattr(weights, name) ** 0.5 * roots[name] for name in chosen])
+    return solution_of(
+        {name: root for name, root in roots.items() if getattr(weights, name)},
+        {name: getattr(weights, name) for name in roots},
+    )
+
+
+def solution_of(roots: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """Weights and offsets that minimise ``Σ_t w_t ‖R_t [x, −1]‖²``, (n_columns,).
+
+    Parameters
+    ----------
+    roots : mapping of str to (n, n_columns + 1) array
+        R of every term; the last column is the label.
+    weights : mapping of str to float
+        w of every term.
+    """
+    rows = np.concatenate([weights[name] ** 0.5 * root for name, root in roots.items()])
     columns = np.linalg.norm(rows[:, :-1], axis=0)
     columns[columns == 0] = 1.0
     # By QR iterations: divide and conquer, NumPy's way, does not converge for some sets with many open directions.

@@ -13,7 +13,7 @@ from ase.optimize import LBFGS
 from ase.optimize.precon import Exp, PreconLBFGS
 from scipy.spatial import cKDTree
 
-from fluxan.errors import InputError
+from fluxan.errors import FluxanError, InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -84,14 +84,20 @@ def relax(
     if not np.isfinite(moved.get_forces()).all():
         raise InputError("the forces on the structure to relax are not finite")
     optimizer = _optimizer(moved)
-    optimizer.run(fmax=tolerance, steps=steps)
+    last = moved.positions.copy()
+    optimizer.attach(lambda: last.__setitem__(slice(None), moved.positions))
+    failure = ""
+    try:
+        with np.errstate(all="ignore"):
+            optimizer.run(fmax=tolerance, steps=steps)
+    except (FluxanError, ValueError, RuntimeError) as error:
+        # Below round-off the differences of forces are noise, and the next step is not finite.
+        moved.positions, failure = last, f": {error}"
     forces = moved.get_forces()
     largest = float(np.sqrt((forces**2).sum(axis=1).max()))
     energy, reason = float(moved.get_potential_energy()), ""
-    if not np.isfinite(energy):
-        raise InputError("the energy of the relaxed structure is not finite")
     if not largest <= tolerance:
-        reason = f"a force of {largest:.2g} eV/A is left after {optimizer.get_number_of_steps()} steps"
+        reason = f"a force of {largest:.2g} eV/A is left after {optimizer.get_number_of_steps()} steps{failure}"
     elif changed := changed_sites(sites or atoms, moved):
         left = "1 atom left its site" if changed == 1 else f"{changed} atoms left their sites"
         reason = f"{left}: this is another basin"

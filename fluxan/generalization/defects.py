@@ -87,7 +87,7 @@ def vacancy(crystal: Atoms, index: int = 0) -> Defect:
     Raises
     ------
     InputError
-        There is no such atom, or the crystal is not periodic.
+        There is no such atom, or the crystal is not periodic in any direction.
     """
     _require_crystal(crystal, index)
     atoms = crystal.copy()
@@ -150,7 +150,7 @@ def interstitial(crystal: Atoms, position: np.ndarray, element: str) -> Defect:
 
 
 def _require_crystal(crystal: Atoms, index: int) -> None:
-    if not all(crystal.pbc):
-        raise InputError("the crystal is not periodic in all directions; give a periodic one")
+    if not any(crystal.pbc):
+        raise InputError("the crystal is not periodic in any direction; give a periodic one")
     if not -len(crystal) <= index < len(crystal):
         raise InputError(f"the crystal has {len(crystal)} atoms, none of index {index}")

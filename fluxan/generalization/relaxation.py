@@ -75,7 +75,8 @@ def relax(
     Notes
     -----
     L-BFGS with the preconditioner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016), from ASE: without it the
-    number of steps grows with the diameter of the cell.
+    number of steps grows with the diameter of the cell. ASE solves its linear system with pyamg if that is there: of
+    71 s for an interstitial among 4,096 atoms of silicon 67 went into a direct solver, with pyamg the whole takes 8 s.
     """
     if not tolerance > 0:
         raise InputError(f"the tolerance of a relaxation is {tolerance} eV/A; it must be positive")

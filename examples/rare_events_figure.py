@@ -157,6 +157,9 @@ def results_of(study):
     rows = [json.loads(p.read_text()) for p in (study.folder / "compare").glob("*.json") if "transport" not in p.name]
     rows.sort(key=lambda row: row["seed"])
     rate = poisson_rate(len(reference.events), reference.duration / 1000)
+    heights: dict[tuple[str, str], list[float]] = {}
+    for name, rule, _, height in json.loads((study.folder / "barriers.json").read_text()):
+        heights.setdefault((name, rule), []).append(height)
     results = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "temperature": TEMPERATURE,
@@ -166,6 +169,7 @@ def results_of(study):
             "rate": rate.rate,
             "interval": [rate.lower, rate.upper],
             "event frames from hops": len(snapshots),
+            "barrier": heights["reference", ""][0],
         },
         "failures": {},
         "transport": kappas(study),
@@ -173,6 +177,8 @@ def results_of(study):
     for name in study.failures:
         own = {rule: [row for row in rows if (row["failure"], row["rule"]) == (name, rule)] for rule in RULES}
         found = {rule: pooled(some, reference) for rule, some in own.items() if some}
+        for rule, row in found.items():
+            row["barriers"] = heights.get((name, rule))
         errors = {rule: one["force errors"]["event"] for rule, one in found.items()}
         pairs = {}
         for rule in (r for r in RULES if r in errors and r != "published" and None not in errors[r]):

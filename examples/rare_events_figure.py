@@ -254,6 +254,22 @@ def draw_errors(axes, results):
     axes.set_xlabel("force error around hops of the reference, meV/Å")
 
 
+def draw_barriers(axes, results):
+    """Barriers at rest, by seed."""
+    place, ticks = 0, []
+    for name, failure in results["failures"].items():
+        for rule, row in failure["ensembles"].items():
+            if row["barriers"]:
+                axes.plot(row["barriers"], [place] * len(row["barriers"]), "o", color=COLOURS[rule], alpha=0.7)
+                ticks.append((place, f"{name}: {LABELS[rule]}"))
+                place += 1
+        place += 0.6
+    axes.axvline(results["reference"]["barrier"], color="black", linewidth=0.8)
+    axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("barrier at rest, meV; line: reference")
+
+
 def draw_sigma(axes, event):
     """σ^A of frames through one hop."""
     axes.plot(event["time"], event["sigma_a"], color="black")
@@ -327,8 +343,8 @@ def figure(study, output):
     draw_sigma(panels[1, 0], event)
     draw_event(panels[1, 1], event, "false")
     draw_event(panels[1, 2], event, "missed")
-    panels[1, 3].remove()
-    for letter, axes in zip("abcdefg", panels.flat, strict=False):
+    draw_barriers(panels[1, 3], results)
+    for letter, axes in zip("abcdefgh", panels.flat, strict=False):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=10)
     picture.savefig(output / "rare_events.png", dpi=150)
     print(f"wrote rare_events.json, rare_events.csv and rare_events.png to {output}")

@@ -83,6 +83,11 @@ def test_rare_events(tmp_path):
         labels = {rule: row["labels"][0] for rule, row in ensembles.items()}
         assert labels["before"] <= labels["published"] == labels["more frames"]
     assert results["transport"]["reference"]["kappa"] > 0
+    # Lennard-Jones at the lattice constant of 75 K; networks after ten epochs have any barrier.
+    assert 35 < results["reference"]["barrier"] < 41
+    height = {rule: row["barriers"] for rule, row in results["failures"]["missed"]["ensembles"].items()}
+    assert height["before"][0] > results["reference"]["barrier"] + 5
+    assert abs(height["published"][0] - results["reference"]["barrier"]) < 4
     assert (tmp_path / "study" / "rare_events.csv").read_text().startswith("failure,ensemble,events")
     assert (tmp_path / "study" / "rare_events.png").stat().st_size > 10_000
     killed_and_resumed(tmp_path, tmp_path / "study" / "loops" / "false-published-0")

@@ -41,7 +41,7 @@ class Soft(Potential):
 
 ENSEMBLE = Ensemble([Soft(3.0), Soft(3.3), Soft(3.6)])
 START = frame_of_atoms(bulk("Ar", "fcc", a=5.2, cubic=True).repeat(2))
-CREDIBLE = Credibility({(18, 18): 3.0}, 50.0, float(ENSEMBLE.evaluate(START).energies.mean()) + 0.2, 0.3)
+CREDIBLE = Credibility({(18, 18): 2.83}, 50.0, float(ENSEMBLE.evaluate(START).energies.mean()) + 0.2, 0.3)
 ALWAYS = AcceptanceRule(-10.0, 0.1, 1e6, 1.0)
 NEVER = AcceptanceRule(1e6, 0.1, 1e6, 1.0)
 

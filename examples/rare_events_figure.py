@@ -267,7 +267,7 @@ def draw_barriers(axes, results):
     axes.axvline(results["reference"]["barrier"], color="black", linewidth=0.8)
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("barrier at rest, meV; line: reference")
+    axes.set_xlabel("barrier at rest, meV")
 
 
 def draw_sigma(axes, event):

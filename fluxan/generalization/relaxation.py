@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Least number of atoms for which a preconditioner pays, and the range of its springs over the nearest distance.
 _MANY, _RANGE = 100, 2.2
+
+logging.getLogger("ase.utils.linesearcharmijo").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +93,9 @@ def relax(
     optimizer.attach(lambda: last.__setitem__(slice(None), moved.positions))
     failure = ""
     try:
-        with np.errstate(all="ignore"):
+        # ASE tells of line searches that failed and begins anew; what comes of it is checked below.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             optimizer.run(fmax=tolerance, steps=steps)
     except (FluxanError, ValueError, RuntimeError) as error:
         # Below round-off the differences of forces are noise, and the next step is not finite.

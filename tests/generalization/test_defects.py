@@ -45,6 +45,8 @@ def test_what_makes_no_defect():
     crystal = rock_salt()
     with pytest.raises(InputError, match="64 atoms, none of index 64"):
         vacancy(crystal, 64)
+    with pytest.raises(InputError, match=r"neighbours 2\.82 A away cannot be displaced by 1\.5 A"):
+        vacancy(crystal, 0, inward=1.5)
     with pytest.raises(InputError, match="symbol of another element"):
         substitution(crystal, 0, "Na")
     with pytest.raises(InputError, match="symbol of another element"):

@@ -71,6 +71,17 @@ def test_screening(tmp_path):
         assert f"{row['name']}, before: {row['before']['verdict']}" in out
 
 
+def test_silicon_defects(tmp_path):
+    out = run("silicon_defects.py", "--folder", tmp_path, folder=tmp_path)
+    rows = json.loads((tmp_path / "silicon_defects.json").read_text())
+    energy = {(row["defect"], row["atoms"]): row["formation energy"] for row in rows}
+    assert 2.5 < energy["vacancy, pairs", 216] < 2.8
+    assert 4.3 < energy["vacancy, ideal", 216] < 4.4
+    assert 4.9 < energy["interstitial", 216] < 5.2
+    assert out.count("atoms  E_f") == 6
+    assert (tmp_path / "silicon_defects.png").stat().st_size > 10_000
+
+
 def test_rare_events(tmp_path):
     out = run("rare_events.py", "--folder", tmp_path / "study", folder=tmp_path)
     results = json.loads((tmp_path / "study" / "rare_events.json").read_text())

@@ -109,11 +109,11 @@ def killed_and_resumed(folder, whole):
     job = folder / "study" / "killed.toml"
     text = (folder / "study" / f"{whole.name}.toml").read_text(encoding="utf-8")
     job.write_text(text.replace(str(whole), str(folder / "killed")), encoding="utf-8")
-    command, wait, kills = [sys.executable, "-m", "fluxan", "learn", str(job), "--resume", "--quiet"], 6.0, 0
+    command, wait, kills = [sys.executable, "-m", "fluxan", "learn", str(job), "--resume", "--quiet"], 2.0, 0
     chance = np.random.default_rng(0)
     while killed(command, chance.uniform(0.7, 1.3) * wait, folder):
         kills, wait = kills + 1, min(1.5 * wait, 120.0)
-        assert kills < 12
+        assert kills < 20
     assert kills
     data = [
         {path.name: path.read_bytes() for path in (loop / "data").glob("*.xyz")} for loop in (whole, folder / "killed")

@@ -294,7 +294,7 @@ def compare(study):
     print(f"reference: {len(reference.events)} events in {reference.duration / 1000:.1f} ns, {len(frames)} frames")
     (study.folder / "compare").mkdir(exist_ok=True)
     seeds = range(study.sizes.seeds)
-    keys = [(name, rule, seed) for name in study.failures for rule in ("before",) for seed in seeds]
+    keys = [(name, "before", seed) for name in study.failures for seed in seeds]
     for key in sorted(keys + study.ensembles(), key=lambda k: (k[2], k[0], k[1] not in {"before", "published"})):
         path = study.folder / "compare" / ("-".join(map(str, key)).replace(" ", "-") + ".json")
         if path.exists() or not is_over(study, *key):

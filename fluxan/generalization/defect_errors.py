@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.geometry import find_mic
 
 from fluxan.errors import InputError
 from fluxan.generalization.displacement_field import Stencil, displacements_of
@@ -92,7 +91,7 @@ def defect_errors(
         fields.append(displacements_of(defect, one.atoms) / factor)
         relaxed.append((name, one))
     reasons = [f"{name}: {one.reason}" for name, one in relaxed if one.reason]
-    if not reasons and _apart(defect, fields):
+    if not reasons and _apart(stencil, fields):
         reasons = ["reference and model relaxed into different basins"]
     geometry = float("nan") if reasons else stencil.norm(fields[1] - fields[0])
     return DefectErrors(
@@ -110,8 +109,7 @@ def _scaled(atoms: Atoms, factor: float) -> Atoms:
     return found
 
 
-def _apart(defect: Defect, fields: list[np.ndarray]) -> bool:
+def _apart(stencil: Stencil, fields: list[np.ndarray]) -> bool:
     """Whether an atom is further apart in the two structures than a third of the distance of neighbours."""
     difference = np.nan_to_num(fields[1] - fields[0])
-    nearest = np.partition(find_mic(defect.perfect.positions - defect.perfect.positions[0], defect.perfect.cell)[1], 1)
-    return bool(np.linalg.norm(difference, axis=1).max() > nearest[1] / 3)
+    return bool(np.linalg.norm(difference, axis=1).max() > stencil.nearest / 3)

@@ -56,11 +56,13 @@ class Stencil:
     ----------
     pairs : (n_pairs, 2) int64
         Ordered pairs of sites.
+    nearest : float
+        Shortest distance of two sites, Å.
     """
 
     def __init__(self, perfect: Atoms, reach: float | None = None) -> None:
-        self.perfect = perfect
-        first, second = neighbor_list("ij", perfect, reach or _NEIGHBOURS * _shortest(perfect))
+        self.perfect, self.nearest = perfect, _shortest(perfect)
+        first, second = neighbor_list("ij", perfect, reach or _NEIGHBOURS * self.nearest)
         if not len(first):
             raise InputError(f"no two sites are within {reach} A; give a larger reach")
         self.pairs = np.stack([first, second], axis=1)

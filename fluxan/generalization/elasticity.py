@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.optimize import LBFGS
+from ase.units import GPa
 
 from fluxan.errors import InputError
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-#: eV/Å³ in GPa.
-GPA = 160.21766208
 #: Strains: two of each kind on either side, this far apart.
 _STEPS, _DELTA = 5, 1e-3
 
@@ -60,4 +59,4 @@ def elastic_constants(
         fmax=tolerance,
         steps=500,
     )
-    return GPA * np.asarray(constants)
+    return np.asarray(constants) / GPa

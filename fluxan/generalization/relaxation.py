@@ -105,7 +105,7 @@ def relax(
     energy, reason = float(moved.get_potential_energy()), ""
     if not largest <= tolerance:
         reason = f"a force of {largest:.2g} eV/A is left after {optimizer.get_number_of_steps()} steps{failure}"
-    elif changed := changed_sites(sites or atoms, moved):
+    elif changed := changed_sites(atoms if sites is None else sites, moved):
         left = "1 atom left its site" if changed == 1 else f"{changed} atoms left their sites"
         reason = f"{left}: this is another basin"
     moved.calc = None

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fluxan.errors import InputError
+from fluxan.training.setting_tables import require_count, require_positive
 
 #: Ways to choose frames: the published probability, a threshold of the uncertainty, and at random, for comparison.
 RULES = ("published", "threshold", "random")
@@ -62,11 +63,8 @@ class ExploreSettings:
     def __post_init__(self) -> None:
         """Check every setting."""
         for name in ("temperature", "time", "timestep", "friction", "spacing"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InputError(f"explore.{name} is {value!r}; expected a positive number")
-        if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
-            raise InputError(f"explore.samples is {self.samples!r}; expected a whole number, 1 or more")
+            require_positive(getattr(self, name), f"explore.{name}")
+        require_count(self.samples, "explore.samples", 1)
         known = (("rule", RULES), ("uncertainty", UNCERTAINTIES), ("ensemble", ENSEMBLES))
         for name, choices in known:
             if getattr(self, name) not in choices:

@@ -14,10 +14,10 @@ from ase.md.langevin import Langevin
 
 from fluxan.active.anharmonicity import HarmonicReference
 from fluxan.active.label_worker import make_calculator
-from fluxan.active.plain_files import read_json, write_json
 from fluxan.errors import InputError
 from fluxan.md.ase.calculator import frame_of_atoms
 from fluxan.md.ase.momenta import draw_momenta
+from fluxan.plain_files import read_json, write_json
 from fluxan.trajectory.labelled_writer import rounded
 from fluxan.trajectory.memory import atoms_of_frame
 from fluxan.trajectory.structure import open_structure

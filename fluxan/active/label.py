@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fluxan.active.label_workers import LabelWorkers
-from fluxan.active.plain_files import read_json, write_json
 from fluxan.errors import InputError
+from fluxan.plain_files import read_json, write_json
 from fluxan.trajectory.labelled_frame import LabelledFrame
 
 if TYPE_CHECKING:

@@ -48,7 +48,14 @@ from fluxan.active.reference_settings import ReferenceSettings
 from fluxan.errors import FluxanError, InputError
 from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.training.fit_settings import FitSettings
-from fluxan.training.setting_tables import read_paths, read_record, read_table, read_text
+from fluxan.training.setting_tables import (
+    read_paths,
+    read_record,
+    read_table,
+    read_text,
+    require_count,
+    require_positive,
+)
 from fluxan.training.training_config import read_weights
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
 
@@ -100,9 +107,9 @@ class StartSettings:
     def __post_init__(self) -> None:
         """Check every setting."""
         for name in ("temperature", "timestep", "spacing", "equilibration"):
-            _require_positive(getattr(self, name), f"start.{name}")
+            require_positive(getattr(self, name), f"start.{name}")
         for name, least in (("frames", 4), ("test_frames", 3)):
-            _require_count(getattr(self, name), f"start.{name}", least)
+            require_count(getattr(self, name), f"start.{name}", least)
         if self.method not in METHODS:
             raise InputError(f"start.method is {self.method!r}; expected one of {', '.join(METHODS)}")
         if 1e3 * self.spacing < self.timestep:
@@ -133,7 +140,7 @@ class EnsembleSettings:
     def __post_init__(self) -> None:
         """Check every setting."""
         for name, least in (("subsamples", 2), ("seeds", 1), ("seed", 0), ("processes", 1)):
-            _require_count(getattr(self, name), f"ensemble.{name}", least)
+            require_count(getattr(self, name), f"ensemble.{name}", least)
 
     @property
     def members(self) -> int:
@@ -162,10 +169,10 @@ class StopSettings:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        _require_count(self.rounds, "stop.rounds", 1)
+        require_count(self.rounds, "stop.rounds", 1)
         if self.labels is not None:
-            _require_count(self.labels, "stop.labels", 1)
-        _require_positive(self.tolerance, "stop.tolerance")
+            require_count(self.labels, "stop.labels", 1)
+        require_positive(self.tolerance, "stop.tolerance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +277,7 @@ def config_of(table: Mapping[str, Any], path: Path, given: Sequence[Path] | None
         raise InputError("the section [model] is missing; give it, or train.trainer")
     check_keys(sections["output"], ("folder",), "output.")
     epochs = train.get("epochs", 40)
-    _require_count(epochs, "train.epochs", 1)
+    require_count(epochs, "train.epochs", 1)
     weights = read_weights(sections["loss"] or {"energy": 100.0, "forces": 1.0, "virial": 0.0}, sections["flux"])
     reference = {"stress": bool(weights.virial), **sections["reference"], "folder": str(folder)}
     return LearnConfig(
@@ -290,13 +297,3 @@ def config_of(table: Mapping[str, Any], path: Path, given: Sequence[Path] | None
         folder=folder / read_text(sections["output"].get("folder", f"{path.stem}-learning"), "output.folder"),
         source=path,
     )
-
-
-def _require_positive(value: object, where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InputError(f"{where} is {value!r}; expected a positive number")
-
-
-def _require_count(value: object, where: str, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{where} is {value!r}; expected a whole number, {least} or more")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fluxan.active.plain_files import read_json
+from fluxan.plain_files import read_json
 from fluxan.training.conventions import with_virials
 from fluxan.trajectory.labelled_files import LabelUnits, read_labelled
 

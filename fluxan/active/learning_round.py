@@ -23,10 +23,10 @@ from fluxan.active.label import labelled
 from fluxan.active.label_worker import load_entry
 from fluxan.active.lattice_sites import LatticeSites
 from fluxan.active.learning_data import LearningFolder, composition_of
-from fluxan.active.plain_files import read_json, write_json
 from fluxan.active.site_tracker import SiteTracker
 from fluxan.active.trainer import OwnTrainer, Trainer, require_trainer
 from fluxan.errors import FluxanError, InputError
+from fluxan.plain_files import read_json, write_json
 from fluxan.trajectory.labelled_frame import LabelledFrame
 from fluxan.trajectory.labelled_writer import write_labelled
 from fluxan.units import BOLTZMANN

@@ -8,8 +8,8 @@ from fluxan.active.initial_frames import initial_frames, read_structures
 from fluxan.active.label import Labeller, labelled, require_consistent
 from fluxan.active.learning_data import GIVEN, INITIAL, LearningFolder
 from fluxan.active.learning_round import LearningRound, make_trainer
-from fluxan.active.plain_files import write_json
 from fluxan.errors import InputError, OutputError
+from fluxan.plain_files import write_json
 from fluxan.replacement import replacing
 from fluxan.training.conventions import with_virials
 from fluxan.trajectory.labelled_files import read_labelled

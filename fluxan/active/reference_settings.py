@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxan.errors import InputError
+from fluxan.training.setting_tables import require_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class ReferenceSettings:
         """Check every setting."""
         if bool(self.calculator) == bool(self.model):
             raise InputError("reference: give either calculator (module:name) or model")
-        if isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
-            raise InputError(f"reference.workers is {self.workers!r}; expected a whole number, 1 or more")
+        require_count(self.workers, "reference.workers", 1)
         if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or not self.timeout > 0:
             raise InputError(f"reference.timeout is {self.timeout!r}; expected a positive number of seconds")
 

@@ -24,9 +24,9 @@ from fluxan.active.lattice_sites import LatticeSites
 from fluxan.active.learning_data import LearningFolder
 from fluxan.active.learning_round import NEAR, load_ensemble
 from fluxan.active.loop import learn
-from fluxan.active.plain_files import read_json, write_json
 from fluxan.active.site_tracker import SiteTracker
 from fluxan.errors import InputError
+from fluxan.plain_files import read_json, write_json
 from fluxan.trajectory.labelled_writer import rounded
 
 if TYPE_CHECKING:

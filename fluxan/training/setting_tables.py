@@ -50,3 +50,15 @@ def read_text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"{where} is {value!r}; expected a word")
     return value
+
+
+def require_positive(value: object, where: str) -> None:
+    """Refuse what is not a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"{where} is {value!r}; expected a positive number")
+
+
+def require_count(value: object, where: str, least: int) -> None:
+    """Refuse what is not a whole number, or is less than `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{where} is {value!r}; expected a whole number, {least} or more")

@@ -40,7 +40,7 @@ from fluxan.potentials.parameters import check_keys, read_toml
 from fluxan.training.fit_settings import FitSettings
 from fluxan.training.invariant_points import TOLERANCE
 from fluxan.training.loss import TERMS, FluxTerm, LossWeights
-from fluxan.training.setting_tables import read_paths, read_record, read_table, read_text
+from fluxan.training.setting_tables import read_paths, read_record, read_table, read_text, require_count
 from fluxan.trajectory.labelled_files import LabelKeys, LabelUnits
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ class ScanConfig:
     def __post_init__(self) -> None:
         """Check every setting."""
         for name, least in (("strengths", 3), ("seeds", 2), ("epochs", 1), ("processes", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"scan.{name} is {value!r}; expected a whole number, {least} or more")
+            require_count(getattr(self, name), f"scan.{name}", least)
         if isinstance(self.decades, bool) or not isinstance(self.decades, (int, float)) or not 0 < self.decades < 100:
             raise InputError(f"scan.decades is {self.decades!r}; expected a positive number")
 

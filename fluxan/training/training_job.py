@@ -142,6 +142,24 @@ def make_model(settings: Mapping[str, Any], training_set: TrainingSet, *, seed: 
     return model
 
 
+def linear_model(settings: Mapping[str, Any], elements: Sequence[int]) -> LinearPotential:
+    """Linear model on the descriptors of a section ``[model]`` that has no other keys than theirs.
+
+    Raises
+    ------
+    InputError
+        A setting is not known or not usable; the message names its key.
+    """
+    check_keys(settings, sorted(_options(default_functions) - {"elements"}), "model.")
+    if "cutoff" not in settings:
+        raise InputError("model.cutoff (Å) is missing")
+    values = {"triplet_cutoff": min(5.0, settings["cutoff"]), **settings}
+    try:
+        return LinearPotential(default_functions(elements, **values))
+    except TypeError as error:
+        raise InputError(f"[model]: {error}") from None
+
+
 def make_linear(settings: Mapping[str, Any], training_set: TrainingSet) -> LinearPotential:
     """Linear model on the descriptors of section ``[model]``; on standard ones for a network without descriptors.
 
@@ -154,7 +172,7 @@ def make_linear(settings: Mapping[str, Any], training_set: TrainingSet) -> Linea
     values = {name: value for name, value in settings.items() if name in of_functions}
     if settings.get("kind") == "equivariant":
         values.setdefault("cutoff", 5.0)
-    return _network("linear", values, training_set, None)  # type: ignore[return-value]
+    return linear_model(values, training_set.elements)
 
 
 def _network(kind: str, values: dict[str, Any], training_set: TrainingSet, seed: int | None) -> Potential:
@@ -163,18 +181,11 @@ def _network(kind: str, values: dict[str, Any], training_set: TrainingSet, seed:
         known = _options(EquivariantNetwork.__init__) - {"elements"}
         check_keys(values, sorted(known), "model.")
         return EquivariantNetwork(elements, **values | ({} if seed is None else {"seed": seed}))
-    own = set() if kind == "linear" else {"hidden", "activation", "seed"}
-    of_functions = _options(default_functions) - {"elements"}
-    check_keys(values, sorted(of_functions | own), "model.")
-    if "cutoff" not in values:
-        raise InputError("model.cutoff (Å) is missing")
-    values.setdefault("triplet_cutoff", min(5.0, values["cutoff"]))
-    try:
-        functions = default_functions(elements, **{k: v for k, v in values.items() if k in of_functions})
-    except TypeError as error:
-        raise InputError(f"[model]: {error}") from None
     if kind == "linear":
-        return LinearPotential(functions)
+        return linear_model(values, elements)
+    own, of_functions = {"hidden", "activation", "seed"}, _options(default_functions) - {"elements"}
+    check_keys(values, sorted(of_functions | own), "model.")
+    functions = linear_model({k: v for k, v in values.items() if k in of_functions}, elements).functions
     options = {k: v for k, v in values.items() if k in own} | ({} if seed is None else {"seed": seed})
     return BehlerParrinello(functions, **options)
 

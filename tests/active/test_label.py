@@ -9,10 +9,10 @@ import pytest
 from ase.build import bulk
 
 from fluxan.active.label import Labeller, labelled, require_consistent
-from fluxan.active.plain_files import write_json
 from fluxan.active.reference_settings import ReferenceSettings
 from fluxan.errors import FileError, InputError
 from fluxan.md.ase.calculator import frame_of_atoms
+from fluxan.plain_files import write_json
 from fluxan.trajectory.memory import atoms_of_frame
 from tests.active.references import argon
 

@@ -23,8 +23,8 @@ from fluxan.active.explore import Exploration, Explorer
 from fluxan.active.learn_config import read_learn_config
 from fluxan.active.learning_data import LearningFolder, source_of
 from fluxan.active.loop import counted, learn, status_of
-from fluxan.active.plain_files import read_json
 from fluxan.errors import FluxanError, InputError, OutputError
+from fluxan.plain_files import read_json
 
 ROOT = Path(__file__).parents[2]
 

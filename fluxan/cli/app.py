@@ -11,6 +11,7 @@ import typer
 from fluxan.cli.batch_command import batch
 from fluxan.cli.convert_command import convert
 from fluxan.cli.decompose_command import decompose
+from fluxan.cli.defects_command import defects
 from fluxan.cli.demo_command import demo
 from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
@@ -46,6 +47,7 @@ for command in (
     scan_strength,
     mapping,
     learn,
+    defects,
     info,
     convert,
     demo,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxan.cli.command_options import Json
+from fluxan.cli.tables import aligned
 
 if TYPE_CHECKING:
     from fluxan.active.learn_config import LearnConfig
@@ -71,7 +72,7 @@ def _screen(config: Path, folder: Path, *, quiet: bool, json: bool) -> None:
         typer.echo(json_module.dumps(rows))
         return
     header = ["material", "atoms", "labels", "force RMSE (meV/Å)", "events", "before learning", "after learning"]
-    typer.echo(_aligned(header, [_screened(row) for row in rows]))
+    typer.echo(aligned(header, [_screened(row) for row in rows]))
 
 
 def _screened(row: dict[str, Any]) -> list[str]:
@@ -79,16 +80,6 @@ def _screened(row: dict[str, Any]) -> list[str]:
     verdicts = [f"{row[when]['verdict']} ({row[when]['model']} events)" for when in ("before", "after")]
     events = str(row["before"]["reference"])
     return [row["name"], str(row["atoms"]), str(row["labels"]), f"{first} to {last}", events, *verdicts]
-
-
-def _aligned(header: list[str], rows: list[list[str]]) -> str:
-    """Columns, each as wide as its widest cell; units stand below the names."""
-    heads = [name.partition(" (") for name in header]
-    lines = [[head for head, _, _ in heads], [mark.strip() + unit for _, mark, unit in heads], *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
 
 
 def _write_page(settings: LearnConfig, records: list[dict[str, Any]], state: str) -> None:
@@ -112,7 +103,7 @@ def _report(settings: LearnConfig, records: list[dict[str, Any]], state: str) ->
     if not records:
         return f"{settings.folder}: no round is over yet"
     header, rows = status_rows(records)
-    lines = [_aligned(header, rows)]
+    lines = [aligned(header, rows)]
     lines += [state, f"page: {files.page}"]
     if state != "running":
         lines.append(f"models: {files.round(len(records) - 1)}/member-*")

@@ -36,3 +36,13 @@ def print_contributions(dataset: xarray.Dataset, output: Path, *, json: bool = F
         )
         typer.echo(row)
     typer.echo(f"{'sum':<44}{sum(part.share for part in parts):>14.1%}")
+
+
+def aligned(header: list[str], rows: list[list[str]]) -> str:
+    """Columns, each as wide as its widest cell; units stand below the names."""
+    heads = [name.partition(" (") for name in header]
+    lines = [[head for head, _, _ in heads], [mark.strip() + unit for _, mark, unit in heads], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -50,6 +50,96 @@ class DefectErrors:
         return self.formation_energies[1] - self.formation_energies[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RelaxedDefect:
+    """A defect that was relaxed with one potential.
+
+    Attributes
+    ----------
+    relaxed : Relaxed
+        The relaxation.
+    perfect_energy : float
+        Of the perfect crystal in the same cell, eV.
+    scale : float
+        Lattice constant over that of the defect's cell.
+    """
+
+    relaxed: Relaxed
+    perfect_energy: float
+    scale: float = 1.0
+
+    def field(self, defect: Defect) -> np.ndarray:
+        """Displacements of the sites in the defect's own cell, (n_sites, 3) Å; NaN where a site is empty."""
+        return displacements_of(defect, self.relaxed.atoms) / self.scale
+
+
+def relax_defect(
+    defect: Defect, calculator: Calculator, *, tolerance: float = 1e-4, scale: float = 1.0, start: Relaxed | None = None
+) -> RelaxedDefect:
+    """Relax a defect, and evaluate the perfect crystal beside it.
+
+    Parameters
+    ----------
+    defect : Defect
+        In a cell that suits the reference.
+    calculator : ase.calculators.calculator.Calculator
+        Gives energies and forces.
+    tolerance : float
+        Of the relaxation, eV/Å.
+    scale : float
+        Lattice constant of the potential's cell over that of the defect's.
+    start : Relaxed, optional
+        Where the relaxation begins, such as where the reference's has ended, at a scale of 1; by default at
+        ``defect.atoms``. The atoms have to stay near it.
+
+    Raises
+    ------
+    InputError
+        The scale is not near 1, or `relax` fails.
+    """
+    if not 0.5 < scale < 2:
+        raise InputError(f"the model's lattice constant is {scale} times the reference's; expected something near 1")
+    atoms = defect.atoms if start is None else start.atoms
+    relaxed = relax(_scaled(atoms, scale), calculator, tolerance=tolerance)
+    perfect = _scaled(defect.perfect, scale)
+    perfect.calc = calculator
+    return RelaxedDefect(relaxed, float(perfect.get_potential_energy()), scale)
+
+
+def errors_between(
+    defect: Defect,
+    reference: RelaxedDefect,
+    model: RelaxedDefect,
+    chemical_potentials: Mapping[str, float] | None = None,
+) -> DefectErrors:
+    """Compare a defect that was relaxed with reference and model.
+
+    Parameters
+    ----------
+    defect : Defect
+        The one that was relaxed.
+    reference, model : RelaxedDefect
+        From `relax_defect`.
+    chemical_potentials : mapping of str to float, optional
+        As in `Defect.formation_energy`, for both.
+    """
+    stencil, both = Stencil(defect.perfect), (reference, model)
+    energies = [defect.formation_energy(x.relaxed.energy, x.perfect_energy, chemical_potentials) for x in both]
+    fields = [x.field(defect) for x in both]
+    named = zip(("reference", "model"), both, strict=True)
+    reasons = [f"{name}: {x.relaxed.reason}" for name, x in named if x.relaxed.reason]
+    if not reasons and _apart(stencil, fields):
+        reasons = ["reference and model relaxed into different basins"]
+    geometry = float("nan") if reasons else stencil.norm(fields[1] - fields[0])
+    return DefectErrors(
+        geometry,
+        stencil.norm(fields[0]),
+        (energies[0], energies[1]),
+        (reference.relaxed, model.relaxed),
+        "; ".join(reasons),
+    )
+
+
 def defect_errors(
     defect: Defect,
     reference: Calculator,
@@ -78,29 +168,11 @@ def defect_errors(
     Raises
     ------
     InputError
-        The scale is not positive, or `relax` fails.
+        The scale is not near 1, or `relax` fails.
     """
-    if not 0.5 < scale < 2:
-        raise InputError(f"the model's lattice constant is {scale} times the reference's; expected something near 1")
-    stencil, fields, energies, relaxed = Stencil(defect.perfect), [], [], []
-    for name, calculator, factor in (("reference", reference, 1.0), ("model", model, scale)):
-        one = relax(_scaled(defect.atoms, factor), calculator, tolerance=tolerance)
-        perfect = _scaled(defect.perfect, factor)
-        perfect.calc = calculator
-        energies.append(defect.formation_energy(one.energy, perfect.get_potential_energy(), chemical_potentials))
-        fields.append(displacements_of(defect, one.atoms) / factor)
-        relaxed.append((name, one))
-    reasons = [f"{name}: {one.reason}" for name, one in relaxed if one.reason]
-    if not reasons and _apart(stencil, fields):
-        reasons = ["reference and model relaxed into different basins"]
-    geometry = float("nan") if reasons else stencil.norm(fields[1] - fields[0])
-    return DefectErrors(
-        geometry,
-        stencil.norm(fields[0]),
-        (energies[0], energies[1]),
-        (relaxed[0][1], relaxed[1][1]),
-        "; ".join(reasons),
-    )
+    one = relax_defect(defect, reference, tolerance=tolerance)
+    other = relax_defect(defect, model, tolerance=tolerance, scale=scale)
+    return errors_between(defect, one, other, chemical_potentials)
 
 
 def _scaled(atoms: Atoms, factor: float) -> Atoms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from scipy.spatial import cKDTree
 from fluxan.errors import FluxanError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
@@ -94,7 +97,7 @@ def relax(
     failure = ""
     try:
         # ASE tells of line searches that failed and begins anew; what comes of it is checked below.
-        with np.errstate(all="ignore"), warnings.catch_warnings():
+        with np.errstate(all="ignore"), warnings.catch_warnings(), _repeatable():
             warnings.simplefilter("ignore")
             optimizer.run(fmax=tolerance, steps=steps)
     except (FluxanError, ValueError, RuntimeError) as error:
@@ -119,11 +122,23 @@ def changed_sites(before: Atoms, after: Atoms) -> int:
     return int(np.sum(distances > 0.5 * _nearest_distance(before)))
 
 
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let pyamg, which begins with random vectors from NumPy's global state, give the same bits every time."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
 def _optimizer(atoms: Atoms) -> LBFGS | PreconLBFGS:
     if len(atoms) < _MANY:
         return LBFGS(atoms, logfile=os.devnull)
     nearest = _nearest_distance(atoms)
     springs = Exp(A=3.0, r_cut=_RANGE * nearest, r_NN=nearest, mu=1.0, reinitialize=False)
+    springs.rng = np.random.default_rng(0)  # of the first vectors of pyamg's solver, for the same bits every time
     return PreconLBFGS(atoms, precon=springs, use_armijo=True, logfile=os.devnull)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _OVERFITTED = 1.3
 #: Factor of a weight that is to be raised.
 _RAISED = 10.0
+#: Least displacement that is advised, Å.
+_NARROWEST = 0.01
 #: Share of the reference's lattice constant that a model's may differ by.
 _STRAIN = 1e-3
 
@@ -123,10 +125,15 @@ def _core(config: StudyConfig, record: Record, begin: str) -> Advice:
         return Advice(
             name, "core", f"{begin}As {errors}, more structures help: {more}.", {"training": {"frames": more}}
         )
+    # A few functions cannot suit displaced structures and the one at rest alike; only the latter counts here.
+    narrower = max(0.5 * training.displacement, _NARROWEST)
     functions = {"n_radial": config.model.get("n_radial", 8) + 4}
     functions["zetas"] = sorted({*config.model.get("zetas", (1.0, 4.0, 16.0)), 2.0, 8.0})
-    text = f"{begin}As {errors}, more of the same structures do not help: give the model more functions."
-    return Advice(name, "core", text, {"model": functions})
+    text = (
+        f"{begin}As {errors}, more of the same structures do not help: "
+        f"give the model more functions, and displace atoms by {narrower:g} A."
+    )
+    return Advice(name, "core", text, {"model": functions, "training": {"displacement": narrower}})
 
 
 def _lattice(config: StudyConfig, name: str, best: Record, own: Sequence[Record]) -> list[Advice]:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.units import GPa
 
 from fluxan.generalization.dislocations import dislocation
 from fluxan.generalization.displacement_field import Stencil
+from fluxan.generalization.elasticity import elastic_constants
 from fluxan.generalization.observations import displaced_crystals
 from fluxan.md.ase import FluxanCalculator
 
@@ -49,10 +51,24 @@ def test_growth_has_the_displacement_of_the_basis(models):
     assert large == pytest.approx(4 * small)
 
 
-def test_the_basis_of_the_reference_moves_as_published(models):
-    # Kleinman's parameter of Stillinger-Weber silicon, E. R. Cowley, Phys. Rev. Lett. 60, 2379 (1988): 0.63.
-    shift = models.basis_shift(FluxanCalculator(models.REFERENCE))
-    assert abs(shift) / (models.LATTICE / 2) == pytest.approx(0.63, abs=0.005)
+def test_the_displacement_of_the_basis_softens_c44(models):
+    """In equilibrium with springs K the displacement s per strain lowers C44 by K s²/(4 Ω)."""
+    calculator = FluxanCalculator(models.REFERENCE)
+
+    def evaluated(shear, step):
+        cell = bulk("Si", "diamond", a=models.LATTICE)
+        stretch = np.eye(3)
+        stretch[0, 1] = stretch[1, 0] = shear
+        cell.set_cell(np.array(cell.cell) @ stretch, scale_atoms=True)
+        cell.positions[1, 2] += step
+        cell.calc = calculator
+        return cell
+
+    clamped = (evaluated(1e-3, 0).get_stress()[5] - evaluated(-1e-3, 0).get_stress()[5]) / 4e-3
+    springs = -(evaluated(0, 1e-3).get_forces()[1, 2] - evaluated(0, -1e-3).get_forces()[1, 2]) / 2e-3
+    relaxed = elastic_constants(bulk("Si", "diamond", a=models.LATTICE, cubic=True), calculator, symmetry="cubic")
+    softening = springs * models.basis_shift(calculator) ** 2 / (4 * models.LATTICE**3 / 4)
+    assert clamped - relaxed[3, 3] * GPa == pytest.approx(softening, rel=1e-4)
 
 
 def test_the_controls_hold_what_they_should(models):

@@ -70,7 +70,7 @@ def _report(facts: dict[str, str], records: Sequence[Record], slopes: Sequence[S
         for s in slopes if s.law is not None
     ]  # fmt: skip
     if rows:
-        header = ["defect", "fitted", "lattice", "error", "predicted", "slope in L (95 %)", "verdict"]
+        header = ["defect", "fitted", "lattice", "error", "predicted", "exponent (95 %)", "verdict"]
         lines += ["", aligned(header, rows)]
     lines += ["", "advice:", *(f"  {one.text}" for one in advice)]
     return "\n".join([*lines, "", f"table: {facts['table']}", f"figure: {facts['figure']}"])

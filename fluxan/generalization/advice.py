@@ -34,7 +34,7 @@ class Advice(NamedTuple):
     defect : str
         Its name.
     limit : str
-        "basin", "core", "force_constants", "anharmonic" or "lattice".
+        "basin", "core", "force_constants", "anharmonic", "lattice" or, for dislocations, "elastic".
     text : str
         A sentence or two.
     changes : dict
@@ -66,6 +66,7 @@ def advice_on(config: StudyConfig, records: Sequence[Record]) -> list[Advice]:
             best = min(split or usable, key=lambda record: float(record["geometry"]))
             found += _lattice(config, name, best, own)
             found += [_of_parts(config, best)] if split else []
+            found += [_of_line(config, best)] if config.defects[name].is_line else []
         elif own:
             found.append(_basin(config, own[-1]))
     return found
@@ -81,9 +82,6 @@ def _of_parts(config: StudyConfig, record: Record) -> Advice:
         f"{record['geometry']:.3g} A, forces within L cause {parts['core']:.2g} A, force constants beyond "
         f"{parts['force_constants']:.2g} A, the rest beyond {parts['anharmonic']:.2g} A. "
     )
-    if config.defects[record["defect"]].is_line and limit != "core":
-        wanted = "virial" if "virial" not in fitted else "force_constants"
-        return _observe(config, record, limit, begin, wanted)
     if limit == "force_constants":
         wanted = "force_constants" if "force_constants" not in fitted or "virial" in fitted else "virial"
         return _observe(config, record, limit, begin, wanted)
@@ -106,6 +104,19 @@ def _observe(config: StudyConfig, record: Record, limit: str, begin: str, wanted
     text = f"{begin}Raise the weight of {wanted} to {weight:g}."
     changed = {**config.observations.weights, wanted: weight}
     return Advice(record["defect"], limit, text, {"observations": {"sets": [fitted], "weights": changed}})
+
+
+def _of_line(config: StudyConfig, record: Record) -> Advice:
+    """Advice on a dislocation, whose far field hangs on the elastic constants and the displacement of the basis."""
+    fitted = record["observations"]
+    begin = (
+        f"{record['defect']}, {letters(fitted)}: of a geometry error of {record['geometry']:.3g} A, the part that "
+        "grows with the radius is that of the elastic constants and of the displacement of the crystal's basis. "
+    )
+    for wanted in ("force_constants", "virial"):
+        if wanted not in fitted:
+            return _observe(config, record, "elastic", begin, wanted)
+    return _core(config, record, begin)
 
 
 def _core(config: StudyConfig, record: Record, begin: str) -> Advice:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
     from fluxan.generalization.defects import Defect
+    from fluxan.generalization.error_decomposition import ErrorParts
     from fluxan.generalization.study_config import StudyConfig
     from fluxan.potentials.linear_potential import LinearPotential
 
@@ -226,11 +227,17 @@ class _FittedModel:
                 float(still.get_potential_energy()), moved.perfect_energy, evaluation.chemical_potentials
             )
             record["energy_at_reference"] = there - errors.formation_energies[0]
-            parts = error_parts(
-                defect, start, runs.reference, calculator, length=self.length, tolerance=evaluation.tolerance
-            )
+            # The displacements of a dislocation jump at its glide plane: nothing can be expanded in them.
+            parts = None if runs.settings.is_line else self._parts(calculator)
             record["parts"] = None if parts is None else parts._asdict()
         return record
+
+    def _parts(self, calculator: Calculator) -> ErrorParts | None:
+        """What the geometry error is made of."""
+        runs, tolerance = self.runs, self.runs.config.evaluation.tolerance
+        return error_parts(
+            runs.defect, runs.relaxed, runs.reference, calculator, length=self.length, tolerance=tolerance
+        )
 
 
 def own_lattice(crystal: Atoms, calculator: Calculator) -> float | None:

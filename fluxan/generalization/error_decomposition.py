@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Largest displacement of the crystals from which ``ΔΦ u`` is taken, Å.
 _SMALL = 0.01
+#: Largest force of a part, over the tolerance of the relaxation, at least.
+_VISIBLE = 100.0
 
 
 class ErrorParts(NamedTuple):
@@ -120,13 +122,17 @@ def error_parts(
     core = np.where(far[:, None], 0.0, total)
     stencil, errors = Stencil(defect.perfect), []
     for part in (core, linear, total - core - linear):
-        added = part - total
+        # Small forces, whose response is linear, are enlarged so that the tolerance does not hide them.
+        largest = float(np.abs(part).max())
+        factor = max(1.0, _VISIBLE * tolerance / largest) if largest > 0 else 1.0
+        added = factor * part - total
         if not atoms.constraints:
             added -= added.mean(axis=0)  # a force on all atoms alike moves the whole crystal without end
         moved = relax(atoms, _WithForces(model, added, atoms.positions.copy()), tolerance=tolerance)
         if moved.reason:
             return None
-        errors.append(stencil.norm(displacements_of(defect, moved.atoms) - displacements_of(defect, atoms)))
+        shift = displacements_of(defect, moved.atoms) - displacements_of(defect, atoms)
+        errors.append(stencil.norm(shift) / factor)
     return ErrorParts(*errors)
 
 

@@ -25,14 +25,15 @@ Record = dict[str, Any]
 
 
 class Slope(NamedTuple):
-    """Exponent of an error against L.
+    """Exponent of an error, mostly against L.
 
     Attributes
     ----------
     defect, observations, lattice : str
         Which models, and in which cell.
     quantity : str
-        "geometry", "energy", "force constants beyond L" (divided by ε_FC) or "anharmonic beyond L".
+        "geometry", "energy", "force constants beyond L" (divided by ε_FC) or "anharmonic beyond L", against L; or
+        "relaxation energy by geometry", between the energies at the reference's and the model's own structure.
     predicted : float
         By C. Ortner, Y. Wang (arXiv:2209.05366).
     law : PowerLaw or None
@@ -82,7 +83,15 @@ def slopes_of(records: Sequence[Record]) -> list[Slope]:
             quantities["anharmonic beyond L"] = (-1.5 * DIMENSION, beyond)
         for quantity, (predicted, values) in quantities.items():
             found.append(Slope(defect, named, lattice, quantity, predicted, _fit([row["L"] for row in rows], values)))
-    return found
+    return found + [_relaxation(defect, records) for defect in dict.fromkeys(key[0] for key in groups)]
+
+
+def _relaxation(defect: str, records: Sequence[Record]) -> Slope:
+    """Energy that the model gains by its own relaxation against the geometry error, over all sets and sizes."""
+    rows = [r for r in records if r["defect"] == defect and r["energy_at_reference"] is not None]
+    gained = [abs(row["energy_at_reference"] - row["energy"]) for row in rows]
+    law = _fit([row["geometry"] for row in rows], list(gained))
+    return Slope(defect, "all", "reference", "relaxation energy by geometry", 2.0, law)
 
 
 def _magnitude(value: float | None) -> float | None:

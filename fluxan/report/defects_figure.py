@@ -40,18 +40,22 @@ def draw_defects(records: Sequence[Record]) -> matplotlib.figure.Figure:
     for row, defect in zip(panels, defects, strict=True):
         own = [record for record in records if record["defect"] == defect]
         own_slopes = [slope for slope in slopes if slope.defect == defect]
-        _draw_errors(row[0], own, sets, lambda r: r["geometry"], f"{defect}: geometry error (Å)")
-        _draw_errors(row[1], own, sets, lambda r: 1e3 * abs(r["energy"]), f"{defect}: |energy error| (meV)")
-        _draw_parts(row[2], own, sets, f"{defect}: error from beyond L (Å)")
+        _draw_errors(row[0], own, sets, lambda r: r["geometry"], "geometry error (Å)")
+        _draw_errors(row[1], own, sets, lambda r: 1e3 * abs(r["energy"]), "|energy error| (meV)")
+        _draw_parts(row[2], own, sets, "geometry error from beyond L (Å)")
+        row[0].set_title(defect, fontsize="medium", loc="left")
         for axes, quantity in zip(row, ("geometry", "energy", ""), strict=True):
             _expect(axes, [slope.predicted for slope in own_slopes if slope.quantity == quantity])
         if own_slopes:
             _expect(row[2], [-4.5])
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    kept = {label: handle for handle, label in zip(handles, labels, strict=True) if not label.startswith("L^")}
-    figure.legend(
-        kept.values(), kept.keys(), loc="outside upper center", ncols=min(len(kept), 5), frameon=False, fontsize="small"
-    )
+    for k, named in enumerate(sets):
+        panels[0][0].plot([], [], color=colour(k), marker=_MARKERS[k % len(_MARKERS)], ms=4, label=named)
+    for lattice, style in _STYLES.items():
+        if any(record["lattice"] == lattice for record in records):
+            whose = "model's own" if lattice == "own" else "reference's"
+            panels[0][0].plot([], [], style, color="0.3", label=f"{whose} lattice constant")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False,
+                  fontsize="small")  # fmt: skip
     return figure
 
 
@@ -66,9 +70,8 @@ def _draw_errors(
                 if letters(r["observations"]) == named and r["lattice"] == lattice and r["geometry"] is not None
             ]  # fmt: skip
             if rows:
-                name = f"{named}, own lattice constant" if lattice == "own" else named
                 axes.plot([r["L"] for r in rows], [value(r) for r in rows], style, color=colour(k),
-                          marker=_MARKERS[k % len(_MARKERS)], ms=4, lw=1.1, label=name)  # fmt: skip
+                          marker=_MARKERS[k % len(_MARKERS)], ms=4, lw=1.1)  # fmt: skip
     _finish(axes, label)
 
 
@@ -90,7 +93,7 @@ def _draw_parts(axes: Axes, records: list[Record], sets: list[str], label: str) 
 def _expect(axes: Axes, exponents: list[float]) -> None:
     """Draw expected powers through the upper left of what is drawn."""
     x, y = np.concatenate([np.asarray(curve.get_xydata(), dtype=float) for curve in axes.get_lines()]).T
-    if not len(x) or not exponents:
+    if not (len(x) and exponents and (y > 0).any()):
         return
     low, high = x.min(), x.max()
     axes.set_ylim(y[y > 0].min() / 2, y.max() * 2)
@@ -110,6 +113,7 @@ def _finish(axes: Axes, label: str) -> None:
     if legend is not None:
         legend.remove()
     low, high = axes.get_xlim()
+    axes.set_xlim(low / 1.05, high * 1.05)
     ticks = [t for t in (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40) if low <= t <= high]
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())

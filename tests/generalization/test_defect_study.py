@@ -16,6 +16,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
 from fluxan.errors import FluxanError, InputError, OutputError
+from fluxan.generalization.advice import advice_on
 from fluxan.generalization.defect_study import own_lattice, run_study
 from fluxan.generalization.observations import labelled_by, observe, strained_crystals
 from fluxan.generalization.study_config import read_study_config
@@ -195,3 +196,23 @@ def test_a_model_in_another_basin_is_told_and_not_averaged_in(tmp_path):
     for record in lost:
         assert record["geometry"] is None
         assert record["reason"].startswith(("model: ", "the model: ", "reference and model"))
+
+
+def test_a_dislocation_is_trained_on_crystals_and_relaxed_in_its_cylinder(tmp_path):
+    line = """kind = "dislocation"
+type = "diamond 30 degree partial"
+element = "Si"
+lattice_constant = 5.430949777
+elastic = [151.4, 76.4, 56.4]
+radius = 22.0
+rim = 8.0
+"""
+    changes = [('kind = "vacancy"\ninward = 0.5\n', line), ("cell = 4\n", ""), ("[2]", "[3]")]
+    path = write_study(tmp_path, *changes)
+    records = run(path)
+    assert [record["reason"] for record in records] == [""] * 4
+    assert {record["atoms"] for record in records} == {54}
+    assert all(0.01 < record["geometry"] < 2 and record["parts"] is None for record in records)
+    assert slopes_of(records) == []
+    limits = [one.limit for one in advice_on(read_study_config(path), records)]
+    assert limits[-1] in {"elastic", "core"}

@@ -59,10 +59,15 @@ def defects(
 
 
 def _report(facts: dict[str, str], records: Sequence[Record], slopes: Sequence[Slope], advice: Sequence[Advice]) -> str:
-    from fluxan.generalization.study_table import table_of
+    from fluxan.generalization.study_table import letters, table_of
 
     lines = [aligned(*table_of(records))]
-    unusable = list(dict.fromkeys(f"{r['defect']}: {r['reason']}" for r in records if r["reason"]))
+    unusable = [
+        f"{r['defect']}, {letters(r['observations'])} at L = {r['L']:.1f} A, lattice constant: {r['lattice']}: "
+        + r["reason"]
+        for r in records
+        if r["reason"]
+    ]
     lines += ["", "not compared:", *(f"  {reason}" for reason in unusable)] if unusable else []
     rows = [
         [s.defect, s.observations, s.lattice, s.quantity, f"{s.predicted:g}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.geometry.minkowski_reduction import minkowski_reduce
 from scipy.optimize import minimize_scalar
 
 from fluxan.errors import InputError, OutputError
@@ -17,6 +16,7 @@ from fluxan.generalization.defect_errors import RelaxedDefect, errors_between, r
 from fluxan.generalization.error_decomposition import error_parts
 from fluxan.generalization.observations import Observations
 from fluxan.generalization.relaxation import Relaxed
+from fluxan.generalization.study_config import half_width
 from fluxan.generalization.study_table import letters
 from fluxan.generalization.training_patches import TrainingPatches
 from fluxan.plain_files import read_json, write_json
@@ -259,12 +259,6 @@ def own_lattice(crystal: Atoms, calculator: Calculator) -> float | None:
 
     found = minimize_scalar(energy, bounds=(1 - _REACH, 1 + _REACH), method="bounded", options={"xatol": 1e-7})
     return float(found.x) if abs(found.x - 1) < 0.95 * _REACH else None
-
-
-def half_width(crystal: Atoms, n_cells: int) -> float:
-    """L of a training cell, Å: half the distance of a defect from its nearest image."""
-    reduced, _ = minkowski_reduce(np.array(crystal.cell))
-    return float(0.5 * n_cells * np.linalg.norm(reduced, axis=1).min())
 
 
 def forget(calculator: Calculator) -> None:

@@ -36,7 +36,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ase import Atoms
+from ase.geometry.minkowski_reduction import minkowski_reduce
 
 from fluxan.errors import FluxanError, InputError
 from fluxan.generalization.defect_settings import DefectSettings
@@ -233,6 +235,12 @@ def read_study_config(path: str | Path) -> StudyConfig:
         raise InputError(f"{path}: {error}") from None
 
 
+def half_width(crystal: Atoms, n_cells: int) -> float:
+    """L of a training cell, Å: half the distance of a defect from its nearest image."""
+    reduced, _ = minkowski_reduce(np.array(crystal.cell))
+    return float(0.5 * n_cells * np.linalg.norm(reduced, axis=1).min())
+
+
 def _config(table: Mapping[str, Any], path: Path) -> StudyConfig:
     check_keys(table, SECTIONS, "")
     sections = {name: read_table(table.get(name, {}), name) for name in SECTIONS}
@@ -272,8 +280,14 @@ def _crystal(path: Path) -> Atoms:
 
 
 def _require_room(config: StudyConfig) -> None:
-    """The cell that a defect is compared in is at least 4 L wide, twice the side of the largest training cell."""
-    largest = config.training.cells[-1]
+    """No defect is its own neighbour, and the cell that it is compared in is at least 4 L wide."""
+    smallest, largest = config.training.cells[0], config.training.cells[-1]
+    side, cutoff = 2 * half_width(config.crystal, smallest), config.model.get("cutoff")
+    if isinstance(cutoff, int | float) and side < cutoff:
+        raise InputError(
+            f"training.cells has {smallest}, a cell {side:.2f} A wide: with model.cutoff = {cutoff:g} A a defect would "
+            "see its own image; give larger cells"
+        )
     if any(one.kind != "dislocation" for one in config.defects.values()) and config.evaluation.cell < 2 * largest:
         raise InputError(
             f"evaluation.cell is {config.evaluation.cell}, too small for training.cells up to {largest}: the side has "

@@ -138,6 +138,7 @@ def test_a_folder_belongs_to_its_settings(tmp_path):
     ("before", "after", "message"),
     [
         ("cell = 4", "cell = 3", r"evaluation.cell is 3, too small for training.cells up to 2"),
+        ("cells = [2]", "cells = [1, 2]", r"training.cells has 1, a cell 3.84 A wide: .* give larger cells"),
         ("cells = [2]", "cells = [0]", "training.cells is 0; expected a whole number, 1 or more"),
         ("cells = [2]", "cells = 2", "training.cells is 2; expected a list"),
         ("frames = 3", "frame = 3", "training.frame is not a known key; did you mean frames"),

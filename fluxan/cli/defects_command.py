@@ -77,7 +77,8 @@ def _report(facts: dict[str, str], records: Sequence[Record], slopes: Sequence[S
     if rows:
         header = ["defect", "fitted", "lattice", "error", "predicted", "exponent (95 %)", "verdict"]
         lines += ["", aligned(header, rows)]
-    lines += ["", "advice:", *(f"  {one.text}" for one in advice)]
+    none = ["none: no error could be split into its parts, which needs the lattice constant of the reference"]
+    lines += ["", "advice:", *(f"  {text}" for text in [one.text for one in advice] or none)]
     return "\n".join([*lines, "", f"table: {facts['table']}", f"figure: {facts['figure']}"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fluxan.generalization.observations import UNITS
 from fluxan.generalization.study_table import letters
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ def advice_on(config: StudyConfig, records: Sequence[Record]) -> list[Advice]:
         if split or usable:
             best = min(split or usable, key=lambda record: float(record["geometry"]))
             found += _lattice(config, name, best, own)
-            found += [_of_parts(config, best)] if split else []
+            found += [_of_parts(config, best, own)] if split else []
             found += [_of_line(config, best)] if config.defects[name].is_line else []
         elif own:
             found.append(_basin(config, own[-1]))
     return found
 
 
-def _of_parts(config: StudyConfig, record: Record) -> Advice:
-    """Advice by the largest part of the geometry error."""
+def _of_parts(config: StudyConfig, record: Record, own: Sequence[Record]) -> Advice:
+    """Advice by the largest part of the geometry error; a change that the study has tried in vain is not advised."""
     parts = record["parts"]
     limit = max(parts, key=lambda name: float(parts[name]))
     fitted = record["observations"]
@@ -84,19 +85,30 @@ def _of_parts(config: StudyConfig, record: Record) -> Advice:
     )
     if limit == "force_constants":
         wanted = "force_constants" if "force_constants" not in fitted or "virial" in fitted else "virial"
-        return _observe(config, record, limit, begin, wanted)
+        sets = [one["observations"] for one in own if one["cells"] == record["cells"]]
+        if wanted in fitted or {*fitted, wanted} not in map(set, sets):
+            return _observe(config, record, limit, begin, wanted)
+        begin += f"{letters([wanted])} too has been tried, and is no better. "
     if limit == "anharmonic":
         larger = record["cells"] + 1
-        text = f"{begin}Train on larger cells: training.cells up to {larger}, and evaluation.cell from {2 * larger} on."
-        cell = max(config.evaluation.cell, 2 * larger)
-        changes = {"training": {"cells": [larger]}, "evaluation": {"cell": cell}}
-        return Advice(record["defect"], limit, text, changes)
+        if larger not in {one["cells"] for one in own if one["observations"] == fitted}:
+            text = (
+                f"{begin}Train on larger cells: training.cells up to {larger}, "
+                f"and evaluation.cell from {2 * larger} on."
+            )
+            cell = max(config.evaluation.cell, 2 * larger)
+            return Advice(
+                record["defect"], limit, text, {"training": {"cells": [larger]}, "evaluation": {"cell": cell}}
+            )
+        begin += "A larger cell has been tried, and is no better. "
     return _core(config, record, begin)
 
 
 def _observe(config: StudyConfig, record: Record, limit: str, begin: str, wanted: str) -> Advice:
     """Observe what is missing, or weigh it more."""
     fitted = list(record["observations"])
+    if wanted not in record["fit"]:
+        return _core(config, record, f"{begin}The reference gives no {wanted}. ")
     if wanted not in fitted:
         text = f"{begin}Fit {wanted} too, with a weight of {config.observations.weights[wanted]:g}."
         return Advice(record["defect"], limit, text, {"observations": {"sets": [[*fitted, wanted]]}})
@@ -128,7 +140,7 @@ def _core(config: StudyConfig, record: Record, begin: str) -> Advice:
         return Advice(name, "core", text, {"training": {"around": "defect", "cells": [record["cells"]]}})
     if "forces" not in fitted:
         text = f"{begin}Fit forces too: a structure has one energy and 3 N forces."
-        return Advice(name, "core", text, {"observations": {"sets": [["energy", "forces", *fitted[1:]]]}})
+        return Advice(name, "core", text, {"observations": {"sets": [_with_forces(fitted)]}})
     train, test = record["fit"]["forces"], record["test"]["forces"]
     errors = f"forces err by {1e3 * train:.3g} meV/A in training and {1e3 * test:.3g} in test structures"
     if test > _OVERFITTED * train:
@@ -160,6 +172,10 @@ def _lattice(config: StudyConfig, name: str, best: Record, own: Sequence[Record]
     return []
 
 
+def _with_forces(fitted: Sequence[str]) -> list[str]:
+    return [name for name in UNITS if name in {"energy", "forces", *fitted}]
+
+
 def _basin(config: StudyConfig, record: Record) -> Advice:
     """Advice where no model keeps the defect's structure."""
     name = record["defect"]
@@ -172,7 +188,7 @@ def _basin(config: StudyConfig, record: Record) -> Advice:
             {"training": {"around": "defect"}},
         )
     if "forces" not in record["observations"]:
-        sets = [["energy", "forces", *record["observations"][1:]]]
+        sets = [_with_forces(record["observations"])]
         return Advice(name, "basin", f"{text}Fit forces too.", {"observations": {"sets": sets}})
     wider = 2 * config.training.displacement
     text += f"Displace atoms of the training cells by more, {wider:g} A, and take more of them."

@@ -100,8 +100,8 @@ def relax_defect(
     if not 0.5 < scale < 2:
         raise InputError(f"the model's lattice constant is {scale} times the reference's; expected something near 1")
     atoms = defect.atoms if start is None else start.atoms
-    relaxed = relax(_scaled(atoms, scale), calculator, tolerance=tolerance)
-    perfect = _scaled(defect.perfect, scale)
+    relaxed = relax(scaled(atoms, scale), calculator, tolerance=tolerance)
+    perfect = scaled(defect.perfect, scale)
     perfect.calc = calculator
     return RelaxedDefect(relaxed, float(perfect.get_potential_energy()), scale)
 
@@ -175,7 +175,8 @@ def defect_errors(
     return errors_between(defect, one, other, chemical_potentials)
 
 
-def _scaled(atoms: Atoms, factor: float) -> Atoms:
+def scaled(atoms: Atoms, factor: float) -> Atoms:
+    """Atoms in a cell that is larger by a factor in all directions, and moved with it."""
     found = atoms.copy()
     found.set_cell(np.array(atoms.cell) * factor, scale_atoms=True)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from fluxan.errors import InputError
 from fluxan.generalization.defects import Defect, interstitial, substitution, vacancy
 from fluxan.generalization.dislocations import dislocation
+from fluxan.generalization.displacement_field import Stencil
 from fluxan.training.setting_tables import require_count, require_positive
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ KEYS = {
     "substitution": (("element",), ("site",)),
     "dislocation": (("type", "element", "lattice_constant", "elastic", "radius", "rim"), ()),
 }
+#: Relative difference of lattice constants that are the same.
+_SAME_LATTICE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,46 @@ class DefectSettings:
         """Check which settings there are; `build` checks the rest."""
         if self.kind not in KEYS:
             raise InputError(f"kind is {self.kind!r}; expected one of {', '.join(KEYS)}")
-        needed, _ = KEYS[self.kind]
+        needed, others = KEYS[self.kind]
         missing = [name for name in needed if getattr(self, name) in (None, "")]
         if missing:
             raise InputError(f"a defect of kind {self.kind!r} needs {', '.join(missing)}")
+        given = [f.name for f in fields(self) if f.name != "kind" and getattr(self, f.name) != f.default]
+        strange = [name for name in given if name not in {*needed, *others}]
+        if strange:
+            raise InputError(f"a defect of kind {self.kind!r} has no {strange[0]}; it takes {_listed(needed, others)}")
         require_count(self.site, "site", 0)
         for name, length in (("position", 3), ("elastic", 3)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, list | tuple) and len(value) == length):
                 raise InputError(f"{name} is {value!r}; expected {length} numbers")
+            for number in value or ():
+                _require_number(number, name)
+        _require_number(self.inward, "inward")
         for name in ("lattice_constant", "radius", "rim"):
             if getattr(self, name) is not None:
                 require_positive(getattr(self, name), name)
+
+    def require_suits(self, crystal: Atoms, cutoff: float) -> None:
+        """Refuse a dislocation in another crystal than the models are trained on, or in too thin a rim.
+
+        Raises
+        ------
+        InputError
+            As above; the message names the key.
+        """
+        if not self.is_line:
+            return
+        if self.element not in set(crystal.symbols):
+            raise InputError(f"element is {self.element}; the crystal has {', '.join(sorted(set(crystal.symbols)))}")
+        if self.rim is not None and self.rim < 2 * cutoff:
+            raise InputError(f"rim is {self.rim:g} A; it has to be twice model.cutoff or more, {2 * cutoff:g} A")
+        built, known = (Stencil(atoms).nearest for atoms in (self.build(crystal, 1).perfect, crystal))
+        if abs(built / known - 1) > _SAME_LATTICE:
+            raise InputError(
+                f"lattice_constant is {self.lattice_constant} A: neighbours are {built:.4f} A apart, "
+                f"and {known:.4f} A in the crystal"
+            )
 
     @property
     def is_line(self) -> bool:
@@ -107,3 +138,12 @@ class DefectSettings:
         if self.kind == "substitution":
             return substitution(cells, self.site, self.element)
         return vacancy(cells, self.site, inward=self.inward)
+
+
+def _require_number(value: object, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(f"{where} is {value!r}; expected a number")
+
+
+def _listed(needed: tuple[str, ...], others: tuple[str, ...]) -> str:
+    return ", ".join([*needed, *others])

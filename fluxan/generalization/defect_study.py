@@ -6,15 +6,17 @@ a study that is interrupted goes on where it was and comes to the same numbers.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from fluxan.errors import InputError, OutputError
-from fluxan.generalization.defect_errors import RelaxedDefect, errors_between, relax_defect
+from fluxan.generalization.defect_errors import RelaxedDefect, errors_between, relax_defect, scaled
 from fluxan.generalization.error_decomposition import error_parts
-from fluxan.generalization.observations import Observations
+from fluxan.generalization.observations import Observations, labelled_by
 from fluxan.generalization.relaxation import Relaxed
 from fluxan.generalization.study_config import half_width
 from fluxan.generalization.study_table import letters
@@ -26,7 +28,6 @@ from fluxan.training.training_job import linear_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ase import Atoms
     from ase.calculators.calculator import Calculator
@@ -75,6 +76,11 @@ def run_study(
     InputError
         A setting is not usable, the reference does not give an observation, or its relaxation of a defect fails.
     """
+    still = largest_force(config.crystal, reference)
+    if still > config.evaluation.tolerance:
+        raise InputError(
+            f"the reference exerts forces of {still:.2g} eV/A on the perfect crystal; relax its atoms first"
+        )
     _begin(config, resume=resume)
     records = []
     for name, settings in config.defects.items():
@@ -173,7 +179,8 @@ class _FittedModel:
             center = runs.by_reference(self.cell, path).relaxed.atoms
         runs.say(f"{runs.name}, L = {self.length:.1f} A: the reference labels cells of {len(center)} atoms")
         forget(runs.reference)
-        patches = TrainingPatches(center, crystal, config.crystal, runs.reference, config.training)
+        labels = runs.folder / f"cells-{self.n_cells}" / "labels"
+        patches = TrainingPatches(center, crystal, config.crystal, runs.reference, config.training, labels=labels)
         train, test = patches.observe(self.model, config.observations.observed)
         parts = {
             name: {"roots": {k: v.tolist() for k, v in one.roots.items()}, "counts": one.counts}
@@ -210,8 +217,14 @@ class _FittedModel:
             "parts": None,
         }
         scale = 1.0 if lattice == "reference" else own_lattice(runs.config.crystal, calculator)
-        record["lattice_ratio"], record["reason"] = scale, "" if scale else "the model: no lattice constant of its own"
+        record["lattice_ratio"] = scale
         if scale is None:
+            record["reason"] = "model: it has no lattice constant within 6 % of the reference's"
+            return record
+        still = largest_force(scaled(runs.config.crystal, scale), calculator)
+        if still > evaluation.tolerance:
+            # Its crystal has another basis, from which displacements would have to be counted.
+            record["reason"] = f"model: it exerts forces of {still:.2g} eV/A on the atoms of the perfect crystal"
             return record
         defect, start = runs.defect, runs.relaxed
         moved = relax_defect(defect, calculator, tolerance=evaluation.tolerance, scale=scale, start=start.relaxed)
@@ -252,13 +265,18 @@ def own_lattice(crystal: Atoms, calculator: Calculator) -> float | None:
     """
 
     def energy(scale: float) -> float:
-        stretched = crystal.copy()
-        stretched.set_cell(np.array(crystal.cell) * scale, scale_atoms=True)
+        stretched = scaled(crystal, scale)
         stretched.calc = calculator
         return float(stretched.get_potential_energy())
 
     found = minimize_scalar(energy, bounds=(1 - _REACH, 1 + _REACH), method="bounded", options={"xatol": 1e-7})
     return float(found.x) if abs(found.x - 1) < 0.95 * _REACH else None
+
+
+def largest_force(atoms: Atoms, calculator: Calculator) -> float:
+    """Largest force on an atom, eV/Å."""
+    forces = labelled_by(atoms, calculator, "perfect crystal").forces
+    return float(np.sqrt((np.asarray(forces) ** 2).sum(axis=1).max()))
 
 
 def forget(calculator: Calculator) -> None:
@@ -289,15 +307,27 @@ def restored(defect: Defect, values: dict[str, Any]) -> RelaxedDefect:
 
 
 def _begin(config: StudyConfig, *, resume: bool) -> None:
-    """Make the folder, or see that it belongs to these settings."""
-    copy = config.folder / "config.toml"
-    if copy.exists():
+    """Make the folder, or see that it belongs to these settings and to what they name."""
+    copy, inputs = config.folder / "config.toml", config.folder / "inputs.json"
+    if copy.exists() and inputs.exists():
         if not resume:
             raise OutputError(f"{config.folder} holds a study already; give --resume to go on, or another folder")
         before, now = read_toml(copy), read_toml(config.source)
-        for name in sorted({*before, *now}):
-            if before.get(name) != now.get(name):
-                raise InputError(f"{config.folder} was begun with another [{name}]; begin anew in another folder")
+        changed = [f"[{name}]" for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        found = _inputs(config)
+        changed += [name for name, value in read_json(inputs).items() if value != found[name]]
+        if changed:
+            raise InputError(f"{config.folder} was begun with another {changed[0]}; begin anew in another folder")
         return
+    write_json(inputs, _inputs(config))
     with replacing(copy, parents=True) as unfinished:
         unfinished.write_text(config.source.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _inputs(config: StudyConfig) -> dict[str, Any]:
+    """What files that the settings name hold: the crystal, and the reference if it is one file."""
+    crystal, model = config.crystal, Path(str(config.reference.get("model") or ""))
+    return {
+        "crystal": [crystal.numbers.tolist(), crystal.positions.tolist(), np.array(crystal.cell).tolist()],
+        "reference model": hashlib.sha256(model.read_bytes()).hexdigest() if model.is_file() else "",
+    }

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from fluxan.errors import InputError
 
@@ -50,7 +52,8 @@ class Stencil:
     perfect : ase.Atoms
         The sites.
     reach : float, optional
-        Distance within which two sites are neighbours, Å; by default 1.2 times the shortest distance.
+        Distance within which two sites are neighbours, Å; by default 1.2 times the shortest distance, or more where
+        that does not connect all sites, such as the sublattices of a compound or the layers of graphite.
 
     Attributes
     ----------
@@ -62,7 +65,11 @@ class Stencil:
 
     def __init__(self, perfect: Atoms, reach: float | None = None) -> None:
         self.perfect, self.nearest = perfect, _shortest(perfect)
-        first, second = neighbor_list("ij", perfect, reach or _NEIGHBOURS * self.nearest)
+        if reach is None:
+            reach = _NEIGHBOURS * self.nearest
+            while not _connected(perfect, reach):
+                reach *= _NEIGHBOURS
+        first, second = neighbor_list("ij", perfect, reach)
         if not len(first):
             raise InputError(f"no two sites are within {reach} A; give a larger reach")
         self.pairs = np.stack([first, second], axis=1)
@@ -130,6 +137,13 @@ def decay_of(stencil: Stencil, displacements: np.ndarray, distances: np.ndarray,
             rows.append((distances[members].mean(), np.sqrt((strains[members] ** 2).mean()), members.sum()))
     distance, strain, count = zip(*rows, strict=True)
     return Decay(np.array(distance), np.array(strain), np.array(count))
+
+
+def _connected(atoms: Atoms, reach: float) -> bool:
+    """Whether every site is reached from every other over pairs of neighbours."""
+    pairs = neighbor_list("ij", atoms, reach)
+    links = coo_array((np.ones(len(pairs[0])), pairs), shape=(len(atoms), len(atoms)))
+    return int(connected_components(links, directed=False)[0]) == 1
 
 
 def _shortest(atoms: Atoms) -> float:

@@ -138,6 +138,8 @@ def error_parts(
 
 def _forces(atoms: Atoms, calculator: Calculator) -> np.ndarray:
     bare = atoms.copy()
+    if hasattr(calculator, "forget"):
+        calculator.forget()  # the same bits, whatever came before
     bare.calc = calculator
     return np.asarray(bare.get_forces(apply_constraint=False))
 

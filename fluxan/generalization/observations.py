@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
 
-from fluxan.errors import InputError
+from fluxan.errors import FluxanError, InputError
 from fluxan.neighbors import build_graph
 from fluxan.system import Frame
 from fluxan.training.batches import collate
@@ -141,6 +141,10 @@ def labelled_by(atoms: Atoms, calculator: Calculator, name: str = "", *, virial:
         stress = computed.get_stress(voigt=False) if virial else None
     except PropertyNotImplementedError as error:
         raise InputError(f"the reference does not give all of energy, forces and stress: {error}") from None
+    except FluxanError:
+        raise
+    except Exception as error:  # calculators of others may raise anything
+        raise InputError(f"the reference fails for a structure ({name or 'unnamed'}): {error}") from error
     return LabelledFrame(frame, energy, forces, None if stress is None else -atoms.get_volume() * stress, None, name)
 
 

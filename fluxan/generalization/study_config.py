@@ -32,6 +32,7 @@ folder = "silicon-defects"
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,8 @@ from fluxan.trajectory.structure import open_structure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Characters of a defect's name, which is that of a folder too.
+_NAME = frozenset(string.ascii_letters + string.digits + "-_")
 SECTIONS = ("reference", "crystal", "defects", "model", "training", "observations", "evaluation", "output")
 #: What training cells hold: the relaxed defect, or the perfect crystal.
 SURROUNDINGS = ("defect", "crystal")
@@ -130,7 +133,7 @@ class ObservationSets:
                 raise InputError(f"observations.sets holds {one!r}; expected a list of observations")
             for name in one:
                 _require_choice(name, "observations.sets", tuple(UNITS))
-        object.__setattr__(self, "sets", tuple(tuple(n for n in UNITS if n in one) for one in self.sets))
+        object.__setattr__(self, "sets", tuple(dict.fromkeys(tuple(n for n in UNITS if n in one) for one in self.sets)))
         read_table(self.weights, "observations.weights")
         for name, weight in self.weights.items():
             _require_choice(name, "observations.weights", tuple(UNITS))
@@ -172,7 +175,10 @@ class EvaluationSettings:
             raise InputError(f"evaluation.lattices is {self.lattices!r}; expected a list")
         for name in self.lattices:
             _require_choice(name, "evaluation.lattices", LATTICES)
-        read_table(self.chemical_potentials, "evaluation.chemical_potentials")
+        object.__setattr__(self, "lattices", tuple(dict.fromkeys(self.lattices)))
+        for element, value in read_table(self.chemical_potentials, "evaluation.chemical_potentials").items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                raise InputError(f"evaluation.chemical_potentials.{element} is {value!r}; expected a number of eV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +258,12 @@ def _config(table: Mapping[str, Any], path: Path) -> StudyConfig:
     model = dict(sections["model"])
     if model.pop("kind", "linear") != "linear":
         raise InputError("model.kind must be linear: observations are fitted by least squares")
+    reference = {**sections["reference"], "folder": str(path.parent)}
+    if (path.parent / str(reference.get("model") or "-")).is_file():
+        reference["model"] = str(path.parent / reference["model"])
     structure = read_paths(sections["crystal"].get("structure"), path.parent, "crystal.structure")[0]
     config = StudyConfig(
-        reference={**sections["reference"], "folder": str(path.parent)},
+        reference=reference,
         crystal=_crystal(structure),
         defects={
             name: read_record(DefectSettings, value, f"defects.{name}") for name, value in sections["defects"].items()
@@ -280,19 +289,36 @@ def _crystal(path: Path) -> Atoms:
 
 
 def _require_room(config: StudyConfig) -> None:
-    """No defect is its own neighbour, and the cell that it is compared in is at least 4 L wide."""
+    """Every defect can be built, is not its own neighbour, and is compared in a cell that is at least 4 L wide."""
     smallest, largest = config.training.cells[0], config.training.cells[-1]
-    side, cutoff = 2 * half_width(config.crystal, smallest), config.model.get("cutoff")
-    if isinstance(cutoff, int | float) and side < cutoff:
+    side, cutoff = 2 * half_width(config.crystal, smallest), _cutoff(config.model)
+    if side < cutoff:
         raise InputError(
             f"training.cells has {smallest}, a cell {side:.2f} A wide: with model.cutoff = {cutoff:g} A a defect would "
             "see its own image; give larger cells"
         )
-    if any(one.kind != "dislocation" for one in config.defects.values()) and config.evaluation.cell < 2 * largest:
+    if any(not one.is_line for one in config.defects.values()) and config.evaluation.cell < 2 * largest:
         raise InputError(
             f"evaluation.cell is {config.evaluation.cell}, too small for training.cells up to {largest}: the side has "
             f"to be 4 L or more, L being half the side of a training cell; give {2 * largest} or more"
         )
+    for name, defect in config.defects.items():
+        if not name or not set(name) <= _NAME:
+            raise InputError(f"defects.{name}: a name has letters, digits, '-' and '_' alone")
+        try:
+            defect.require_suits(config.crystal, cutoff)
+            built = defect.build(config.crystal, smallest)
+            built.formation_energy(0.0, 0.0, config.evaluation.chemical_potentials)
+        except InputError as error:
+            raise InputError(f"defects.{name}: {error}") from None
+
+
+def _cutoff(model: Mapping[str, Any]) -> float:
+    cutoff = model.get("cutoff")
+    if cutoff is None:
+        raise InputError("model.cutoff (Å) is missing")
+    require_positive(cutoff, "model.cutoff")
+    return float(cutoff)
 
 
 def _require_choice(value: object, where: str, known: tuple[str, ...]) -> None:

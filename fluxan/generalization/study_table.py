@@ -59,7 +59,7 @@ def letters(observations: Iterable[str]) -> str:
 
 
 def slopes_of(records: Sequence[Record]) -> list[Slope]:
-    """Exponents of the errors of point defects against L, by defect, set and lattice constant.
+    """Exponents of the errors of point defects against L, by defect and set, at the reference's lattice constant.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def slopes_of(records: Sequence[Record]) -> list[Slope]:
     found = []
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        if not record["line"]:
+        if not record["line"] and record["lattice"] == "reference":
             groups.setdefault((record["defect"], letters(record["observations"]), record["lattice"]), []).append(record)
     for (defect, named, lattice), rows in groups.items():
         exact = "FC" in named.split()
@@ -77,10 +77,9 @@ def slopes_of(records: Sequence[Record]) -> list[Slope]:
             "geometry": (-(1.5 if exact else 0.5) * DIMENSION, [row["geometry"] for row in rows]),
             "energy": (-(2.0 if exact else 1.0) * DIMENSION, [_magnitude(row["energy"]) for row in rows]),
         }
-        if lattice == "reference":
-            quantities["force constants beyond L"] = (-0.5 * DIMENSION, [_relative(row) for row in rows])
-            beyond = [None if row["parts"] is None else row["parts"]["anharmonic"] for row in rows]
-            quantities["anharmonic beyond L"] = (-1.5 * DIMENSION, beyond)
+        quantities["force constants beyond L"] = (-0.5 * DIMENSION, [_relative(row) for row in rows])
+        beyond = [None if row["parts"] is None else row["parts"]["anharmonic"] for row in rows]
+        quantities["anharmonic beyond L"] = (-1.5 * DIMENSION, beyond)
         for quantity, (predicted, values) in quantities.items():
             found.append(Slope(defect, named, lattice, quantity, predicted, _fit([row["L"] for row in rows], values)))
     return found + [_relaxation(defect, records) for defect in dict.fromkeys(key[0] for key in groups)]

@@ -14,16 +14,19 @@ from fluxan.generalization.observations import (
     observe,
     strained_crystals,
 )
+from fluxan.plain_files import read_json, write_json
+from fluxan.system import Frame
+from fluxan.trajectory.labelled_frame import LabelledFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
     from fluxan.generalization.study_config import TrainingCells
     from fluxan.potentials.linear_potential import LinearPotential
-    from fluxan.trajectory.labelled_frame import LabelledFrame
 
 
 class TrainingPatches:
@@ -41,6 +44,8 @@ class TrainingPatches:
         Labels them.
     settings : TrainingCells
         Numbers of structures, and displacements.
+    labels : Path
+        Folder that keeps the labels of displaced structures.
 
     Attributes
     ----------
@@ -49,8 +54,16 @@ class TrainingPatches:
     """
 
     def __init__(
-        self, center: Atoms, crystal: Atoms, unit: Atoms, reference: Calculator, settings: TrainingCells
+        self,
+        center: Atoms,
+        crystal: Atoms,
+        unit: Atoms,
+        reference: Calculator,
+        settings: TrainingCells,
+        *,
+        labels: Path,
     ) -> None:
+        self.labels = labels
         self.center, self.crystal, self.unit = center, crystal, unit
         self.reference, self.settings = reference, settings
         self.structures: dict[str, int] = {}
@@ -96,6 +109,18 @@ class TrainingPatches:
             if number:
                 random = np.random.default_rng([self.settings.seed, number])
                 moved.positions += random.normal(scale=self.settings.displacement, size=moved.positions.shape)
-            yield labelled_by(moved, self.reference, f"displaced {number}")
+            yield self._kept(moved, f"displaced-{number}")
         if perfect:
-            yield labelled_by(self.crystal, self.reference, "perfect")
+            yield self._kept(self.crystal, "perfect")
+
+    def _kept(self, atoms: Atoms, name: str) -> LabelledFrame:
+        """A labelled structure, from its file if that is there: the reference may be dear."""
+        path = self.labels / f"{name}.json"
+        if not path.exists():
+            if hasattr(self.reference, "forget"):
+                self.reference.forget()  # the same bits, whatever came before
+            label = labelled_by(atoms, self.reference, name)
+            write_json(path, {"energy": label.energy, "forces": np.asarray(label.forces).tolist()})
+        kept = read_json(path)
+        frame = Frame(atoms.positions, None, np.array(atoms.cell), atoms.numbers, pbc=tuple(atoms.pbc))
+        return LabelledFrame(frame, kept["energy"], np.array(kept["forces"]), None, None, name)

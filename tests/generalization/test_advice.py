@@ -12,10 +12,21 @@ from tests.generalization.study_helper import write_study
 def record(observations=("energy", "forces"), parts=(0.1, 0.01, 0.01), test=0.02, **values):
     names = ("core", "force_constants", "anharmonic")
     return {
-        "defect": "vacancy", "line": False, "cells": 2, "L": 3.8, "observations": list(observations),
-        "lattice": "reference", "lattice_ratio": 1.0, "geometry": 0.1, "energy": 0.2, "reason": "",
-        "fit": {"forces": 0.02}, "test": {"forces": test}, "parts": dict(zip(names, parts, strict=True)),
-    } | values  # fmt: skip
+        "defect": "vacancy",
+        "line": False,
+        "cells": 2,
+        "L": 3.8,
+        "observations": list(observations),
+        "lattice": "reference",
+        "lattice_ratio": 1.0,
+        "geometry": 0.1,
+        "energy": 0.2,
+        "reason": "",
+        "fit": dict.fromkeys(("energy", "forces", "force_constants", "virial"), 0.02),
+        "test": {"forces": test},
+        "parts": dict(zip(names, parts, strict=True)),
+        **values,
+    }
 
 
 def advice(tmp_path, records, *changes):
@@ -59,6 +70,23 @@ def test_the_best_model_is_the_one_that_is_spoken_of(tmp_path):
     better = record(parts=(0.0, 0.05, 0.0), geometry=0.05, cells=3)
     (found,) = advice(tmp_path, [record(), better])
     assert found.limit == "force_constants"
+
+
+def test_what_was_tried_in_vain_is_not_advised(tmp_path):
+    fewer = record(parts=(0.0, 0.05, 0.0), geometry=0.05)
+    tried = record(("energy", "forces", "force_constants"), geometry=0.06)
+    (found,) = advice(tmp_path, [fewer, tried])
+    assert "FC too has been tried, and is no better" in found.text
+    assert found.limit == "core"
+    (found,) = advice(tmp_path, [record(parts=(0.0, 0.0, 0.1)), record(cells=3, geometry=0.2)])
+    assert "A larger cell has been tried" in found.text
+
+
+def test_what_the_reference_cannot_give_is_not_advised(tmp_path):
+    poor = record(parts=(0.01, 0.1, 0.01)) | {"fit": {"energy": 0.1, "forces": 0.02}}
+    (found,) = advice(tmp_path, [poor])
+    assert "The reference gives no force_constants" in found.text
+    assert "observations" not in found.changes
 
 
 def test_another_lattice_constant_is_told_first(tmp_path):

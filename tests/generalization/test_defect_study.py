@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
+from ase.io import write
 
 from fluxan.errors import FluxanError, InputError, OutputError
 from fluxan.generalization.advice import advice_on
@@ -25,6 +26,14 @@ from fluxan.md.ase import FluxanCalculator
 from fluxan.training.training_job import linear_model
 from tests.generalization.study_helper import LATTICE, write_study
 
+LINE = """kind = "dislocation"
+type = "diamond 30 degree partial"
+element = "Si"
+lattice_constant = 5.430949777
+elastic = [151.4, 76.4, 56.4]
+radius = 22.0
+rim = 8.0
+"""
 MODEL = {"cutoff": 4.0, "triplet_cutoff": 3.8, "n_radial": 4, "first_shift": 1.8, "zetas": [1.0, 4.0]}
 
 
@@ -150,6 +159,15 @@ def test_a_folder_belongs_to_its_settings(tmp_path):
         ("[model]", '[model]\nkind = "equivariant"', "model.kind must be linear"),
         ('"own"]', '"mine"]', "evaluation.lattices: 'mine' is not known"),
         ("silicon.xyz", "carbon.xyz", "crystal.structure: 'carbon.xyz' names no file"),
+        ("inward = 0.5", 'inward = "a"', "inward is 'a'; expected a number"),
+        ("inward = 0.5", 'element = "Si"', "a defect of kind 'vacancy' has no element; it takes site, inward"),
+        (
+            "cell = 4",
+            'cell = 4\nchemical_potentials = { Au = "x" }',
+            "chemical_potentials.Au is 'x'; expected a number",
+        ),
+        ('vacancy"\ninward = 0.5', 'substitution"\nelement = "Ge"', "the chemical potential of Ge is missing"),
+        ("[defects.vacancy]", '[defects."a/b"]', "a name has letters, digits"),
         ("[evaluation]", "[evaluations]", "evaluations is not a known key; did you mean evaluation"),
     ],
 )
@@ -181,10 +199,50 @@ def test_what_the_reference_cannot_give_is_told_if_it_is_needed(tmp_path):
     assert set(records[0]["fit"]) == {"energy", "forces", "force_constants"}
 
 
+class Noisy(WithoutStress):
+    """Forces of larger cells are not those of the energy."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        if len(self.atoms) > 2:
+            noise = np.sin(1e6 * self.atoms.positions)
+            self.results["forces"] = self.results["forces"] + 0.05 * noise
+
+
 def test_a_reference_that_cannot_be_relaxed_ends_the_study(tmp_path):
-    path = write_study(tmp_path, ("inward = 0.5", "inward = 1.1"), ("cell = 4", "cell = 4\ntolerance = 1e-9"))
-    with pytest.raises(InputError, match=r"vacancy: the reference, \d+ atoms: "):
+    path = write_study(tmp_path, (', "virial"]', "]"))
+    with pytest.raises(InputError, match=r"vacancy: the reference, \d+ atoms: a force of"):
+        run_study(read_study_config(path), Noisy(), FluxanCalculator)
+
+
+class Failing(WithoutStress):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        if len(atoms) > 2:
+            raise RuntimeError("SCF did not converge")
+        super().calculate(atoms, properties, system_changes)
+
+
+def test_a_reference_that_fails_is_reported_in_one_line(tmp_path):
+    path = write_study(tmp_path, ("[2]", '[2]\naround = "crystal"'))
+    with pytest.raises(InputError, match=r"the reference fails for a structure \(.*\): SCF did not converge"):
+        run_study(read_study_config(path), Failing(), FluxanCalculator)
+
+
+def test_a_crystal_that_is_not_at_rest_is_refused(tmp_path):
+    path = write_study(tmp_path)
+    moved = bulk("Si", "diamond", a=LATTICE)
+    moved.positions[1] += 0.02
+    write(tmp_path / "silicon.xyz", moved)
+    with pytest.raises(InputError, match="on the perfect crystal; relax its atoms first"):
         run(path)
+
+
+def test_another_crystal_in_the_same_file_is_refused_on_resuming(tmp_path):
+    path = write_study(tmp_path)
+    run(path)
+    write(tmp_path / "silicon.xyz", bulk("Si", "diamond", a=1.01 * LATTICE))
+    with pytest.raises(InputError, match="was begun with another crystal"):
+        run(path, resume=True)
 
 
 def test_a_model_in_another_basin_is_told_and_not_averaged_in(tmp_path):
@@ -199,16 +257,22 @@ def test_a_model_in_another_basin_is_told_and_not_averaged_in(tmp_path):
         assert record["reason"].startswith(("model: ", "the model: ", "reference and model"))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("rim = 8.0", "rim = 5.0", "rim is 5 A; it has to be twice model.cutoff or more, 8 A"),
+        ('"Si"\nlattice', '"Ge"\nlattice', "element is Ge; the crystal has Si"),
+        ("constant = 5.43", "constant = 5.53", "lattice_constant is 5.53"),
+    ],
+)
+def test_dislocations_of_another_crystal_are_refused(tmp_path, before, after, message):
+    changes = [('kind = "vacancy"\ninward = 0.5\n', LINE.replace(before, after)), ("cell = 4\n", ""), ("[2]", "[3]")]
+    with pytest.raises(FluxanError, match=message):
+        run(write_study(tmp_path, *changes))
+
+
 def test_a_dislocation_is_trained_on_crystals_and_relaxed_in_its_cylinder(tmp_path):
-    line = """kind = "dislocation"
-type = "diamond 30 degree partial"
-element = "Si"
-lattice_constant = 5.430949777
-elastic = [151.4, 76.4, 56.4]
-radius = 22.0
-rim = 8.0
-"""
-    changes = [('kind = "vacancy"\ninward = 0.5\n', line), ("cell = 4\n", ""), ("[2]", "[3]")]
+    changes = [('kind = "vacancy"\ninward = 0.5\n', LINE), ("cell = 4\n", ""), ("[2]", "[3]")]
     path = write_study(tmp_path, *changes)
     records = run(path)
     assert [record["reason"] for record in records] == [""] * 4

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.lattice.hexagonal import Graphite
 
 from fluxan.errors import InputError
 from fluxan.generalization.defects import vacancy
@@ -92,3 +94,23 @@ def test_what_is_no_power_law():
     ):
         with pytest.raises(InputError, match=words):
             fit_power_law(x, y)
+
+
+def perovskite():
+    places = [(0, 0, 0), (0.5, 0.5, 0.5), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
+    return Atoms("BaTiO3", scaled_positions=places, cell=[4.0] * 3, pbc=True)
+
+
+def graphite():
+    return Graphite("C", latticeconstant={"a": 2.46, "c": 6.7})
+
+
+@pytest.mark.parametrize("make", [perovskite, graphite])
+def test_every_sublattice_and_layer_counts(make):
+    """The shortest distance is that of Ti and O, or one within a layer: neither knows the rest of the crystal."""
+    atoms = make().repeat(2)
+    chosen = atoms.symbols == "Ba" if "Ba" in atoms.symbols else atoms.positions[:, 2] % 6.7 > 1.0
+    assert 0 < chosen.sum() < len(atoms)
+    displacements = np.zeros((len(atoms), 3))
+    displacements[chosen, 0] = 0.1
+    assert Stencil(atoms).norm(displacements) > 0.1

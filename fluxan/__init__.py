@@ -15,6 +15,7 @@ from fluxan.version import __version__
 if TYPE_CHECKING:
     from fluxan.contribution import contributions
     from fluxan.correlation import Correlator
+    from fluxan.flux.edge_currents import EdgeCurrents, edge_currents
     from fluxan.flux.evaluate import atomic_virial, heat_flux
     from fluxan.flux.pair_flux import pair_flux
     from fluxan.greenkubo import green_kubo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # package has the name of a public function, since importing the module would overwrite the function.
 _HOMES = {
     "Correlator": "correlation",
+    "EdgeCurrents": "flux.edge_currents",
     "Flux": "system",
     "Frame": "system",
     "Graph": "system",
@@ -43,6 +45,7 @@ _HOMES = {
     "contributions": "contribution",
     "convert": "trajectory",
     "decompose": "jobs.decomposition",
+    "edge_currents": "flux.edge_currents",
     "green_kubo": "greenkubo",
     "heat_flux": "flux.evaluate",
     "load_model": "potentials.load",
@@ -58,6 +61,7 @@ _HOMES = {
 
 __all__ = [
     "Correlator",
+    "EdgeCurrents",
     "Flux",
     "FluxanError",
     "Frame",
@@ -70,6 +74,7 @@ __all__ = [
     "contributions",
     "convert",
     "decompose",
+    "edge_currents",
     "green_kubo",
     "heat_flux",
     "load_model",

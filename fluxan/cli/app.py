@@ -13,6 +13,7 @@ from fluxan.cli.convert_command import convert
 from fluxan.cli.decompose_command import decompose
 from fluxan.cli.defects_command import defects
 from fluxan.cli.demo_command import demo
+from fluxan.cli.extrapolate_command import extrapolate
 from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
 from fluxan.cli.learn_command import learn
@@ -38,6 +39,7 @@ app = typer.Typer(
 for command in (
     decompose,
     kappa,
+    extrapolate,
     spectrum,
     report,
     md,

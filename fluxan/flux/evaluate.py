@@ -64,7 +64,7 @@ def heat_flux(frame: Frame, model: object, *, groups: str | Sequence[object] = "
         The model does not know an element, or fails the check of the route.
     """
     module = load_model(model)
-    passed = _passed(module, frame.numbers)
+    passed = passed_checks(module, frame.numbers)
     evaluator = FluxEvaluator(module, frame.numbers, groups=groups, route=route, passed=passed)
     return evaluator.flux(frame, build_graph(frame, evaluator.model.cutoff))
 
@@ -92,7 +92,7 @@ def atomic_virial(frame: Frame, model: object, *, route: str = "auto") -> np.nda
         The model does not know an element, or fails the check of the route.
     """
     module = load_model(model)
-    evaluator = FluxEvaluator(module, frame.numbers, route=route, passed=_passed(module, frame.numbers))
+    evaluator = FluxEvaluator(module, frame.numbers, route=route, passed=passed_checks(module, frame.numbers))
     return evaluator.atomic_virial(build_graph(frame, evaluator.model.cutoff))
 
 
@@ -241,7 +241,8 @@ _PASSED: weakref.WeakKeyDictionary[Potential, dict[tuple[int, ...], dict[str, Ch
 _PASSED = weakref.WeakKeyDictionary()
 
 
-def _passed(model: Potential, numbers: np.ndarray) -> dict[str, CheckReport]:
+def passed_checks(model: Potential, numbers: np.ndarray) -> dict[str, CheckReport]:
+    """Checks that a model has passed for these elements, by route; what is added is remembered."""
     elements = tuple(np.unique(numbers).tolist())
     return _PASSED.setdefault(model, {}).setdefault(elements, {})
 

@@ -17,7 +17,7 @@ from fluxan.errors import InputError, OutputError
 from fluxan.generalization.defect_errors import RelaxedDefect, errors_between, relax_defect, scaled
 from fluxan.generalization.error_decomposition import error_parts
 from fluxan.generalization.observations import Observations, labelled_by
-from fluxan.generalization.relaxation import Relaxed
+from fluxan.generalization.relaxation import Relaxed, forget
 from fluxan.generalization.study_config import half_width
 from fluxan.generalization.study_table import letters
 from fluxan.generalization.training_patches import TrainingPatches
@@ -277,12 +277,6 @@ def largest_force(atoms: Atoms, calculator: Calculator) -> float:
     """Largest force on an atom, eV/Å."""
     forces = labelled_by(atoms, calculator, "perfect crystal").forces
     return float(np.sqrt((np.asarray(forces) ** 2).sum(axis=1).max()))
-
-
-def forget(calculator: Calculator) -> None:
-    """Let the next results of fluxan's own calculators depend on the atoms alone, to the last bit."""
-    if hasattr(calculator, "forget"):
-        calculator.forget()
 
 
 def described(found: RelaxedDefect) -> dict[str, Any]:

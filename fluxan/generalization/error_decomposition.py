@@ -15,7 +15,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from fluxan.generalization.displacement_field import Stencil, displacements_of
-from fluxan.generalization.relaxation import relax
+from fluxan.generalization.relaxation import forget, relax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,8 +138,7 @@ def error_parts(
 
 def _forces(atoms: Atoms, calculator: Calculator) -> np.ndarray:
     bare = atoms.copy()
-    if hasattr(calculator, "forget"):
-        calculator.forget()  # the same bits, whatever came before
+    forget(calculator)
     bare.calc = calculator
     return np.asarray(bare.get_forces(apply_constraint=False))
 

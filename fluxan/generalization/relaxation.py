@@ -115,6 +115,12 @@ def relax(
     return Relaxed(moved, energy, largest, optimizer.get_number_of_steps(), reason)
 
 
+def forget(calculator: Calculator) -> None:
+    """Let the next results of fluxan's own calculators depend on the atoms alone, to the last bit."""
+    if hasattr(calculator, "forget"):
+        calculator.forget()
+
+
 def changed_sites(before: Atoms, after: Atoms) -> int:
     """Number of atoms that moved by more than half the distance of neighbours, without their mean displacement."""
     shift = find_mic(after.positions - before.positions, before.cell, before.pbc)[0]

@@ -14,6 +14,7 @@ from fluxan.generalization.observations import (
     observe,
     strained_crystals,
 )
+from fluxan.generalization.relaxation import forget
 from fluxan.plain_files import read_json, write_json
 from fluxan.system import Frame
 from fluxan.trajectory.labelled_frame import LabelledFrame
@@ -117,8 +118,7 @@ class TrainingPatches:
         """A labelled structure, from its file if that is there: the reference may be dear."""
         path = self.labels / f"{name}.json"
         if not path.exists():
-            if hasattr(self.reference, "forget"):
-                self.reference.forget()  # the same bits, whatever came before
+            forget(self.reference)
             label = labelled_by(atoms, self.reference, name)
             write_json(path, {"energy": label.energy, "forces": np.asarray(label.forces).tolist()})
         kept = read_json(path)

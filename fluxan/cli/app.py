@@ -14,6 +14,7 @@ from fluxan.cli.decompose_command import decompose
 from fluxan.cli.defects_command import defects
 from fluxan.cli.demo_command import demo
 from fluxan.cli.extrapolate_command import extrapolate
+from fluxan.cli.hnemd_command import hnemd
 from fluxan.cli.info_command import info
 from fluxan.cli.kappa_command import kappa
 from fluxan.cli.learn_command import learn
@@ -43,6 +44,7 @@ for command in (
     spectrum,
     report,
     md,
+    hnemd,
     watch,
     batch,
     train,

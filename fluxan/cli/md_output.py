@@ -12,6 +12,7 @@ from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity
+    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
     from fluxan.md.md_run import MdRun
     from fluxan.md.stopping import RunningConductivity
 
@@ -69,7 +70,7 @@ def _update(run: MdRun, kappa: RunningConductivity, *, lines: bool) -> None:
         typer.echo(f"{length:>10.4g} ps   " + (kappa.reason or _line(kappa.result)))
 
 
-def _line(result: Conductivity | None) -> str:
+def _line(result: Conductivity | DrivenConductivity | None) -> str:
     from fluxan.report.verdicts import unit, value
 
     if result is None:

@@ -71,6 +71,11 @@ class AdjointRoute:
         forward, n_atoms = self._forward(graph)
         return to_numpy(forward.energies)[:n_atoms], to_numpy(forward.virial())[:n_atoms]
 
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3)."""
+        forward, n_atoms = self._forward(graph)
+        return injected_virial_force(forward, forward.adjoints(), field)[:n_atoms]
+
     def gauge(self, graph: Graph, phi: np.ndarray) -> np.ndarray:
         """Run the route with ``φ_sender − φ_receiver`` in place of r_ij, for `phi` (n_atoms,); returns (n_atoms, 3)."""
         forward = ForwardPass(self.model, model_graph(self.model, graph))
@@ -118,6 +123,12 @@ def injected_flux(
         virial = to_numpy(forward.virial(adjoints))[: len(groups)]
         cpu.virial_flux(virial, velocities, groups, flux[owner])
     return flux
+
+
+def injected_virial_force(forward: ForwardPass, adjoints: list[torch.Tensor | None], field: np.ndarray) -> np.ndarray:
+    """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3), by one injection instead of the three of W_j."""
+    weights = forward.graph.r_ij.detach() @ torch.as_tensor(field).to(forward.displacements.detach())
+    return -to_numpy(forward.inject(adjoints, [weights])[0])
 
 
 def differentiable_virial(model: Potential, graph: Graph) -> torch.Tensor:

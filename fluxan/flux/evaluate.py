@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fluxan.flux.check import CheckReport
-    from fluxan.flux.routes import FluxSource, Route
+    from fluxan.flux.routes import FluxSource, Route, VirialForceSource
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame, Graph
@@ -173,6 +173,12 @@ class FluxEvaluator:
         virial = route.atomic_virial(graph)[1]
         other = self._other_route(route, graph, "")
         return virial if other is None else other.atomic_virial(graph)[1]
+
+    def virial_force(self, source: VirialForceSource, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3), by a route or from an earlier evaluation."""
+        found = source.virial_force(graph, field)
+        other = self._other_route(source, graph, "")
+        return found if other is None else other.virial_force(graph, field)
 
     def _other_route(self, source: FluxSource, graph: Graph, where: str) -> Route | None:
         """Return the route that passes its checks on this graph if it is not the source's own, else None.

@@ -13,7 +13,7 @@ import torch
 
 from fluxan.errors import ModelError
 from fluxan.flux.crossings import find_crossings
-from fluxan.flux.energies import atomic_energies, model_graph, model_name
+from fluxan.flux.energies import atomic_energies, model_graph, model_name, to_numpy
 from fluxan.flux.pair_flux import pair_flux
 from fluxan.flux.signature import signature
 from fluxan.kernels import cpu
@@ -56,6 +56,11 @@ class LocalRoute:
         cpu.atomic_virial(*_edges(graph, g_ij), virial)
         return energies, virial
 
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3)."""
+        graph, _, g_ij = self.pair_forces(graph)
+        return edge_virial_force(graph, g_ij, field)
+
     def pair_forces(self, graph: Graph) -> tuple[Graph, np.ndarray, torch.Tensor]:
         """Graph in the model's dtype and on its device, U_i, (n_atoms,) eV in float64, and g_ij, (n_edges, 3) eV/Å."""
         graph = model_graph(self.model, graph)
@@ -77,6 +82,14 @@ def edge_flux(
     flux = np.empty((n_groups, n_groups, 3))
     cpu.pair_flux(*_edges(graph, g_ij), velocities, groups, flux)
     return flux
+
+
+def edge_virial_force(graph: Graph, g_ij: torch.Tensor, field: np.ndarray) -> np.ndarray:
+    """``W_jᵀ F_e = −Σ_i (r_ij · F_e) g_ij`` of every atom, (n_atoms, 3), from pair forces (n_edges, 3)."""
+    weights = graph.r_ij.detach() @ torch.as_tensor(field).to(graph.r_ij.detach())
+    found = torch.zeros_like(graph.positions).detach()
+    found.index_add_(0, graph.senders, g_ij.detach() * weights[:, None], alpha=-1)
+    return to_numpy(found)
 
 
 def _edges(graph: Graph, g_ij: torch.Tensor) -> tuple[np.ndarray, ...]:

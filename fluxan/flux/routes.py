@@ -35,7 +35,14 @@ class FluxSource(Protocol):
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
 
 
-class Route(FluxSource, Protocol):
+class VirialForceSource(FluxSource, Protocol):
+    """Source of the potential flux and of W_jᵀ F_e, the potential part of the driving force of HNEMD."""
+
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3), in eV times the unit of F_e."""
+
+
+class Route(VirialForceSource, Protocol):
     """A route to the potential flux and the atomic virials of a model."""
 
     def atomic_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,10 @@ class UnfoldedRoute:
         cluster = UnfoldedCluster(self.model, graph)
         return cluster.home_energies, cluster.virial(np.ones(graph.n_atoms))
 
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3)."""
+        return np.einsum("jab,a->jb", self.atomic_virial(graph)[1], field)
+
 
 class UnfoldedCluster:
     """One evaluation of a model on the unfolded graph.

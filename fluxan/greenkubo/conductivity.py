@@ -109,6 +109,11 @@ def green_kubo(
         # 1. Open the source, and convert it to a series.
         source = _opened(flux, stack, dt=dt, units=units)
         series = _series(source, dt=dt, remove=remove, velocity=velocity)
+        if series.driving_force is not None:
+            raise InputError(
+                "this flux is of a run under a driving force (HNEMD), whose mean gives κ; Green-Kubo needs a flux in "
+                "equilibrium: use fluxan.driven_conductivity"
+            )
         if remove == "variational":
             series = gauge_fixed(series)
         if series.n_samples < _MIN_SAMPLES:

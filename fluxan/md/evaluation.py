@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from fluxan.errors import InputError, ModelError
-from fluxan.flux.adjoint import ForwardPass, decided_pass, injected_flux, owners_of
+from fluxan.flux.adjoint import ForwardPass, decided_pass, injected_flux, injected_virial_force, owners_of
 from fluxan.flux.energies import model_graph, model_name, to_numpy
-from fluxan.flux.local import closed_form, edge_flux, edge_signature, refuse_non_finite
+from fluxan.flux.local import closed_form, edge_flux, edge_signature, edge_virial_force, refuse_non_finite
 from fluxan.neighbors import NeighborList
 
 if TYPE_CHECKING:
     from fluxan.flux.evaluate import FluxEvaluator
-    from fluxan.flux.routes import FluxSource, Route
+    from fluxan.flux.routes import Route, VirialForceSource
     from fluxan.flux.signature import Signature
     from fluxan.potentials.base import Potential
     from fluxan.system import Flux, Frame, Graph
@@ -69,7 +69,7 @@ class Evaluation:
         self.neighbors = NeighborList(evaluator.model.cutoff)
         self._frame: Frame | None = None
         self._graph: Graph | None = None
-        self._kept: FluxSource | None = None
+        self._kept: VirialForceSource | None = None
 
     def reset(self) -> None:
         """Discard earlier frames, so that later results depend on later frames alone."""
@@ -120,13 +120,33 @@ class Evaluation:
         ModelError
             See `fluxan.heat_flux`.
         """
+        frame, graph = self._last()
+        evaluator = evaluator or self.evaluator
+        masses = frame.masses if masses is None else masses
+        moving = frame.replace(velocities=velocities, masses=masses)
+        chosen = evaluator.route_for(graph)
+        return evaluator.flux_by(self._kept or chosen, moving, graph)
+
+    def virial_force(self, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom at the positions of the last frame, (n_atoms, 3), for a vector F_e (3,).
+
+        It takes another evaluation, unless that was with ``flux=True``.
+
+        Raises
+        ------
+        InputError
+            No frame was evaluated before.
+        ModelError
+            See `fluxan.heat_flux`.
+        """
+        _, graph = self._last()
+        chosen = self.evaluator.route_for(graph)
+        return self.evaluator.virial_force(self._kept or chosen, graph, field)
+
+    def _last(self) -> tuple[Frame, Graph]:
         if self._frame is None or self._graph is None:
             raise InputError("there is no evaluation yet to take the flux from: ask for forces first")
-        evaluator = evaluator or self.evaluator
-        masses = self._frame.masses if masses is None else masses
-        moving = self._frame.replace(velocities=velocities, masses=masses)
-        chosen = evaluator.route_for(self._graph)
-        return evaluator.flux_by(self._kept or chosen, moving, self._graph)
+        return self._frame, self._graph
 
 
 class KeptPairForces:
@@ -146,6 +166,10 @@ class KeptPairForces:
         """Atomic energies (n_atoms,) eV and virial flux (owners, carriers, 3) eV Å/ps."""
         return self._energies, edge_flux(self._graph, self._g_ij, velocities, groups, n_groups)
 
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3)."""
+        return edge_virial_force(self._graph, self._g_ij, field)
+
 
 class KeptForwardPass:
     """Adjoint route with forward pass and first backward pass already computed."""
@@ -164,6 +188,10 @@ class KeptForwardPass:
         flux = injected_flux(self._forward, by_owner, velocities, groups, n_groups)
         return to_numpy(self._forward.energies)[: self._n_atoms], flux
 
+    def virial_force(self, graph: Graph, field: np.ndarray) -> np.ndarray:
+        """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3)."""
+        return injected_virial_force(self._forward, self._adjoints, field)[: self._n_atoms]
+
     def _by_owner(self, groups: np.ndarray, n_groups: int) -> list[list[torch.Tensor | None]]:
         """Adjoints of every owner's energies; the last follow from the sum over all owners, which saves a pass."""
         found = [self._forward.adjoints(owners_of(groups == owner, self._forward)) for owner in range(n_groups - 1)]
@@ -177,7 +205,7 @@ def _less(total: torch.Tensor | None, parts: list[torch.Tensor | None]) -> torch
     return total
 
 
-def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, FluxSource | None]:
+def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, VirialForceSource | None]:
     """Forces, and the data of the same evaluation that the flux by this route needs."""
     seen = model_graph(model, graph)
     formula = closed_form(model, seen)

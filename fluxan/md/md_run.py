@@ -18,7 +18,7 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
 from fluxan.correlation import Correlator
-from fluxan.errors import InputError, ModelError, OutputError
+from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.ase.momenta import draw_momenta, scale_velocities, stand_still
 from fluxan.md.recording import Recording
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fluxan.md.md_settings import MdSettings
     from fluxan.potentials.base import Potential
-    from fluxan.system import Frame
+    from fluxan.system import Flux, Frame
 
 #: Longest lag of the correlation functions, in frames: the multi-tau scheme makes long lags cheap.
 LONGEST_LAG: Final = 4096
@@ -88,7 +88,7 @@ class MdRun:
     ) -> None:
         self.settings, self.output, self.stop = settings, Path(output), False
         self.atoms = atoms_of_frame(frame)
-        self.atoms.calc = self._calculator = FluxanCalculator(model, route=route)
+        self.atoms.calc = self._calculator = self._make_calculator(model, route)
         self._evaluator = self._calculator.evaluator(self.atoms.numbers, groups=groups)
         self._random = np.random.default_rng(settings.seed)
         self._fixed = settings.fixed() | self._evaluator.identity() | {"structure_sha256": _structure_sha256(frame)}
@@ -100,17 +100,18 @@ class MdRun:
             pairs="same-xyz",
             time_step=settings.frame_step,
         )
+        self._correlator = fresh if known is None else known.correlator
         self.phase, self.step = "thermalise", 0
         self._recording = Recording(
             self._evaluator,
             name=f"{settings.ensemble} run",
             time_step=settings.frame_step,
             output=self.output,
-            correlator=fresh if known is None else known.correlator,
+            correlator=self._correlator,
             overwrite=overwrite,
             resume=False if known is None else known.n_frames,
             chunk=settings.checkpoint_every,
-            attributes={"frames_planned": settings.n_frames, "ensemble": settings.ensemble},
+            attributes={"frames_planned": settings.n_frames} | settings.attributes(),
         )
         if known is None:
             self._begin(frame)
@@ -158,6 +159,7 @@ class MdRun:
                 stand_still(self.atoms)
                 if settings.ensemble == "nve":
                     scale_velocities(self.atoms, settings.temperature)
+                self._begin_production()
             self._save()
             yield steps
         while self.n_frames < settings.n_frames and not self.stop:
@@ -175,19 +177,25 @@ class MdRun:
 
     def save_correlation(self) -> None:
         """Save the correlator to `correlation_path`."""
-        correlator = self._recording.correlator
-        if correlator is not None:
-            correlator.save(self.correlation_path)
+        self._correlator.save(self.correlation_path)
 
     def close(self) -> None:
         """Close the flux file."""
         self._recording.close()
 
+    def _make_calculator(self, model: Potential, route: str) -> FluxanCalculator:
+        return FluxanCalculator(model, route=route)
+
+    def _begin_production(self) -> None:
+        """Act at the end of the thermalisation, before the restart file is written; nothing here."""
+
+    def _further_state(self) -> dict[str, np.ndarray]:
+        """Further arrays for the restart file; none here."""
+        return {}
+
     def _move(self, dynamics: Any, steps: int, *, record: bool) -> None:
         every = self.settings.flux_every
-        self._calculator.forget()
-        forces = self.atoms.get_forces(md=True)
-        self._calculator.expect_flux(every if record else 0)
+        forces = self._first_forces(record=record)
         for done in range(1, steps + 1):
             if self.stop:
                 return
@@ -195,14 +203,24 @@ class MdRun:
                 forces = dynamics.step(forces)
                 if record and done % every == 0:
                     self._record()
-            except (InputError, ModelError) as error:
+            except (InputError, ModelError, TrajectoryError) as error:
                 where = "of the production" if record else "under the thermostat before it"
                 raise type(error)(f"step {self.step + done} {where}: {error}") from error
+
+    def _first_forces(self, *, record: bool) -> np.ndarray:
+        """Forces at the start of a block, which depend on nothing before it."""
+        self._calculator.forget()
+        forces = self.atoms.get_forces(md=True)
+        self._calculator.expect_flux(self.settings.flux_every if record else 0)
+        return forces
 
     def _record(self) -> None:
         time = (self.n_frames + 1) * self.settings.frame_step
         frame = frame_of_atoms(self.atoms).replace(time=time)
-        self._recording.add(frame, self._calculator.flux_by(self._evaluator, frame, self.atoms))
+        self._recording.add(frame, self._flux(frame))
+
+    def _flux(self, frame: Frame) -> Flux:
+        return self._calculator.flux_by(self._evaluator, frame, self.atoms)
 
     def _thermostat(self, ensemble: str) -> Any:
         settings, ps = self.settings, 1e3 * units.fs
@@ -232,14 +250,18 @@ class MdRun:
         if not self.restart_path.exists():
             raise OutputError(f"cannot resume {self.output}: there is no {self.restart_path} beside it")
         known = Restart.load(self.restart_path)
+        self._require_same(known, self.output)
+        return known
+
+    def _require_same(self, known: Restart, path: Path, *, but: str = "") -> None:
+        """Refuse a state of a run with other settings, except for the one named `but`."""
         for name, mine in self._fixed.items():
             theirs = known.settings.get(name)
-            if theirs != mine:
+            if theirs != mine and name != but:
                 raise InputError(
-                    f"cannot resume {self.output}: it was begun with {name} = {theirs!r}, now it is {mine!r}; "
+                    f"cannot resume {path}: it was begun with {name} = {theirs!r}, now it is {mine!r}; "
                     "give the same, or another output"
                 )
-        return known
 
     def _begin(self, frame: Frame) -> None:
         settings = self.settings
@@ -248,19 +270,20 @@ class MdRun:
         self._save()
 
     def _save(self) -> None:
-        correlator = self._recording.correlator
-        if correlator is None:  # a run always has one
-            return
-        Restart(
+        self._restart().save(self.restart_path)
+
+    def _restart(self) -> Restart:
+        return Restart(
             phase=self.phase,
             step=self.step,
             n_frames=self.n_frames,
             positions=self.atoms.get_positions(),
             momenta=self.atoms.get_momenta(),
             random=dict(self._random.bit_generator.state),
-            correlator=correlator,
+            correlator=self._correlator,
             settings=self._fixed,
-        ).save(self.restart_path)
+            further=self._further_state(),
+        )
 
     def _take(self, known: Restart) -> None:
         self.phase, self.step = known.phase, known.step

@@ -90,6 +90,10 @@ class MdSettings:
         """Settings that must not change when a run is continued; its length may."""
         return {name: value for name, value in asdict(self).items() if name != "time"}
 
+    def attributes(self) -> dict[str, object]:
+        """Settings that the flux file records."""
+        return {"ensemble": self.ensemble}
+
 
 def milestones(settings: MdSettings) -> list[int]:
     """Numbers of frames at which κ is estimated during the run: whole blocks, each number a quarter larger."""

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fluxan.correlation import Correlator
 
 SCHEMA = "fluxan restart 1"
+#: Prefix of the names of arrays that only some kinds of run have.
+_FURTHER = "further_"
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Restart:
         The correlator so far.
     settings : dict
         Settings that must not change when the run is continued, by name.
+    further : dict of str to array
+        Further state of a kind of run, by name.
     """
 
     phase: str
@@ -52,6 +56,7 @@ class Restart:
     random: dict[str, Any]
     correlator: Correlator
     settings: dict[str, object]
+    further: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the file; an older one is kept until this one is complete.
@@ -66,10 +71,12 @@ class Restart:
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             np.savez(
                 file,
+                allow_pickle=False,
                 facts=np.array(json.dumps(facts)),
                 positions=self.positions,
                 momenta=self.momenta,
                 correlator=np.frombuffer(_packed(self.correlator), dtype=np.uint8),
+                **{_FURTHER + name: values for name, values in self.further.items()},
             )
             file.flush()
             os.fsync(file.fileno())
@@ -87,11 +94,12 @@ class Restart:
             # Read completely, so that the zip file's checksums are verified.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("facts", "positions", "momenta", "correlator")}
+                further = {name.removeprefix(_FURTHER): file[name] for name in file.files if name.startswith(_FURTHER)}
             facts = json.loads(str(arrays.pop("facts")))
             if facts.pop("schema") != SCHEMA:
                 facts = {}  # a file of another version lacks entries
             packed = arrays.pop("correlator").tobytes()
-            return cls(**facts, **arrays, correlator=_unpacked(packed))
+            return cls(**facts, **arrays, correlator=_unpacked(packed), further=further)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise FileError(f"{path} is no restart file that can be read: {error}") from error
 

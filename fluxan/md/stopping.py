@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING
 
 from fluxan.errors import FluxanError, ShortRunError
 from fluxan.greenkubo import green_kubo
+from fluxan.greenkubo.driven_conductivity import driven_conductivity
 from fluxan.md.md_settings import milestones
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fluxan.greenkubo import Conductivity
+    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
     from fluxan.md.md_run import MdRun
     from fluxan.md.md_settings import MdSettings
+
+    #: A conductivity, or None and the reason why there is none.
+    Estimate = tuple[Conductivity | DrivenConductivity | None, str]
 
 
 class RunningConductivity:
@@ -25,10 +31,13 @@ class RunningConductivity:
         Settings of the run.
     goal : float or None
         Relative standard error of κ at which the run may stop; None lets it run to its end.
+    estimate : callable, optional
+        Function of the path of the flux file, giving its conductivity, or None and the reason; `running_kappa` by
+        default.
 
     Attributes
     ----------
-    result : Conductivity or None
+    result : Conductivity or DrivenConductivity or None
         Result at the last milestone; None where there is none yet.
     reason : str
         Reason why there is no result.
@@ -36,9 +45,12 @@ class RunningConductivity:
         Whether the error is below the goal.
     """
 
-    def __init__(self, settings: MdSettings, goal: float | None) -> None:
+    def __init__(
+        self, settings: MdSettings, goal: float | None, *, estimate: Callable[[Path], Estimate] | None = None
+    ) -> None:
         self.goal = goal
-        self.result: Conductivity | None = None
+        self._estimate = estimate or running_kappa
+        self.result: Conductivity | DrivenConductivity | None = None
         self.reason = ""
         self.reached = False
         self._milestones = set(milestones(settings))
@@ -47,13 +59,21 @@ class RunningConductivity:
         """Estimate κ if the run has reached a milestone, and return whether it has."""
         if run.n_frames not in self._milestones:
             return False
-        self.result, self.reason = running_kappa(run.output)
+        self.result, self.reason = self._estimate(run.output)
         if self.goal is not None and self.result is not None:
             self.reached = self.result.error < self.goal * abs(self.result.kappa)
         return True
 
 
-def running_kappa(path: Path) -> tuple[Conductivity | None, str]:
+def running_driven_kappa(path: Path) -> Estimate:
+    """Conductivity of the flux file of a run under a driving force, or the reason why there is none."""
+    try:
+        return driven_conductivity(path), ""
+    except ShortRunError:
+        return None, "too short yet for κ"
+
+
+def running_kappa(path: Path) -> Estimate:
     """Conductivity of a flux file that is being written, or the reason why there is none."""
     try:
         return green_kubo(path, compare=()), ""

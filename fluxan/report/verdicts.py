@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fluxan.greenkubo import Conductivity
+    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
 
     from .study import Study
 
@@ -33,7 +34,7 @@ def signed(number: float) -> str:
     return f"{number:+.3g}".replace("-", "−")
 
 
-def unit(result: Conductivity) -> str:
+def unit(result: Conductivity | DrivenConductivity) -> str:
     """Unit as it follows a number, with the space between; empty for reduced units."""
     return "" if result.unit == "reduced" else f" {result.unit}"
 

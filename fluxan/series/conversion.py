@@ -77,6 +77,7 @@ def series_of_dataset(
 
     volume = dataset["volume"].values
     labels = tuple(str(label) for label in dataset["carrier"].values)
+    driving = dataset.attrs.get("driving_force")
     series = HeatFluxSeries(
         read,
         dataset.sizes["time"],
@@ -87,6 +88,7 @@ def series_of_dataset(
         volume=None if np.isnan(volume).any() else volume,
         observables={name: dataset[name].values for name in ("temperature", "potential_energy")},
         source="fluxan flux",
+        driving_force=None if driving is None else tuple(np.asarray(driving, dtype=np.float64).tolist()),
     )
     return _without_mean_virial(series, dataset) if remove == "mean-virial" else series
 

@@ -126,7 +126,9 @@ class FluxFile:
         """Change attributes that the continued file already has; adding new ones could move its data."""
         with NETCDF_LOCK:
             there = {name: self._file.getncattr(name) for name in self._file.ncattrs()}
-            changed = {name: value for name, value in attributes.items() if there.get(name, value) != value}
+            changed = {
+                name: value for name, value in attributes.items() if not np.array_equal(there.get(name, value), value)
+            }
             if changed:
                 self._file.setncatts(changed)
                 self._file.sync()

@@ -48,6 +48,8 @@ class HeatFluxSeries:
         Temperature given by the user, K or reduced; it overrides that of the file.
     source : str
         Description of the source: "GPUMD compute.out", "array".
+    driving_force : tuple of float, optional
+        F_e of a run of HNEMD, (3,) 1/Å; None in equilibrium.
     notes, warnings : tuple of str
         Choices that the reader made, and evidence that the source may be wrong.
     """
@@ -63,6 +65,7 @@ class HeatFluxSeries:
     observables: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     given_temperature: float | None = None
     source: str = "array"
+    driving_force: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -185,6 +188,17 @@ class HeatFluxSeries:
             )
         read, names = self.read, tuple(str(k) for k in range(species.shape[1]))
         return replace(self, read=lambda start, stop: (read(start, stop)[0], species[start:stop]), species=names)
+
+    def part(self, start: int, stop: int) -> HeatFluxSeries:
+        """The samples from `start` to `stop`, half-open."""
+        read, volume = self.read, self.volume
+        return replace(
+            self,
+            read=lambda first, last: read(start + first, start + last),
+            n_samples=stop - start,
+            volume=volume if volume is None or len(volume) == 1 else volume[start:stop],
+            observables={name: values[start:stop] for name, values in self.observables.items()},
+        )
 
     def by_carrier(self) -> HeatFluxSeries:
         """The series with one channel per carrier."""

@@ -1,0 +1,181 @@
+"""`fluxan hnemd`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options
+from fluxan.cli.run_start import exit_if_stopped, set_threads, start, stopping, to_fraction
+
+if TYPE_CHECKING:
+    from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Frame
+
+#: Default length of a run, ps; the largest length where there is a goal for the error.
+SHORT, LONG = 100.0, 10_000.0
+#: Default length of each run of the check of linearity, as a fraction of that of the run.
+_CHECKED = 0.2
+#: The same where the run ends when the error is small enough, ps.
+_CHECK_TIME = 50.0
+
+
+@with_model_options
+def hnemd(
+    structure: Annotated[
+        str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
+    ] = None,
+    adapter: dict[str, Any],
+    driving_force: Annotated[
+        float | None, typer.Option(help="Driving force, 1/Å; if unset, found by a check of linearity.")
+    ] = None,
+    direction: Annotated[str, typer.Option(help="Direction of the driving force: x, y, z, or as in 1,1,0.")] = "x",
+    check_time: Annotated[
+        float | None, typer.Option(help="Length of each run of the check of linearity, ps; a fifth of --time if unset.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="K.")] = None,
+    time: Annotated[float | None, typer.Option(help="Length of the run, ps; the largest with --until-error.")] = None,
+    timestep: Annotated[float | None, typer.Option(help="fs.")] = None,
+    flux_every: Annotated[int, typer.Option(help="Number of steps between fluxes.")] = 5,
+    thermalise: Annotated[
+        float | None, typer.Option(help="Langevin thermostat before the driving force sets in, ps.")
+    ] = None,
+    relaxation: Annotated[float, typer.Option(help="Relaxation time of the energy under the thermostat, ps.")] = 0.2,
+    max_lag: Annotated[
+        float, typer.Option(help="Longest lag for the spectral heat current, ps; 0 for no spectrum.")
+    ] = 2.0,
+    repeat: Annotated[str, typer.Option(help="Repeat the cell: 2, or 2,2,1.")] = "1",
+    elements: Annotated[str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr.")] = None,
+    until_error: Annotated[
+        str | None, typer.Option(help="Stop when the error of κ is below this fraction of κ, e.g. 5%.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Flux file; restart files and spectrum are written beside it.")] = Path(
+        "hnemd.nc"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of velocities and thermostats.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Number of fluxes between restart files.")] = 50,
+    route: Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    json: Json = False,
+) -> None:
+    """Find κ from the mean heat flux under a driving force (HNEMD), and the frequencies that carry it.
+
+    Example: fluxan hnemd shipped:ar-liquid
+
+    Example: fluxan hnemd crystal.xyz --model mace:FILE --temperature 300 --time 200 --direction z --until-error 5%
+    """
+    from fluxan.errors import InputError
+    from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+
+    goal = to_fraction(until_error)
+    frame, potential, suited = start(structure, named_model(model, adapter), elements=elements, repeat=repeat)
+    options = {"temperature": temperature, "time": time, "timestep": timestep, "thermalise": thermalise}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if "temperature" not in suited | given:
+        raise InputError(f"{structure} does not define a temperature to run at: give --temperature, in K")
+    lengths: dict[str, Any] = {"time": SHORT} | suited if goal is None else suited | {"time": LONG}
+    settings = HnemdSettings(
+        **(lengths | given),
+        flux_every=flux_every,
+        relaxation=relaxation,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        driving_force=_vector(direction, driving_force),
+        max_lag=max_lag,
+    )
+    if driving_force is None:
+        checked = check_time or (_CHECKED * settings.time if goal is None else _CHECK_TIME)
+    set_threads(potential)
+    files = {"output": output, "route": route, "resume": resume, "overwrite": overwrite}
+    if driving_force is None:
+        settings = _choose(frame, potential, settings, checked, bar=not quiet, lines=not json, **files)
+        files |= {"resume": True, "overwrite": False}
+    _run(frame, potential, settings, goal, bar=not quiet, json=json, **files)
+
+
+def _run(
+    frame: Frame,
+    model: Potential,
+    settings: HnemdSettings,
+    goal: float | None,
+    *,
+    bar: bool,
+    json: bool,
+    **files: Any,
+) -> None:
+    from fluxan.cli.hnemd_output import print_end
+    from fluxan.cli.md_output import follow
+    from fluxan.md.hnemd.hnemd_run import HnemdRun
+    from fluxan.md.stopping import RunningConductivity, running_driven_kappa
+
+    run = HnemdRun(frame, model, settings, **files)
+    kappa = RunningConductivity(settings, goal, estimate=running_driven_kappa)
+    with closing(run), stopping(run):
+        follow(run, kappa, bar=bar, lines=not json)
+    exit_if_stopped(run)
+    print_end(run, kappa, json=json)
+
+
+def _choose(
+    frame: Frame,
+    model: Potential,
+    settings: HnemdSettings,
+    duration: float,
+    *,
+    bar: bool,
+    lines: bool,
+    **files: Any,
+) -> HnemdSettings:
+    """Settings with the largest driving force of the linear regime, whose run the production continues."""
+    from fluxan.cli.hnemd_output import print_choice, print_level
+    from fluxan.md.hnemd.driving_choice import DrivingChoice
+    from fluxan.md.hnemd.hnemd_run import HnemdRun
+    from fluxan.progress import progress_bar
+
+    def follow(run: HnemdRun) -> None:
+        total = run.settings.thermal_steps + run.settings.n_frames * run.settings.flux_every
+        done = run.step + (run.settings.thermal_steps if run.phase == "produce" else 0)
+        title = f"{run.strength:.3g}/Å"
+        with stopping(run), progress_bar(title, total=total, done=done, show=bar, unit="steps") as shown:
+            for steps in run.blocks():
+                shown.advance(steps)
+        exit_if_stopped(run)
+
+    checks = DrivingChoice(frame, model, settings, duration=duration, **files)
+    begun = checks.production_begun()
+    if begun is not None:
+        return begun
+    choice = checks.choose(follow, print_level if lines else lambda _: None)
+    if lines:
+        print_choice(choice)
+    checks.adopt(choice)
+    return checks.settings_for(choice)
+
+
+def _vector(direction: str, strength: float | None) -> tuple[float, float, float]:
+    """Driving force along a direction such as ``x`` or ``1,1,0``; a unit vector where its magnitude is not given."""
+    import numpy as np
+
+    from fluxan.errors import InputError
+
+    axes = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+    try:
+        vector = np.array(axes.get(direction) or [float(part) for part in direction.split(",")])
+    except ValueError:
+        vector = np.empty(0)
+    if vector.shape != (3,) or not np.isfinite(vector).all() or not vector.any():
+        raise InputError(f"--direction is {direction!r}, expected x, y, z, or three numbers as in 1,1,0")
+    if strength is not None and not (np.isfinite(strength) and strength > 0):
+        raise InputError(f"--driving-force is {strength!r}, expected a positive number, in 1/Å")
+    x, y, z = (1.0 if strength is None else strength) * vector / np.linalg.norm(vector)
+    return float(x), float(y), float(z)

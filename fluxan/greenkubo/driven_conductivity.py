@@ -1,0 +1,286 @@
+"""Conductivity from the mean flux under a driving force (HNEMD): κ = ⟨J·F̂_e⟩/(V T F_e).
+
+D. J. Evans, Phys. Lett. A 91, 457 (1982); Z. Fan et al., Phys. Rev. B 99, 064308 (2019), eq. 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fluxan.display import Displayed, names
+from fluxan.errors import InputError, ShortRunError
+from fluxan.greenkubo.result import Curve
+from fluxan.greenkubo.stationarity import StationaryMean
+from fluxan.greenkubo.thermodynamic_state import ThermodynamicState
+from fluxan.rounding import value_and_error
+from fluxan.series.conversion import series_of_dataset
+from fluxan.series.flux_dataset import open_flux
+from fluxan.units import BOLTZMANN, CONDUCTIVITY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray
+    from numpy.typing import NDArray
+
+    from fluxan.series.heat_flux_series import HeatFluxSeries
+
+#: Blocks whose means give the errors: enough for an error known to 18 %, few enough to outlast correlations.
+N_BLOCKS: Final = 16
+#: Largest number of points of the running conductivity, a multiple of the number of blocks.
+_MAX_POINTS: Final = 4096
+#: Fraction of the run that is discarded at its start by default, in which the response builds up.
+_DISCARDED: Final = 0.1
+#: Correlation of the means of neighbouring blocks that chance exceeds in one run of 40.
+_CORRELATED: Final = 2 / np.sqrt(N_BLOCKS)
+#: Relative deviation of the temperature from the thermostat's that is warned of, where it is significant.
+_HEATING: Final = 0.02
+#: Ratio of the error to that of linear response beyond which the flux fluctuates more than it does in equilibrium; of
+#: errors from 16 blocks, chance exceeds it in one run of 300.
+_EXCITED: Final = 1.5
+#: Standard errors beyond which a deviation is significant.
+_SIGNIFICANT: Final = 4.0
+
+
+@dataclass(frozen=True, repr=False)
+class DrivenConductivity(Displayed):
+    """A thermal conductivity along a driving force, W/(m K).
+
+    Attributes
+    ----------
+    kappa, error : float
+        Conductivity and its standard error, from the means of blocks.
+    labels : tuple of str, (n,)
+        Names of the carriers.
+    matrix, matrix_error : (n, n) float64
+        Contributions of owner × carrier; they add up to `kappa`. Convection is on the diagonal.
+    by_carrier, by_carrier_error : (n,) float64
+        Contributions of the carriers.
+    response, response_error : (3,) float64
+        Mean flux along x, y and z over V T F_e: the components of the conductivity tensor times the direction of F_e.
+    driving_force : (3,) float64
+        F_e, 1/Å.
+    temperature, temperature_error : float
+        Mean over the run, K.
+    volume : float
+        Å³.
+    length : float
+        Length of the run after `discarded`, ps.
+    discarded : float
+        Time discarded at the start of the run, ps.
+    excess : float
+        Temperature minus that of the thermostat, K; zero where that is not known.
+    running : Curve
+        Mean up to each time, with the error that it had then if the errors of means fall as 1/√t.
+    warnings : tuple of str
+        Evidence against the result.
+    """
+
+    kappa: float
+    error: float
+    labels: tuple[str, ...]
+    matrix: NDArray[np.float64]
+    matrix_error: NDArray[np.float64]
+    by_carrier: NDArray[np.float64]
+    by_carrier_error: NDArray[np.float64]
+    response: NDArray[np.float64]
+    response_error: NDArray[np.float64]
+    driving_force: NDArray[np.float64]
+    temperature: float
+    temperature_error: float
+    volume: float
+    length: float
+    discarded: float
+    excess: float
+    running: Curve
+    warnings: tuple[str, ...] = field(default=())
+
+    unit = "W/(m K)"
+
+    @property
+    def strength(self) -> float:
+        """Magnitude of the driving force, 1/Å."""
+        return float(np.linalg.norm(self.driving_force))
+
+    @property
+    def expected_error(self) -> float:
+        """Standard error of κ in linear response, W/(m K): ``√(2 k_B κ/(V t))/F_e``.
+
+        The mean of J over a time t has the variance S(0)/t, and S(0) = 2 V k_B T² κ. A larger error means slower
+        fluctuations than the blocks are long.
+        """
+        square = 2 * BOLTZMANN * CONDUCTIVITY * abs(self.kappa) / (self.volume * self.length)
+        return float(np.sqrt(square)) / self.strength
+
+    @property
+    def heats(self) -> bool:
+        """Whether the driving force heats the atoms faster than the thermostat cools them."""
+        return abs(self.excess) > max(_HEATING * self.temperature, _SIGNIFICANT * self.temperature_error)
+
+    @property
+    def excited(self) -> bool:
+        """Whether the flux fluctuates more than in linear response, where fluctuations are those of equilibrium."""
+        return self.error > _EXCITED * self.expected_error
+
+    def length_for(self, relative_error: float) -> float:
+        """Length of a run with the same driving force for a relative error of κ, ps."""
+        return self.length * (self.error / (relative_error * abs(self.kappa))) ** 2
+
+    def _facts(self) -> dict[str, str]:
+        many = len(self.warnings)
+        return {
+            "κ": f"{value_and_error(self.kappa, self.error)} {self.unit}",
+            "driving force": f"{self.strength:.4g}/Å along {np.round(self.driving_force / self.strength, 4).tolist()}",
+            "temperature": f"{self.temperature:.4g} K",
+            "length": f"{self.length:.5g} ps",
+            "carriers": names(self.labels),
+            "warnings": f"{many}: {self.warnings[0]}" if many else "none",
+        }
+
+
+def driven_conductivity(
+    flux: xarray.Dataset | str | Path,
+    *,
+    discard: float | None = None,
+    temperature: float | None = None,
+    volume: float | None = None,
+) -> DrivenConductivity:
+    """Conductivity from the mean flux of a run under a driving force.
+
+    Parameters
+    ----------
+    flux : xarray.Dataset or str or Path
+        Flux of a run of HNEMD, see `fluxan.md.hnemd`.
+    discard : float, optional
+        Time to discard at the start of the run, in which the response builds up, ps; a tenth of the run by default.
+    temperature : float, optional
+        K; by default the mean over the run.
+    volume : float, optional
+        Å³; by default the mean over the run.
+
+    Raises
+    ------
+    InputError
+        The run had no driving force, is too short, or its flux is not finite.
+    """
+    if not hasattr(flux, "attrs"):
+        with open_flux(flux) as dataset:
+            return driven_conductivity(dataset, discard=discard, temperature=temperature, volume=volume)
+    series = series_of_dataset(flux)
+    if series.driving_force is None:
+        raise InputError("this flux is not of a run under a driving force: use fluxan.green_kubo")
+    first = _discarded(series, discard)
+    steady = series.part(first, series.n_samples)
+    state = ThermodynamicState.of(steady, temperature=temperature, volume=volume, units="metal")
+    bins, width = _bins(steady)
+    found = _found(bins, state, np.array(series.driving_force))
+    time_step = width * series.time_step
+    before = first * series.time_step
+    running = _running(found.pop("points"), found["error"], start=before, step=time_step)
+    excess = state.temperature - flux.attrs.get("thermostat_temperature", state.temperature)
+    blocks = found.pop("blocks")
+    result = DrivenConductivity(
+        **found,
+        labels=series.labels,
+        driving_force=np.array(series.driving_force),
+        temperature=state.temperature,
+        temperature_error=state.temperature_error,
+        volume=state.volume,
+        length=len(bins) // N_BLOCKS * N_BLOCKS * time_step,
+        discarded=before,
+        excess=excess,
+        running=running,
+    )
+    return replace(result, warnings=tuple(_warnings(result, blocks)))
+
+
+def _found(bins: NDArray[np.float64], state: ThermodynamicState, driving: NDArray[np.float64]) -> dict[str, Any]:
+    """Conductivities from means over bins (n_bins, n_channels, 3): of each bin and block, and their means."""
+    strength = float(np.linalg.norm(driving))
+    scaled = bins * (CONDUCTIVITY / (state.volume * state.temperature * strength))
+    count = len(bins) // N_BLOCKS
+    blocks = scaled[: count * N_BLOCKS].reshape(N_BLOCKS, count, -1, 3).mean(axis=1)
+    along = blocks @ (driving / strength)
+    n = round(np.sqrt(along.shape[1]))
+    matrix = along.reshape(N_BLOCKS, n, n)
+    means = {"matrix": matrix, "by_carrier": matrix.sum(axis=1), "response": blocks.sum(axis=1)}
+    found: dict[str, Any] = {name: values.mean(axis=0) for name, values in means.items()}
+    found |= {f"{name}_error": standard_error(values) for name, values in means.items()}
+    total = along.sum(axis=1)
+    kappa = float(total.mean())
+    error = float(np.hypot(standard_error(total), kappa * state.temperature_error / state.temperature))
+    return found | {
+        "kappa": kappa,
+        "error": error,
+        "blocks": total,
+        "points": scaled.sum(axis=1) @ (driving / strength),
+    }
+
+
+def standard_error(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error of the mean of independent blocks (n_blocks, ...)."""
+    return blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
+
+
+def _discarded(series: HeatFluxSeries, discard: float | None) -> int:
+    """Number of samples to discard."""
+    if discard is None:
+        first = int(_DISCARDED * series.n_samples)
+    elif np.isfinite(discard) and discard >= 0:
+        first = round(discard / series.time_step)
+    else:
+        raise InputError(f"discard is {discard!r}, expected a time in ps")
+    if series.n_samples - first < 2 * N_BLOCKS:
+        raise ShortRunError(
+            f"the flux has {series.n_samples} samples, of which {first} are discarded; a mean with an error needs "
+            f"{2 * N_BLOCKS} at the very least"
+        )
+    return first
+
+
+def _bins(series: HeatFluxSeries) -> tuple[NDArray[np.float64], int]:
+    """Means (n_bins, n_channels, 3) over bins of equal width, and that width in samples."""
+    width = -(-series.n_samples // _MAX_POINTS)
+    sums = np.zeros((series.n_samples // width, series.n_channels, 3))
+    start = 0
+    for block in series.blocks():
+        which = np.arange(start, start + len(block)) // width
+        inside = which < len(sums)
+        np.add.at(sums, which[inside], block[inside, : series.n_channels])
+        start += len(block)
+    return sums / width, width
+
+
+def _running(points: NDArray[np.float64], error: float, *, start: float, step: float) -> Curve:
+    """Mean up to each time, whose error falls as 1/√t."""
+    counts = np.arange(1.0, len(points) + 1)
+    return Curve(start + step * counts, np.cumsum(points) / counts, error * np.sqrt(len(points) / counts))
+
+
+def _warnings(result: DrivenConductivity, blocks: NDArray[np.float64]) -> list[str]:
+    """Evidence against a result, which is the mean of conductivities of blocks (N_BLOCKS,)."""
+    found = []
+    deviations, trend = blocks - blocks.mean(), StationaryMean.of(blocks)
+    if trend.drifts(0.0):
+        found.append(
+            f"κ drifts by {trend.drift:+.3g} over the run: the response has not become steady; discard more, or run "
+            "longer"
+        )
+    elif deviations[1:] @ deviations[:-1] > _CORRELATED * (deviations @ deviations):
+        found.append("means of neighbouring blocks are correlated: the error is too small; run longer")
+    if result.kappa < -_SIGNIFICANT * result.error:
+        found.append("κ is negative: the response is not linear, or the forces are not the gradient of the energy")
+    if result.excited:
+        found.append(
+            f"the error is {result.error / result.expected_error:.2g} times what the fluctuations of equilibrium give: "
+            "the driving force excites slow motions beyond linear response; use a smaller one"
+        )
+    if result.heats:
+        found.append(
+            f"the temperature deviates by {result.excess:+.3g} K from the thermostat's: the driving force heats the "
+            "atoms faster than the thermostat cools them; use a smaller one, or a shorter relaxation time"
+        )
+    return found

@@ -1,0 +1,197 @@
+"""Runs with several driving forces, from which the production run's is chosen."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fluxan.errors import InputError, OutputError, TrajectoryError
+from fluxan.greenkubo.driven_conductivity import driven_conductivity
+from fluxan.md.hnemd.displacements import Displacements
+from fluxan.md.hnemd.driving_force import field_vector
+from fluxan.md.hnemd.hnemd_run import HnemdRun
+from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
+from fluxan.md.restart import Restart
+from fluxan.replacement import replacing
+from fluxan.series.flux_file import check_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Frame
+
+#: Product of the first driving force and the distance between neighbours. The response is linear while the driving
+#: force times the mean free path of the heat's carriers is small, and no mean free path is shorter than this distance.
+_FIRST: Final = 0.25
+#: Ratio of one driving force to the next, after a run that failed and after one that did not.
+_AFTER_FAILURE, _AFTER_RESULT = 3.0, 2.0
+_RESTART: Final = ".restart.npz"
+#: Relative error of κ beyond which the search ends.
+_MAX_NOISE: Final = 0.6
+#: Most driving forces to try: together they span a factor of at least 1000.
+MOST_LEVELS: Final = 12
+
+
+class DrivingChoice:
+    """Runs with smaller and smaller driving forces, until the largest of the linear regime is known.
+
+    All of them begin with the same thermalised atoms, so that the chosen one can be continued as the production run:
+    none of its steps is lost. Each has a flux file and a restart file of its own, and is continued where it was
+    interrupted.
+
+    Parameters
+    ----------
+    frame : Frame
+        Initial configuration.
+    model : Potential
+        The force field.
+    settings : HnemdSettings
+        Settings of the production; its driving force gives the direction alone.
+    duration : float
+        Length of each run, ps.
+    output : Path
+        Flux file of the production; those of these runs lie beside it.
+    route : str
+        See `fluxan.heat_flux`.
+    resume : bool
+        Continue where these runs, or the production, were interrupted.
+    overwrite : bool
+        Replace the files of these runs and of the production.
+
+    Attributes
+    ----------
+    levels : list of Level
+        Driving forces tried so far, from large to small.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        model: Potential,
+        settings: HnemdSettings,
+        *,
+        duration: float,
+        output: Path,
+        route: str = "auto",
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.levels: list[Level] = []
+        self._frame, self._model, self._route = frame, model, route
+        direction = np.array(settings.driving_force)
+        self._direction = direction / np.linalg.norm(direction)
+        self._production, self._settings = settings, replace(settings, time=duration)
+        self._output = Path(output)
+        self._thermalised = self._output.with_suffix(".thermalised.npz")
+        if frame.cell is None:
+            raise InputError("a cluster has no periodic direction in which a driving force could sustain a flux")
+        self._prepare(resume=resume, overwrite=overwrite)
+        self._first = _FIRST / Displacements(frame.positions, frame.numbers, np.asarray(frame.cell)).spacing
+
+    def choose(self, follow: Callable[[HnemdRun], None], report: Callable[[Level], None]) -> Choice:
+        """Run until a driving force can be chosen.
+
+        Parameters
+        ----------
+        follow : callable
+            Runs an `HnemdRun` to its end.
+        report : callable
+            Called with each level that was tried.
+
+        Raises
+        ------
+        InputError
+            No driving force of the linear regime was found.
+        """
+        strength = self._first
+        for number in range(MOST_LEVELS):
+            level = self._tried(number, strength, follow)
+            self.levels.append(level)
+            report(level)
+            choice = choose_level(self.levels)
+            if choice is not None:
+                return choice
+            self._refuse_noise(level)
+            strength /= _AFTER_FAILURE if level.result is None else _AFTER_RESULT
+        raise InputError(
+            f"no driving force from {self._first:.3g} to {self.levels[-1].strength:.3g}/Å was found for which κ is "
+            "known to be independent of it; make the runs of the check longer, or give a driving force"
+        )
+
+    def _refuse_noise(self, level: Level) -> None:
+        """Stop where smaller driving forces, whose κ is known still less, would not help."""
+        result = level.result
+        if result is not None and len(self.levels) >= MIN_LEVELS and result.error > _MAX_NOISE * abs(result.kappa):
+            raise InputError(
+                f"runs of {self._settings.time:g} ps are too short to find a driving force: at {level.strength:.3g}/Å "
+                f"κ = {result.kappa:.2g} ± {result.error:.2g} {result.unit}; make them longer, or give a driving force"
+            )
+
+    def files(self, number: int) -> Path:
+        """Flux file of one of the runs."""
+        return self._output.with_suffix(f".check{number}.nc")
+
+    def adopt(self, choice: Choice) -> None:
+        """Let the production run continue the chosen run, by copies of its files."""
+        chosen = self.files(self.levels.index(choice.level))
+        restart = self._output.with_suffix(_RESTART)
+        # The restart file comes last: without it, no production run has begun.
+        for source, target in ((chosen, self._output), (chosen.with_suffix(_RESTART), restart)):
+            with replacing(target) as unfinished:
+                shutil.copyfile(source, unfinished)
+
+    def production_begun(self) -> HnemdSettings | None:
+        """Settings of a production that was begun before, with its driving force; None if there is none."""
+        restart = self._output.with_suffix(_RESTART)
+        if not restart.exists():
+            return None
+        x, y, z = field_vector(Restart.load(restart).settings.get("driving_force"))
+        return replace(self._production, driving_force=(x, y, z))
+
+    def settings_for(self, choice: Choice) -> HnemdSettings:
+        """Settings of the production with the chosen driving force."""
+        return replace(self._production, driving_force=self._vector(choice.level.strength))
+
+    def _vector(self, strength: float) -> tuple[float, float, float]:
+        x, y, z = (strength * self._direction).tolist()
+        return x, y, z
+
+    def _prepare(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse existing files, remove them, or leave them to be continued."""
+        check_output(self._output, resume=resume, overwrite=overwrite)
+        fluxes = [self.files(number) for number in range(MOST_LEVELS)]
+        there = [path for path in [*fluxes, self._thermalised] if path.exists()]
+        if there and not (resume or overwrite):
+            raise OutputError(f"{there[0]} exists; resume it, overwrite it, or give another output")
+        if overwrite:
+            for path in [self._output, *fluxes]:
+                path.unlink(missing_ok=True)
+                path.with_suffix(_RESTART).unlink(missing_ok=True)
+            self._thermalised.unlink(missing_ok=True)
+
+    def _tried(self, number: int, strength: float, follow: Callable[[HnemdRun], None]) -> Level:
+        path = self.files(number)
+        run = HnemdRun(
+            self._frame,
+            self._model,
+            replace(self._settings, driving_force=self._vector(strength)),
+            output=path,
+            route=self._route,
+            thermalised=self._thermalised,
+            resume=path.with_suffix(_RESTART).exists(),
+        )
+        with closing(run):
+            try:
+                follow(run)
+            except TrajectoryError as error:
+                return Level(strength, None, str(error))
+        result = driven_conductivity(path)
+        failures = {"hotter than the thermostat": result.heats, "the flux fluctuates too much": result.excited}
+        return Level(strength, result, ", ".join(text for text, holds in failures.items() if holds))

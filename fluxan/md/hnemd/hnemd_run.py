@@ -1,0 +1,152 @@
+"""A run of homogeneous nonequilibrium molecular dynamics, which continues bit for bit after any interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from fluxan.errors import InputError, TrajectoryError
+from fluxan.md.hnemd.displacements import Displacements
+from fluxan.md.hnemd.driven_calculator import DrivenCalculator
+from fluxan.md.hnemd.driving_force import field_vector, require_periodic, species_means
+from fluxan.md.md_run import MdRun
+from fluxan.md.restart import Restart
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+    from fluxan.potentials.base import Potential
+    from fluxan.system import Flux, Frame
+
+#: Temperature above the thermostat's, as a fraction of it and in standard deviations of the kinetic energy, at which a
+#: run is stopped: the thermostat no longer removes the heat that the driving force makes.
+_MAX_HEATING: Final = (0.5, 8.0)
+
+
+class HnemdRun(MdRun):
+    """A thermostatted run under a driving force.
+
+    The flux file records the flux with the energies of atoms counted from the mean potential energy of their element
+    at the start of the production, see `fluxan.md.hnemd.DrivingForce`.
+
+    Parameters
+    ----------
+    frame, model, settings, options
+        See `fluxan.md.md_run.MdRun`, also for files and attributes.
+    thermalised : Path, optional
+        File with the thermalised atoms, with which a new run begins; if there is none, it is written at the end of the
+        thermalisation.
+
+    Raises
+    ------
+    InputError
+        The atoms are not periodic along the driving force.
+    TrajectoryError
+        While it runs: the atoms heat up, a solid melts, or the elements of a mixture diffuse.
+    """
+
+    settings: HnemdSettings
+    _calculator: DrivenCalculator
+
+    def __init__(
+        self,
+        frame: Frame,
+        model: Potential,
+        settings: HnemdSettings,
+        *,
+        thermalised: Path | None = None,
+        **options: object,
+    ) -> None:
+        self._thermalised = thermalised
+        require_periodic(frame, field_vector(settings.driving_force))
+        self._energy_zero = np.zeros(frame.n_atoms)
+        self._sites = Displacements(frame.positions, frame.numbers, np.asarray(frame.cell))
+        self._solid: set[int] = set()
+        super().__init__(frame, model, settings, **options)  # type: ignore[arg-type]
+
+    def _make_calculator(self, model: Potential, route: str) -> DrivenCalculator:
+        return DrivenCalculator(model, route=route)
+
+    def _begin_production(self) -> None:
+        self._calculator.drive(np.zeros(3))
+        self._energy_zero = species_means(self.atoms.get_potential_energies(), self.atoms.numbers)
+        moved = self._sites.gone(self.atoms.get_positions())
+        elements = {int(z) for z in self.atoms.numbers}
+        self._solid = elements - set(moved)
+        self._refuse_mixture(moved)
+        if self._thermalised is not None:
+            self._restart().save(self._thermalised)
+
+    def _begin(self, frame: Frame) -> None:
+        if self._thermalised is None or not self._thermalised.exists():
+            super()._begin(frame)
+            return
+        known = Restart.load(self._thermalised)
+        self._require_same(known, self._thermalised, but="driving_force")
+        self._take(known)
+        self._save()
+
+    def _first_forces(self, *, record: bool) -> np.ndarray:
+        calculator = self._calculator
+        calculator.drive(self.settings.driving_force if record else np.zeros(3), energy_zero=self._energy_zero)
+        calculator.forget()
+        calculator.velocity_lag = 0.0
+        forces = self.atoms.get_forces(md=True)
+        calculator.velocity_lag = 0.5e-3 * self.settings.timestep
+        return forces
+
+    def _flux(self, frame: Frame) -> Flux:
+        self._refuse_heating(frame)
+        self._refuse_melting()
+        flux = super()._flux(frame)
+        if frame.velocities is None:
+            return flux
+        zero = self._energy_zero[:, None] * frame.velocities
+        groups, n = self._evaluator.groups, len(self._evaluator.labels)
+        shift = np.stack([np.bincount(groups, zero[:, a], minlength=n) for a in range(3)], axis=1)
+        return replace(flux, convective=flux.convective - shift)
+
+    def _further_state(self) -> dict[str, np.ndarray]:
+        return {"energy_zero": self._energy_zero, "solid": np.array(sorted(self._solid), dtype=np.int64)}
+
+    def _take(self, known: Restart) -> None:
+        super()._take(known)
+        self._energy_zero = known.further["energy_zero"]
+        self._solid = set(known.further["solid"].tolist())
+
+    def _refuse_heating(self, frame: Frame) -> None:
+        target, temperature = self.settings.temperature, frame.temperature
+        fraction, deviations = _MAX_HEATING
+        most = target * (1 + max(fraction, deviations * np.sqrt(2 / (3 * frame.n_atoms))))
+        if temperature is not None and temperature > most:
+            raise TrajectoryError(
+                f"the driving force heats the atoms to {temperature:.4g} K, faster than the thermostat cools them to "
+                f"{target:g} K: use a smaller one than {self.strength:.3g}/Å, or a shorter relaxation time"
+            )
+
+    def _refuse_melting(self) -> None:
+        gone = [z for z in self._sites.gone(self.atoms.get_positions()) if z in self._solid]
+        if gone:
+            names = ", ".join(chemical_symbols[z] for z in gone)
+            raise TrajectoryError(
+                f"most {names} atoms have left the sites on which they were before the driving force of "
+                f"{self.strength:.3g}/Å set in: it melts or shears the solid; use a smaller one"
+            )
+
+    def _refuse_mixture(self, moved: list[int]) -> None:
+        if moved and len(set(self.atoms.numbers.tolist())) > 1:
+            names = ", ".join(chemical_symbols[z] for z in moved)
+            raise InputError(
+                f"{names} atoms diffuse in a mixture of elements: the driving force then also drives the elements "
+                "against each other, and the mean flux is no conductivity; use fluxan md and Green-Kubo, which gives κ "
+                "at zero mass flux"
+            )
+
+    @property
+    def strength(self) -> float:
+        """Magnitude of the driving force, 1/Å."""
+        return float(np.linalg.norm(self.settings.driving_force))

@@ -169,10 +169,14 @@ class FluxEvaluator:
 
     def atomic_virial(self, graph: Graph) -> np.ndarray:
         """W_j, (n_atoms, 3, 3) eV, of a graph; the route is checked as for a flux."""
+        return self.energies_and_virial(graph)[1]
+
+    def energies_and_virial(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Atomic energies (n_atoms,) and W_j (n_atoms, 3, 3), eV; the route is checked as for a flux."""
         route = self.route_for(graph)
-        virial = route.atomic_virial(graph)[1]
+        found = route.atomic_virial(graph)
         other = self._other_route(route, graph, "")
-        return virial if other is None else other.atomic_virial(graph)[1]
+        return found if other is None else other.atomic_virial(graph)
 
     def virial_force(self, source: VirialForceSource, graph: Graph, field: np.ndarray) -> np.ndarray:
         """W_jᵀ F_e of every atom for a vector F_e (3,), (n_atoms, 3), by a route or from an earlier evaluation."""

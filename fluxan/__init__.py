@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fluxan.greenkubo import green_kubo
     from fluxan.jobs.average_virial import mean_virial, with_mean_virial
     from fluxan.jobs.decomposition import decompose
+    from fluxan.jobs.spectral_current import spectral_heat_current
     from fluxan.neighbors import build_graph
     from fluxan.potentials.base import Potential
     from fluxan.potentials.load import load_model
@@ -55,6 +56,7 @@ _HOMES = {
     "pair_flux": "flux.pair_flux",
     "plot": "report.plotting",
     "power_spectrum": "series.flux_spectrum",
+    "spectral_heat_current": "jobs.spectral_current",
     "total_flux": "series.flux_dataset",
     "with_mean_virial": "jobs.average_virial",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "pair_flux",
     "plot",
     "power_spectrum",
+    "spectral_heat_current",
     "total_flux",
     "with_mean_virial",
 ]

@@ -1,4 +1,4 @@
-"""`fluxan.plot`: one figure of a conductivity or of a power spectrum."""
+"""`fluxan.plot`: one figure of a conductivity, a power spectrum or a spectral heat current."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 from fluxan.correlation.spectral_density import PowerSpectrum
 from fluxan.errors import InputError
 from fluxan.greenkubo.result import Conductivity
+from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
 
 from .conductivity_figure import draw_conductivity
+from .spectral_figure import draw_spectral_current
 from .spectrum_figure import draw_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(result: Conductivity | PowerSpectrum, **options: str) -> Figure:
-    """Draw a conductivity or a power spectrum.
+def plot(result: Conductivity | PowerSpectrum | SpectralHeatCurrent, **options: str) -> Figure:
+    """Draw a conductivity, a power spectrum or a spectral heat current.
 
     Parameters
     ----------
-    result : Conductivity or PowerSpectrum
-        From `fluxan.green_kubo` or `fluxan.power_spectrum`.
+    result : Conductivity, PowerSpectrum or SpectralHeatCurrent
+        From `fluxan.green_kubo`, `fluxan.power_spectrum` or `fluxan.spectral_heat_current`.
     **options : str
         For a spectrum ``unit``: "THz", the default, or "cm-1".
 
@@ -33,12 +35,15 @@ def plot(result: Conductivity | PowerSpectrum, **options: str) -> Figure:
     Raises
     ------
     InputError
-        `result` is neither, or the unit is unknown.
+        `result` is none of them, or the unit is unknown.
     """
     if isinstance(result, Conductivity):
         return draw_conductivity(result)
     if isinstance(result, PowerSpectrum):
         return draw_spectrum(result, **options)
+    if isinstance(result, SpectralHeatCurrent):
+        return draw_spectral_current(result)
     raise InputError(
-        f"a {type(result).__name__} cannot be drawn, expected what fluxan.green_kubo or fluxan.power_spectrum returns"
+        f"a {type(result).__name__} cannot be drawn, expected what fluxan.green_kubo, fluxan.power_spectrum or "
+        "fluxan.spectral_heat_current returns"
     )

@@ -40,12 +40,14 @@ def draw_spectral_current(result: SpectralHeatCurrent) -> matplotlib.figure.Figu
     tidy(upper, x="", y=f"{symbol} ({unit} THz⁻¹)")
     _draw(lower, result.cumulative, result.cumulative_by_carrier)
     tidy(lower, x="frequency (THz)", y=f"integral of {symbol} from 0 to f ({unit})")
+    if upper.get_legend() is not None:
+        lower.get_legend().remove()  # the curves are those of the upper panel
     weight = np.cumsum(np.abs(result.spectrum.value))
     last = result.spectrum.x[np.searchsorted(weight, _SHOWN * weight[-1])]
     upper.set_xlim(0, max(float(last), float(result.spectrum.x[1])))
     upper.set_title(
         f"{name} = {value_and_error(result.integral, result.integral_error)} {unit}, resolution "
-        f"{1 / result.times[-1]:.3g} THz, {result.n_samples} samples",
+        f"{1 / result.times[-1]:.3g} THz, {result.n_blocks} blocks",
         fontsize="medium",
     )
     return figure

@@ -37,7 +37,7 @@ def test_curves_are_those_of_the_result(tmp_path):
         assert heights.max() == pytest.approx((total.value + total.error).max())
     assert "THz" in upper.get_ylabel()
     assert upper.get_title().startswith("κ = ")
-    assert "resolution 3.33 THz, 2000 samples" in upper.get_title()
+    assert f"resolution 3.33 THz, {result.n_blocks} blocks" in upper.get_title()
     figure.savefig(tmp_path / "spectral.png")
 
 

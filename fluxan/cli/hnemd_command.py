@@ -123,6 +123,7 @@ def _run(
     with closing(run), stopping(run):
         follow(run, kappa, bar=bar, lines=not json)
     exit_if_stopped(run)
+    run.save_spectrum()
     print_end(run, kappa, json=json)
 
 

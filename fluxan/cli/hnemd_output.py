@@ -5,12 +5,14 @@ from __future__ import annotations
 import json as json_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
 
 from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
     from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
     from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.linearity import Choice, Level
     from fluxan.md.stopping import RunningConductivity
@@ -37,6 +39,7 @@ def print_choice(choice: Choice) -> None:
 def print_end(run: HnemdRun, kappa: RunningConductivity, *, json: bool) -> None:
     """Print the result of a run."""
     from fluxan.greenkubo.driven_conductivity import driven_conductivity
+    from fluxan.md.hnemd.spectrum_file import driven_spectrum
 
     result = driven_conductivity(run.output)
     for warning in result.warnings:
@@ -51,7 +54,23 @@ def print_end(run: HnemdRun, kappa: RunningConductivity, *, json: bool) -> None:
             f"the error is still above {kappa.goal:.3g} of κ: it takes about {result.length_for(kappa.goal):.4g} ps; "
             "continue with --resume and a longer --time"
         )
-    typer.echo(f"wrote {run.output}; next: fluxan kappa {run.output} --plot kappa.png")
+    spectrum = run.spectrum_path
+    if spectrum.exists():
+        print_spectrum(driven_spectrum(spectrum, result))
+    also = f" and {spectrum}" if spectrum.exists() else ""
+    typer.echo(f"wrote {run.output}{also}; next: fluxan kappa {run.output} --plot kappa.png")
+
+
+def print_spectrum(spectrum: SpectralHeatCurrent) -> None:
+    """Print the frequencies below which half and nine tenths of the potential part of κ lie."""
+    from fluxan.report.verdicts import value
+
+    total = spectrum.cumulative
+    reached = [total.x[np.argmax(total.value >= fraction * total.value[-1])] for fraction in (0.5, 0.9)]
+    typer.echo(
+        f"spectral heat current: {value(spectrum.integral, spectrum.integral_error)} {spectrum.unit}, half of it below "
+        f"{reached[0]:.3g} THz, nine tenths below {reached[1]:.3g} THz"
+    )
 
 
 def print_driven(result: DrivenConductivity) -> None:

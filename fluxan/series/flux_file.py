@@ -122,7 +122,7 @@ class FluxFile:
         self._open()
         return self.n_frames
 
-    def annotate(self, attributes: Mapping[str, object]) -> None:
+    def annotate(self, attributes: Mapping[str, Any]) -> None:
         """Change attributes that the continued file already has; adding new ones could move its data."""
         with NETCDF_LOCK:
             there = {name: self._file.getncattr(name) for name in self._file.ncattrs()}

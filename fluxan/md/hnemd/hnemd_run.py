@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from ase.data import chemical_symbols
 
+from fluxan.correlation.virial_velocity import VirialVelocityCorrelator
 from fluxan.errors import InputError, TrajectoryError
 from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driven_calculator import DrivenCalculator
 from fluxan.md.hnemd.driving_force import field_vector, require_periodic, species_means
+from fluxan.md.hnemd.spectrum_file import save_correlation
 from fluxan.md.md_run import MdRun
 from fluxan.md.restart import Restart
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 #: Temperature above the thermostat's, as a fraction of it and in standard deviations of the kinetic energy, at which a
 #: run is stopped: the thermostat no longer removes the heat that the driving force makes.
 _MAX_HEATING: Final = (0.5, 8.0)
+#: Prefix of the names of the spectral correlator's arrays in a restart file.
+_SPECTRAL: Final = "spectral_"
 
 
 class HnemdRun(MdRun):
@@ -66,7 +70,24 @@ class HnemdRun(MdRun):
         self._energy_zero = np.zeros(frame.n_atoms)
         self._sites = Displacements(frame.positions, frame.numbers, np.asarray(frame.cell))
         self._solid: set[int] = set()
+        self._spectral: VirialVelocityCorrelator | None = None
         super().__init__(frame, model, settings, **options)  # type: ignore[arg-type]
+        if self._spectral is None and settings.lag_samples:
+            groups = self._evaluator.groups
+            self._spectral = VirialVelocityCorrelator(
+                groups, max_lag=settings.lag_samples, time_step=settings.frame_step
+            )
+
+    @property
+    def spectrum_path(self) -> Path:
+        """Path of the virial-velocity correlation that `save_spectrum` writes."""
+        return self.output.with_suffix(".spectrum.nc")
+
+    def save_spectrum(self) -> None:
+        """Write the virial-velocity correlation to `spectrum_path`, where the run is longer than the longest lag."""
+        spectral = self._spectral
+        if spectral is not None and spectral.n_samples > spectral.max_lag:
+            save_correlation(self.spectrum_path, spectral.correlation(), self._evaluator.labels)
 
     def _make_calculator(self, model: Potential, route: str) -> DrivenCalculator:
         return DrivenCalculator(model, route=route)
@@ -108,15 +129,25 @@ class HnemdRun(MdRun):
         zero = self._energy_zero[:, None] * frame.velocities
         groups, n = self._evaluator.groups, len(self._evaluator.labels)
         shift = np.stack([np.bincount(groups, zero[:, a], minlength=n) for a in range(3)], axis=1)
+        virial_force = self._calculator.virial_force
+        if self._spectral is not None and virial_force is not None:
+            self._spectral.update(virial_force / self.strength, frame.velocities)
         return replace(flux, convective=flux.convective - shift)
 
     def _further_state(self) -> dict[str, np.ndarray]:
-        return {"energy_zero": self._energy_zero, "solid": np.array(sorted(self._solid), dtype=np.int64)}
+        state = {"energy_zero": self._energy_zero, "solid": np.array(sorted(self._solid), dtype=np.int64)}
+        if self._spectral is not None and self.phase == "produce":
+            state |= {_SPECTRAL + name: values for name, values in self._spectral.state().items()}
+        return state
 
     def _take(self, known: Restart) -> None:
         super()._take(known)
         self._energy_zero = known.further["energy_zero"]
         self._solid = set(known.further["solid"].tolist())
+        state = {name: values for name, values in known.further.items() if name.startswith(_SPECTRAL)}
+        if state:
+            found = {name.removeprefix(_SPECTRAL): values for name, values in state.items()}
+            self._spectral = VirialVelocityCorrelator.from_state(found)
 
     def _refuse_heating(self, frame: Frame) -> None:
         target, temperature = self.settings.temperature, frame.temperature

@@ -43,6 +43,11 @@ class HnemdSettings(MdSettings):
         if not (np.isfinite(self.max_lag) and self.max_lag >= 0):
             raise InputError(f"max_lag is {self.max_lag!r}, expected a time in ps, or 0 for no spectral heat current")
 
+    @property
+    def lag_samples(self) -> int:
+        """Longest lag of the virial-velocity correlation, in fluxes; 0 for none."""
+        return round(self.max_lag / self.frame_step)
+
     def fixed(self) -> dict[str, object]:
         """Settings that must not change when a run is continued; its length may."""
         return super().fixed() | {"driving_force": list(self.driving_force)}

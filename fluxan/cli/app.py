@@ -22,6 +22,7 @@ from fluxan.cli.mapping_command import mapping
 from fluxan.cli.md_command import md
 from fluxan.cli.report_command import report
 from fluxan.cli.scan_strength_command import scan_strength
+from fluxan.cli.shc_command import shc
 from fluxan.cli.spectrum_command import spectrum
 from fluxan.cli.standard_error import begin, print_warning
 from fluxan.cli.train_command import train
@@ -42,6 +43,7 @@ for command in (
     kappa,
     extrapolate,
     spectrum,
+    shc,
     report,
     md,
     hnemd,

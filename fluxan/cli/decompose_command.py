@@ -50,7 +50,7 @@ def decompose(
     dataset = fluxan.decompose(
         traj,
         named_model(model, adapter),
-        groups=_labels(groups),
+        groups=read_labels(groups),
         velocities=velocities,
         route=route,
         device=device,
@@ -64,8 +64,14 @@ def decompose(
     print_contributions(dataset, output, json=json)
 
 
-def _labels(groups: str) -> str | list[str]:
-    """Read the labels from a file, unless the word is "element"."""
+def read_labels(groups: str) -> str | list[str]:
+    """Read the labels of --groups from a file, unless the word is "element".
+
+    Raises
+    ------
+    FileError
+        There is no such file of text.
+    """
     if groups == "element":
         return groups
     from fluxan.errors import FileError

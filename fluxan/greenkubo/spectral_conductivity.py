@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         | Iterable[VirialVelocityCorrelator | VirialVelocityCorrelation]
     )
 
+#: Fewest blocks from whose scatter an error is taken: that of three would itself be uncertain by a half.
+_MIN_BLOCKS: Final = 4
 #: Factors of K by name, as functions of the lag divided by the longest one.
 TAPERS: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
     "hann": lambda x: 0.5 + 0.5 * np.cos(np.pi * x),
@@ -61,7 +63,7 @@ class SpectralHeatCurrent(Displayed):
     taper : str
         "hann" or "none".
     n_blocks, n_samples : int
-        Number of blocks, and of samples in all. Errors from fewer than four blocks are rough; of one, infinite.
+        Number of blocks, and of samples in all. Errors of fewer than four blocks are infinite.
     """
 
     spectrum: Curve
@@ -243,9 +245,9 @@ def _integrals(spectra: NDArray[np.float64], step: float) -> NDArray[np.float64]
 
 
 def _standard_errors(blocks: NDArray[np.float64], samples: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Standard errors of means over blocks (n_blocks, n), weighted by their numbers of samples; infinite for one."""
+    """Standard errors of means over blocks (n_blocks, n), weighted by samples; infinite for few blocks."""
     n = len(blocks)
-    if n < 2:
+    if n < _MIN_BLOCKS:
         return np.full(blocks.shape[1:], np.inf)
     weights = samples / samples.sum()
     deviations = blocks - weights @ blocks

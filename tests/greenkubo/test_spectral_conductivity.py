@@ -110,7 +110,8 @@ def test_errors_are_standard_errors_over_runs():
         expected = np.sqrt(14 / 13 * np.sum((weights[:, None] * (values - mean)) ** 2, axis=0))
         np.testing.assert_allclose(getattr(result, curve).error, expected, rtol=1e-9, atol=1e-12)
     assert np.isinf(parts[0].spectrum.error).all()
-    assert np.isfinite(single[0].by_carrier["1"].error).all()
+    assert np.isinf(single[0].by_carrier["1"].error).all()
+    assert np.isfinite(spectral_conductivity(runs[:2], **STATE).by_carrier["1"].error).all()
     assert "unknown" in repr(parts[0])
     assert f"{result.n_samples}" == "4200"
 

@@ -9,7 +9,7 @@ over which their spectra are averaged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -196,22 +196,44 @@ def phonopy_modes(path: str | Path, frame: Frame, *, degeneracy: float = DEGENER
         raise FileError(f"{path}: phonopy cannot read it ({error}); expected a phonopy_params.yaml") from error
     if loaded.force_constants is None:
         raise FileError(f"{path}: phonopy finds no force constants; write them with INCLUDE_FORCE_CONSTANTS = .TRUE.")
-    order = _order_of_atoms(loaded.supercell, frame, str(path))
+    order = nearest_sites(loaded.supercell.scaled_positions, loaded.supercell.numbers, frame, str(path))
     return phonon_modes(loaded.force_constants[np.ix_(order, order)], np.asarray(frame.masses), degeneracy=degeneracy)
 
 
-def _order_of_atoms(supercell: Any, frame: Frame, path: str) -> np.ndarray:
-    """Atom of phonopy's supercell for each atom of the frame, (n_atoms,), by the nearest site."""
-    if frame.cell is None or len(supercell) != frame.n_atoms:
-        raise InputError(f"{path} has {len(supercell)} atoms in its supercell, the frame {frame.n_atoms} in its cell")
+def nearest_sites(sites: np.ndarray, numbers: np.ndarray, frame: Frame, name: str) -> np.ndarray:
+    """Site of each atom of a frame.
+
+    Parameters
+    ----------
+    sites : (n_atoms, 3) array
+        Fractional coordinates of the sites in the cell of the frame.
+    numbers : (n_atoms,) array
+        Atomic numbers of the sites.
+    frame : Frame
+        Its atoms may be in another order than the sites, and displaced.
+    name : str
+        Of what the sites were taken from, for messages.
+
+    Returns
+    -------
+    (n_atoms,) ndarray
+        Index of the nearest site, another one for each atom.
+
+    Raises
+    ------
+    InputError
+        The atoms do not lie on the sites, or are of other elements.
+    """
+    if frame.cell is None or len(sites) != frame.n_atoms:
+        raise InputError(f"{name} has {len(sites)} atoms in its supercell, the frame {frame.n_atoms} in its cell")
     fractional = np.linalg.solve(frame.cell.T, frame.positions.T).T
-    apart = fractional[:, None] - supercell.scaled_positions
+    apart = fractional[:, None] - sites
     distances = np.linalg.norm((apart - np.rint(apart)) @ frame.cell, axis=2)
     order = distances.argmin(axis=1)
     if distances.min(axis=1).max() > LARGEST_DISPLACEMENT or len(set(order.tolist())) < len(order):
         atom = int(distances.min(axis=1).argmax())
         far = f"atom {atom} (counted from 0) is {distances[atom].min():.2f} Å from the nearest site"
-        raise InputError(f"{path}: the frame's atoms do not lie on the sites of its supercell: {far}; is it the same?")
-    if (supercell.numbers[order] != frame.numbers).any():
-        raise InputError(f"{path}: the elements of its supercell are not those of the frame")
+        raise InputError(f"{name}: the frame's atoms do not lie on the sites of its supercell: {far}; is it the same?")
+    if (numbers[order] != frame.numbers).any():
+        raise InputError(f"{name}: the elements of its supercell are not those of the frame")
     return order

@@ -13,6 +13,7 @@ from fluxan.cli.convert_command import convert
 from fluxan.cli.decompose_command import decompose
 from fluxan.cli.defects_command import defects
 from fluxan.cli.demo_command import demo
+from fluxan.cli.export_command import export
 from fluxan.cli.extrapolate_command import extrapolate
 from fluxan.cli.hnemd_command import hnemd
 from fluxan.cli.info_command import info
@@ -56,6 +57,7 @@ for command in (
     defects,
     info,
     convert,
+    export,
     demo,
 ):
     app.command()(command)

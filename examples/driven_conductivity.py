@@ -38,7 +38,7 @@ from fluxan.system import Frame
 from fluxan.training.dataset import TrainingSet
 from fluxan.training.fit import MODEL, TrainingRun
 from fluxan.training.fit_settings import FitSettings
-from fluxan.training.initial_values import set_initial_values
+from fluxan.training.initial_values import fitted_offsets, set_initial_values
 from fluxan.training.loss import LossWeights
 from fluxan.trajectory.labelled_frame import LabelledFrame
 
@@ -103,7 +103,7 @@ def trained(reference: Potential, folder: Path) -> Potential:
         frames = [labelled(reference, seed) for seed in range(96)]
         model = EquivariantNetwork([18], cutoff=5.8, n_features=8, n_neighbors=18.0, zbl=True, seed=1)
         sets = TrainingSet(frames[:80]), TrainingSet(frames[80:])
-        set_initial_values(model, sets[0])
+        set_initial_values(model, sets[0], fitted_offsets(sets[0]))
         weights = LossWeights(energy=100.0, forces=100.0, virial=10.0)
         settings = FitSettings(epochs=60, batch_size=4, learning_rate=3e-3, average=0.95)
         TrainingRun(model, *sets, weights=weights, settings=settings, folder=folder).run(resume=True)

@@ -26,7 +26,7 @@ import torch
 from ase.build import bulk
 
 import fluxan
-from fluxan.greenkubo.driven_conductivity import driven_conductivity
+from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.example_systems import find_example
 from fluxan.md.hnemd.hnemd_run import HnemdRun
 from fluxan.md.hnemd.hnemd_settings import HnemdSettings

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fluxan.flux.evaluate import atomic_virial, heat_flux
     from fluxan.flux.pair_flux import pair_flux
     from fluxan.greenkubo import green_kubo
+    from fluxan.greenkubo.driven import driven_conductivity
     from fluxan.jobs.average_virial import mean_virial, with_mean_virial
     from fluxan.jobs.decomposition import decompose
     from fluxan.jobs.spectral_current import spectral_heat_current
@@ -46,6 +47,7 @@ _HOMES = {
     "contributions": "contribution",
     "convert": "trajectory",
     "decompose": "jobs.decomposition",
+    "driven_conductivity": "greenkubo.driven",
     "edge_currents": "flux.edge_currents",
     "green_kubo": "greenkubo",
     "heat_flux": "flux.evaluate",
@@ -76,6 +78,7 @@ __all__ = [
     "contributions",
     "convert",
     "decompose",
+    "driven_conductivity",
     "edge_currents",
     "green_kubo",
     "heat_flux",

@@ -11,7 +11,7 @@ import typer
 from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
     from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.linearity import Choice, Level
@@ -38,7 +38,7 @@ def print_choice(choice: Choice) -> None:
 
 def print_end(run: HnemdRun, kappa: RunningConductivity, *, json: bool) -> None:
     """Print the result of a run."""
-    from fluxan.greenkubo.driven_conductivity import driven_conductivity
+    from fluxan.greenkubo.driven import driven_conductivity
     from fluxan.md.hnemd.spectrum_file import driven_spectrum
 
     result = driven_conductivity(run.output)

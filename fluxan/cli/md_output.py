@@ -12,7 +12,7 @@ from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
     from fluxan.greenkubo import Conductivity
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.md.md_run import MdRun
     from fluxan.md.stopping import RunningConductivity
 

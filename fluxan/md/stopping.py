@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fluxan.errors import FluxanError, ShortRunError
 from fluxan.greenkubo import green_kubo
-from fluxan.greenkubo.driven_conductivity import driven_conductivity
+from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.md_settings import milestones
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fluxan.greenkubo import Conductivity
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.md.md_run import MdRun
     from fluxan.md.md_settings import MdSettings
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fluxan.greenkubo import Conductivity
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
 
     from .study import Study
 

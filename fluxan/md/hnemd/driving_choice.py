@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.errors import InputError, OutputError, TrajectoryError
-from fluxan.greenkubo.driven_conductivity import driven_conductivity
+from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driving_force import field_vector
 from fluxan.md.hnemd.hnemd_run import HnemdRun

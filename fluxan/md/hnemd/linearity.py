@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
 
 #: Relative error of κ by nonlinearity that a driving force that is chosen must not exceed by more than the standard
 #: error of its estimate, and the largest such standard error.

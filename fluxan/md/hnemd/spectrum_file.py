@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fluxan.greenkubo.driven_conductivity import DrivenConductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
 
 _SCHEMA = "fluxan virial-velocity correlation 1"

@@ -8,7 +8,7 @@ import xarray
 
 import fluxan
 from fluxan.errors import InputError, ShortRunError
-from fluxan.greenkubo.driven_conductivity import driven_conductivity
+from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.units import BOLTZMANN, CONDUCTIVITY
 
 VOLUME, TEMPERATURE, DT = 9000.0, 300.0, 0.02
@@ -103,7 +103,7 @@ def test_the_temperatures_error_counts():
 
 
 def test_long_runs_are_averaged_in_bins(monkeypatch):
-    from fluxan.greenkubo import driven_conductivity as module
+    from fluxan.greenkubo import driven as module
     from fluxan.series import heat_flux_series
 
     dataset, _ = run(n=3200)

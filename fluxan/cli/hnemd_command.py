@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,10 @@ from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_
 from fluxan.cli.run_start import exit_if_stopped, set_threads, start, stopping, to_fraction
 
 if TYPE_CHECKING:
+    from fluxan.md.hnemd.driving_choice import DrivingChoice
+    from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+    from fluxan.md.stopping import RunningDrivenConductivity
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
 
@@ -74,8 +78,11 @@ def hnemd(
 
     Example: fluxan hnemd crystal.xyz --model mace:FILE --temperature 300 --time 200 --direction z --until-error 5%
     """
+    from fluxan.cli.hnemd_output import print_end
     from fluxan.errors import InputError
+    from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.hnemd_settings import HnemdSettings
+    from fluxan.md.stopping import RunningDrivenConductivity
 
     goal = to_fraction(until_error)
     frame, potential, suited = start(structure, named_model(model, adapter), elements=elements, repeat=repeat)
@@ -93,71 +100,88 @@ def hnemd(
         driving_force=_vector(direction, driving_force),
         max_lag=max_lag,
     )
-    if driving_force is None:
-        checked = check_time or (_CHECKED * settings.time if goal is None else _CHECK_TIME)
     set_threads(potential)
-    files = {"output": output, "route": route, "resume": resume, "overwrite": overwrite}
+    files: dict[str, Any] = {"output": output, "route": route, "resume": resume, "overwrite": overwrite}
+    shown = _Shown(bar=not quiet, lines=not json)
     if driving_force is None:
-        settings = _choose(frame, potential, settings, checked, bar=not quiet, lines=not json, **files)
-        files |= {"resume": True, "overwrite": False}
-    _run(frame, potential, settings, goal, bar=not quiet, json=json, **files)
+        duration = check_time or (_CHECKED * settings.time if goal is None else _CHECK_TIME)
+        run, kappa = _run_chosen(frame, potential, settings, goal, shown, duration=duration, **files)
+    else:
+        run = HnemdRun(frame, potential, settings, **files)
+        kappa = RunningDrivenConductivity(settings, goal, watch=False)
+        _finish(run, kappa, shown)
+    print_end(run, kappa, json=json)
 
 
-def _run(
+@dataclass(frozen=True)
+class _Shown:
+    """What is printed while it runs: a progress bar on standard error, lines on standard output."""
+
+    bar: bool
+    lines: bool
+
+
+def _finish(run: HnemdRun, kappa: RunningDrivenConductivity, shown: _Shown) -> None:
+    """Run to the end."""
+    from fluxan.cli.md_output import follow
+
+    with closing(run), stopping(run):
+        follow(run, kappa, bar=shown.bar, lines=shown.lines)
+    exit_if_stopped(run)
+    run.save_spectrum()
+
+
+def _run_chosen(
     frame: Frame,
     model: Potential,
     settings: HnemdSettings,
     goal: float | None,
+    shown: _Shown,
     *,
-    bar: bool,
-    json: bool,
-    **files: Any,
-) -> None:
-    from fluxan.cli.hnemd_output import print_end
-    from fluxan.cli.md_output import follow
-    from fluxan.md.hnemd.hnemd_run import HnemdRun
-    from fluxan.md.stopping import RunningConductivity, running_driven_kappa
-
-    run = HnemdRun(frame, model, settings, **files)
-    kappa = RunningConductivity(settings, goal, estimate=running_driven_kappa)
-    with closing(run), stopping(run):
-        follow(run, kappa, bar=bar, lines=not json)
-    exit_if_stopped(run)
-    run.save_spectrum()
-    print_end(run, kappa, json=json)
-
-
-def _choose(
-    frame: Frame,
-    model: Potential,
-    settings: HnemdSettings,
     duration: float,
-    *,
-    bar: bool,
-    lines: bool,
+    resume: bool,
     **files: Any,
-) -> HnemdSettings:
-    """Settings with the largest driving force of the linear regime, whose run the production continues."""
-    from fluxan.cli.hnemd_output import print_choice, print_level
+) -> tuple[HnemdRun, RunningDrivenConductivity]:
+    """Run with the largest driving force of the linear regime; where it proves too large later, with a smaller one."""
+    from fluxan.cli.hnemd_output import print_rejection
+    from fluxan.errors import TrajectoryError
     from fluxan.md.hnemd.driving_choice import DrivingChoice
     from fluxan.md.hnemd.hnemd_run import HnemdRun
+    from fluxan.md.stopping import RunningDrivenConductivity
+
+    checks = DrivingChoice(frame, model, settings, duration=duration, resume=resume, **files)
+    files |= {"resume": True, "overwrite": False}
+    while True:
+        chosen = checks.production_begun() or _chosen(checks, shown)
+        run = HnemdRun(frame, model, chosen, **files)
+        kappa = RunningDrivenConductivity(chosen, goal, watch=True)
+        try:
+            _finish(run, kappa, shown)
+            reason = kappa.nonlinear
+        except TrajectoryError as error:
+            reason = str(error)
+        if not reason:
+            return run, kappa
+        checks.reject(run.strength, reason)
+        print_rejection(run.strength, reason)
+
+
+def _chosen(checks: DrivingChoice, shown: _Shown) -> HnemdSettings:
+    """Settings with the largest driving force of the linear regime, whose run the production continues."""
+    from fluxan.cli.hnemd_output import print_choice, print_level
     from fluxan.progress import progress_bar
 
     def follow(run: HnemdRun) -> None:
         total = run.settings.thermal_steps + run.settings.n_frames * run.settings.flux_every
         done = run.step + (run.settings.thermal_steps if run.phase == "produce" else 0)
         title = f"{run.strength:.3g}/Å"
-        with stopping(run), progress_bar(title, total=total, done=done, show=bar, unit="steps") as shown:
+        with stopping(run), progress_bar(title, total=total, done=done, show=shown.bar, unit="steps") as bar:
             for steps in run.blocks():
-                shown.advance(steps)
+                bar.advance(steps)
         exit_if_stopped(run)
 
-    checks = DrivingChoice(frame, model, settings, duration=duration, **files)
-    begun = checks.production_begun()
-    if begun is not None:
-        return begun
-    choice = checks.choose(follow, print_level if lines else lambda _: None)
-    if lines:
+    choice = checks.choose(follow, print_level if shown.lines else lambda _: None)
+    if shown.lines:
         print_choice(choice)
     checks.adopt(choice)
     return checks.settings_for(choice)

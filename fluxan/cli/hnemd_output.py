@@ -36,6 +36,11 @@ def print_choice(choice: Choice) -> None:
     )
 
 
+def print_rejection(strength: float, reason: str) -> None:
+    """Print that the run goes on with a smaller driving force."""
+    print_warning(f"F_e = {strength:.3g}/Å proves too large ({reason}); a smaller one is chosen")
+
+
 def print_end(run: HnemdRun, kappa: RunningConductivity, *, json: bool) -> None:
     """Print the result of a run."""
     from fluxan.greenkubo.driven import driven_conductivity

@@ -27,13 +27,13 @@ def follow(run: MdRun, kappa: RunningConductivity, *, bar: bool, lines: bool) ->
     if lines:
         print(_opening(run), file=sys.stderr)
     _update(run, kappa, lines=lines)
-    if kappa.reached:
+    if kappa.finished:
         return
     with progress_bar(settings.ensemble, total=total, done=done, show=bar, unit="steps") as shown:
         for steps in run.blocks():
             shown.advance(steps)
             _update(run, kappa, lines=lines)
-            if kappa.reached:
+            if kappa.finished:
                 return
 
 

@@ -39,8 +39,8 @@ _CORRELATED: Final = 2 / np.sqrt(N_BLOCKS)
 #: Relative deviation of the temperature from the thermostat's that is warned of, where it is significant.
 _HEATING: Final = 0.02
 #: Ratio of the error to that of linear response beyond which the flux fluctuates more than it does in equilibrium; of
-#: errors from 16 blocks, chance exceeds it in one run of 300.
-_EXCITED: Final = 1.5
+#: errors from 16 blocks, chance exceeds it in one run of 1,300.
+_EXCITED: Final = 1.6
 #: Standard errors beyond which a deviation is significant.
 _SIGNIFICANT: Final = 4.0
 
@@ -124,6 +124,15 @@ class DrivenConductivity(Displayed):
     def excited(self) -> bool:
         """Whether the flux fluctuates more than in linear response, where fluctuations are those of equilibrium."""
         return self.error > _EXCITED * self.expected_error
+
+    @property
+    def nonlinear(self) -> str:
+        """Evidence that the driving force is beyond linear response, in a few words; empty where there is none."""
+        evidence = {
+            "the atoms are hotter than the thermostat": self.heats,
+            "the flux fluctuates too much": self.excited,
+        }
+        return ", ".join(words for words, holds in evidence.items() if holds)
 
     def length_for(self, relative_error: float) -> float:
         """Length of a run with the same driving force for a relative error of κ, ps."""

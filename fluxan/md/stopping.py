@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fluxan.errors import FluxanError, ShortRunError
 from fluxan.greenkubo import green_kubo
-from fluxan.greenkubo.driven import driven_conductivity
+from fluxan.greenkubo.driven import DrivenConductivity, driven_conductivity
 from fluxan.md.md_settings import milestones
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fluxan.greenkubo import Conductivity
-    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.md.md_run import MdRun
     from fluxan.md.md_settings import MdSettings
 
@@ -55,6 +54,11 @@ class RunningConductivity:
         self.reached = False
         self._milestones = set(milestones(settings))
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run may stop."""
+        return self.reached
+
     def update(self, run: MdRun) -> bool:
         """Estimate κ if the run has reached a milestone, and return whether it has."""
         if run.n_frames not in self._milestones:
@@ -62,6 +66,42 @@ class RunningConductivity:
         self.result, self.reason = self._estimate(run.output)
         if self.goal is not None and self.result is not None:
             self.reached = self.result.error < self.goal * abs(self.result.kappa)
+        return True
+
+
+class RunningDrivenConductivity(RunningConductivity):
+    """The conductivity of a run under a driving force so far.
+
+    Parameters
+    ----------
+    settings, goal
+        See `RunningConductivity`.
+    watch : bool
+        Stop where the response proves nonlinear: nonlinearity may build up more slowly than any check of linearity
+        lasts.
+
+    Attributes
+    ----------
+    nonlinear : str
+        Evidence for nonlinearity for which the run is to be stopped; empty where there is none.
+    """
+
+    def __init__(self, settings: MdSettings, goal: float | None, *, watch: bool) -> None:
+        super().__init__(settings, goal, estimate=running_driven_kappa)
+        self.nonlinear = ""
+        self._watch = watch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run may stop."""
+        return self.reached or bool(self.nonlinear)
+
+    def update(self, run: MdRun) -> bool:
+        """Estimate κ if the run has reached a milestone, and return whether it has."""
+        if not super().update(run):
+            return False
+        if self._watch and isinstance(self.result, DrivenConductivity):
+            self.nonlinear = self.result.nonlinear
         return True
 
 

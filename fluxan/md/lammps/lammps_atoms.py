@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import InputError
+from fluxan.md.lammps.ranks import Ranks
 from fluxan.system import Frame, hand_over
 from fluxan.trajectory.species import atomic_numbers, element_list
 from fluxan.units import KCAL_PER_MOL, TIME, VELOCITY
@@ -34,7 +35,8 @@ UNITS = {
 class LammpsAtoms:
     """Atoms and box of a `lammps.lammps` object.
 
-    LAMMPS reorders its atoms from time to time; frames always have them in ascending order of their ids.
+    LAMMPS reorders its atoms from time to time; frames always have them in ascending order of their ids. On several MPI
+    ranks every rank gets the atoms of all: all ranks must call the same methods.
 
     Parameters
     ----------
@@ -47,14 +49,18 @@ class LammpsAtoms:
     ----------
     units : UnitFactors
         Factors of LAMMPS' units.
-    order : (n_atoms,) int
-        Index in LAMMPS' arrays of each atom of the last frame.
+    ranks : Ranks
+        The MPI ranks.
+    owned : (n_owned,) int
+        Index in the last frame of each of this rank's atoms, in the order of LAMMPS' arrays.
 
     Raises
     ------
     InputError
-        `lmp` is not a LAMMPS, has no atoms or ids, runs on several MPI ranks, in two dimensions or in units other than
-        metal or real, or a type has no element.
+        `lmp` is not a LAMMPS, has no atoms or ids, runs in two dimensions or in units other than metal or real, or a
+        type has no element.
+    DependencyError
+        See `Ranks`.
     """
 
     def __init__(self, lmp: Any, elements: Sequence[str] | str) -> None:
@@ -62,8 +68,9 @@ class LammpsAtoms:
         self.lmp = lmp
         self.units = _units(lmp)
         self._numbers = _numbers_of_types(elements, lmp.extract_setting("ntypes"))
+        self.ranks = Ranks(lmp)
         self._tags = np.empty(0, dtype=np.int64)
-        self.order = np.empty(0, dtype=np.int64)
+        self._order = self.owned = np.empty(0, dtype=np.int64)
         self._sort()
 
     @property
@@ -122,17 +129,25 @@ class LammpsAtoms:
         )
 
     def _array(self, name: str) -> np.ndarray:
-        """View of an array in LAMMPS' memory, without the ghost atoms at its end."""
+        """Array of the atoms of all ranks, one rank after the other, without ghost atoms; a view where there is one."""
+        return self.ranks.gather(self._own(name))
+
+    def _own(self, name: str) -> np.ndarray:
+        """View of this rank's array in LAMMPS' memory, without the ghost atoms at its end."""
         return self.lmp.numpy.extract_atom(name)[: self.lmp.extract_setting("nlocal")]
 
     def _sort(self) -> np.ndarray:
+        """Index in arrays of all ranks of each atom of a frame."""
         tags = self._array("id")
-        if not np.array_equal(tags, self._tags):
+        # Atoms may go from the end of one rank's array to the start of the next one's.
+        if len(self.owned) != self.lmp.extract_setting("nlocal") or not np.array_equal(tags, self._tags):
             self._tags = tags.astype(np.int64)
-            self.order = np.argsort(self._tags, kind="stable")
-            if not (np.diff(self._tags[self.order]) > 0).all():
+            self._order = np.argsort(self._tags, kind="stable")
+            ascending = self._tags[self._order]
+            if not (np.diff(ascending) > 0).all():
                 raise InputError("LAMMPS' atoms have no ids of their own; leave out atom_modify id no")
-        return self.order
+            self.owned = np.searchsorted(ascending, self._own("id"))
+        return self._order
 
     def _box(self) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
         low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
@@ -151,11 +166,6 @@ def _require_usable(lmp: Any) -> None:
         raise InputError(f"lmp is {type(lmp).__name__}, expected a lammps.lammps object")
     if getattr(lmp, "lmp", None) is None:
         raise InputError("this LAMMPS was closed; make another lammps.lammps()")
-    ranks = lmp.extract_setting("world_size")
-    if ranks > 1:
-        raise InputError(
-            f"LAMMPS runs on {ranks} MPI ranks, each with a part of the atoms; fluxan needs all of them: use one rank"
-        )
     if lmp.extract_setting("box_exist") != 1 or lmp.get_natoms() < 1:
         raise InputError("LAMMPS has no atoms yet: read or create them first (read_data, create_atoms, read_restart)")
     if lmp.extract_setting("dimension") != 3:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.flux.evaluate import FluxEvaluator
-from fluxan.md.evaluation import Evaluation
+from fluxan.md.lammps.block_evaluation import evaluation_by, flux_evaluator
 from fluxan.md.lammps.lammps_atoms import LammpsAtoms
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from fluxan.flux.check import CheckReport
+    from fluxan.flux.evaluate import FluxEvaluator
     from fluxan.md.evaluation import Forces
     from fluxan.system import Flux, Frame
 
@@ -48,10 +48,10 @@ class Driver:
 
     def __init__(self, lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> None:
         self._atoms = LammpsAtoms(lmp, elements)
-        self.lmp, self.model, self.route = lmp, load_model(model), route
+        self.lmp, self.model, self.route = lmp, self._atoms.ranks.agree(load_model, model), route
         self.passed: dict[str, CheckReport] = {}
-        evaluator = FluxEvaluator(self.model, self._atoms.numbers, route=route, passed=self.passed)
-        self._evaluation = Evaluation(evaluator)
+        evaluator = flux_evaluator(self._atoms, self.model, route=route, passed=self.passed)
+        self._evaluation = evaluation_by(evaluator)
         self._evaluated: Frame | None = None
         self._flux_step: int | None = None
         self._fault: BaseException | None = None
@@ -155,12 +155,11 @@ class Driver:
         return forces
 
     def _give(self, forces: Forces, f: np.ndarray) -> None:
-        unit, order, lmp = self._atoms.units.energy, self._atoms.order, self.lmp
-        f[order] = forces.forces / unit
-        energies = np.empty(len(order))
-        energies[order] = forces.energies / unit
+        unit, owned, lmp = self._atoms.units.energy, self._atoms.owned, self.lmp
+        f[:] = forces.forces[owned] / unit
+        # On several ranks, the energies of a rank's own atoms, but energy and virial of all.
         lmp.fix_external_set_energy_global(FIX, forces.energy / unit)
-        lmp.numpy.fix_external_set_energy_peratom(FIX, energies)
+        lmp.numpy.fix_external_set_energy_peratom(FIX, forces.energies[owned] / unit)
         # fluxan's virial is the derivative with respect to strain; LAMMPS' has the opposite sign, that of a pressure.
         lmp.fix_external_set_virial_global(FIX, (-forces.virial / unit)[COMPONENTS])
 

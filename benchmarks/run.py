@@ -22,6 +22,7 @@ CASES = (
     "message_passing",
     "allocator",
     "md_lammps",
+    "md_ranks",
     "md_ase",
     "training",
     "ensemble",

@@ -67,6 +67,9 @@ def fails_with(fault):
 
 
 def models(lmp):
+    sys.modules["mpi4py"] = None
+    report("no mpi4py", drive, lmp, "shipped:ar-kr", elements="Ar Kr")
+    del sys.modules["mpi4py"]
     report("missing", drive, lmp, "nosuch.toml" if rank else "shipped:ar-kr", elements="Ar Kr")
     model = Failing()
     with drive(lmp, model, elements="Ar Kr"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fluxan.md.lammps.mpich import INSTALL
 from tests.md.ranks_program import CASES, NAMES, PRESSURE, measured
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,7 @@ def lines_of(done):
 def test_errors_of_one_rank_reach_both(tmp_path):
     found = lines_of(on_ranks("-m", "tests.md.ranks_errors", tmp_path))
     expected = {
+        "no mpi4py": f"DependencyError: LAMMPS runs on 2 MPI ranks, for which fluxan needs mpi4py: {INSTALL}",
         "missing": "FileError: no model file nosuch.toml",
         "nothing yet": "InputError: LAMMPS: no flux was recorded yet",
         "forces": "ModelError: no more",
@@ -114,58 +116,13 @@ def test_errors_of_one_rank_reach_both(tmp_path):
     assert set(found) == set(expected)
 
 
-SLAB = """
-import sys
-import fluxan.md.lammps as md
-from lammps import lammps
-lmp = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite", *sys.argv[1:]])
-lmp.commands_string('''units metal
-processors 1 1 *
-lattice fcc 5.4
-region box block 0 3 0 3 0 8
-create_box 1 box
-region slab block 0 2.9 0 2.9 0.1 3.1
-create_atoms 1 region slab
-mass 1 40
-timestep 0.002
-velocity all create 100 123 loop geom
-fix move all nve''')
-md.drive(lmp, "shipped:ar", elements="Ar")
-recorder = md.FluxRecorder(lmp, "shipped:ar", elements="Ar", every=5)
-recorder.run(10)
-flux = recorder.dataset()["potential"].values[-1].sum(axis=(0, 1))
-print(lmp.extract_setting("world_size"), lmp.extract_setting("nlocal"), *(f"{x:.9e}" for x in flux))
-"""
-
-
-def test_a_rank_without_atoms_and_partitions():
-    """Half of the box is empty; with partitions, every rank has a LAMMPS of its own."""
-    options = ("-partition", "2x1", "-in", "none", "-plog", "none", "-pscreen", "none")
-    first, second = (line.split() for line in on_ranks("-c", SLAB, *options).stdout.splitlines())
-    size, n_atoms, *flux = first
-    assert (first, size) == (second, "1")
-    divided = sorted(line.split() for line in on_ranks("-c", SLAB).stdout.splitlines())
-    assert divided == [["2", "0", *flux], ["2", n_atoms, *flux]]
-
-
-NOT_USABLE = """
-import sys
-sys.modules["mpi4py"] = None
-import fluxan.md.lammps as md
-from tests.md.ranks_program import fill
-from tests.lammps_helper import lammps_instance
-with lammps_instance() as lmp:
-    fill(lmp, "Ar Kr", (2, 2, 2), 5.4, 90)
-    try:
-        md.drive(lmp, "shipped:ar-kr", elements="Ar Kr")
-    except ImportError as error:
-        print(error)
-"""
-
-
-def test_several_ranks_need_mpi4py():
-    message = 'LAMMPS runs on 2 MPI ranks, for which fluxan needs mpi4py: pip install "fluxan[lammps]"'
-    assert on_ranks("-c", NOT_USABLE).stdout.splitlines() == 2 * [message]
+def test_a_rank_without_atoms_and_a_lammps_on_one_rank_of_two():
+    """Half of the box is empty; a LAMMPS of its own on every rank gives the same, with all the atoms."""
+    found = lines_of(on_ranks("-m", "tests.md.ranks_slab"))
+    size, n_atoms, flux = found["alone"]["0"].split(maxsplit=2)
+    assert size == "1"
+    assert found["alone"]["1"] == found["alone"]["0"]
+    assert sorted(found["together"].values()) == [f"2 0 {flux}", f"2 {n_atoms} {flux}"]
 
 
 def test_processes_that_another_mpi_has_started_are_refused():

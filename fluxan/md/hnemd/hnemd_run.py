@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from fluxan.correlation.virial_velocity import VirialVelocityCorrelator
 from fluxan.errors import InputError, TrajectoryError
 from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driven_calculator import DrivenCalculator
-from fluxan.md.hnemd.driving_force import field_vector, require_periodic, species_means
+from fluxan.md.hnemd.driving_force import counted_from, field_vector, require_periodic, species_means
 from fluxan.md.hnemd.spectrum_file import save_correlation
 from fluxan.md.md_run import MdRun
 from fluxan.md.restart import Restart
@@ -126,13 +125,10 @@ class HnemdRun(MdRun):
         flux = super()._flux(frame)
         if frame.velocities is None:
             return flux
-        zero = self._energy_zero[:, None] * frame.velocities
-        groups, n = self._evaluator.groups, len(self._evaluator.labels)
-        shift = np.stack([np.bincount(groups, zero[:, a], minlength=n) for a in range(3)], axis=1)
         virial_force = self._calculator.virial_force
         if self._spectral is not None and virial_force is not None:
             self._spectral.update(virial_force / self.strength, frame.velocities)
-        return replace(flux, convective=flux.convective - shift)
+        return counted_from(flux, self._energy_zero, frame.velocities, self._evaluator.groups)
 
     def _further_state(self) -> dict[str, np.ndarray]:
         state = {"energy_zero": self._energy_zero, "solid": np.array(sorted(self._solid), dtype=np.int64)}

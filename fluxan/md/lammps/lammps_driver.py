@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fluxan.errors import InputError
 from fluxan.md.lammps.block_evaluation import evaluation_by, flux_evaluator
 from fluxan.md.lammps.lammps_atoms import LammpsAtoms
+from fluxan.md.lammps.lammps_driving import LammpsDriving
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.potentials.load import load_model
 
@@ -44,9 +46,19 @@ class Driver:
         Algorithm for the flux, for a recorder that shares the model's evaluations.
     passed : dict
         Reports of the checks that the model has passed, by route.
+    driving : LammpsDriving or None
+        The driving force of HNEMD, see `driving_force`.
     """
 
-    def __init__(self, lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> None:
+    def __init__(
+        self,
+        lmp: Any,
+        model: object,
+        *,
+        elements: Sequence[str] | str,
+        route: str = "auto",
+        driving_force: object = None,
+    ) -> None:
         self._atoms = LammpsAtoms(lmp, elements)
         self.lmp, self.model, self.route = lmp, self._atoms.ranks.agree(load_model, model), route
         self.passed: dict[str, CheckReport] = {}
@@ -55,8 +67,19 @@ class Driver:
         self._evaluated: Frame | None = None
         self._flux_step: int | None = None
         self._fault: BaseException | None = None
+        self.driving: LammpsDriving | None = None
+        self.driving_force = driving_force
         _require_free(lmp)
         self._take_over()
+
+    @property
+    def driving_force(self) -> object:
+        """F_e of HNEMD, (3,) 1/Å, or None; set it once the atoms are thermalised."""
+        return None if self.driving is None else self.driving.field
+
+    @driving_force.setter
+    def driving_force(self, field: object) -> None:
+        self.driving = None if field is None else LammpsDriving(field)
 
     def run(self, steps: int) -> None:
         """Run LAMMPS, as ``lmp.command(f"run {steps}")`` does.
@@ -149,10 +172,14 @@ class Driver:
 
     def _evaluate(self, step: int) -> Forces:
         self._evaluated = None
-        frame = self._atoms.frame(moving=False)
-        forces = self._evaluation.at(frame, flux=step == self._flux_step)
+        driving = self.driving
+        frame = self._atoms.frame(moving=driving is not None)
+        forces = self._evaluation.at(frame, flux=driving is not None or step == self._flux_step)
         self._evaluated = frame
-        return forces
+        if driving is None:
+            return forces
+        driven = driving.forces(self._evaluation, forces, frame, step=step, timestep=self._atoms.timestep)
+        return replace(forces, forces=forces.forces + driven)
 
     def _give(self, forces: Forces, f: np.ndarray) -> None:
         unit, owned, lmp = self._atoms.units.energy, self._atoms.owned, self.lmp

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fluxan.errors import InputError, TrajectoryError
+from fluxan.md.hnemd.driving_force import counted_from
 from fluxan.md.lammps.block_evaluation import flux_evaluator
 from fluxan.md.lammps.lammps_atoms import LammpsAtoms
 from fluxan.md.lammps.lammps_driver import Driver, driver_of
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 prepare_lammps()
 
 
-def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto") -> Driver:
+def drive(
+    lmp: Any, model: object, *, elements: Sequence[str] | str, route: str = "auto", driving_force: object = None
+) -> Driver:
     """Use a model as LAMMPS' force field: it provides energy, atomic energies, forces and virial.
 
     Thermostats, barostats, minimisers, thermo output, dumps and restarts work as with a pair style. LAMMPS' own
@@ -52,6 +55,11 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
         Names of LAMMPS types 1, 2, …; "Ar,Kr" or a list.
     route : {"auto", "local", "adjoint", "unfolded"}
         Algorithm with which a recorder on the same LAMMPS computes the flux from the evaluation of the forces.
+    driving_force : (3,) array_like, optional
+        F_e of HNEMD, 1/Å, see `fluxan.md.hnemd.DrivingForce`; it can also be set later, as `Driver.driving_force`. It
+        needs a thermostat that acts on the kinetic energy as a whole (``fix nvt``, or ``fix temp/csvr`` with ``fix
+        nve``) and a centre of mass at rest (``velocity all create ... mom yes``). What a recorder writes is then for
+        `fluxan.driven_conductivity`.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def drive(lmp: Any, model: object, *, elements: Sequence[str] | str, route: str 
     ModelError, FileError
         See `fluxan.load_model`; while LAMMPS runs, a failed evaluation.
     """
-    return Driver(lmp, model, elements=elements, route=route)
+    return Driver(lmp, model, elements=elements, route=route, driving_force=driving_force)
 
 
 class LammpsFluxRecorder:
@@ -140,6 +148,7 @@ class LammpsFluxRecorder:
         self._neighbors = NeighborList(self._evaluator.model.cutoff)
         self._start: tuple[int, float] | None = None
         self._last_step: int | None = None
+        self._driving = None if self._driver is None else self._driver.driving
         self.recording = recording_of(
             ranks,
             self._evaluator,
@@ -148,6 +157,7 @@ class LammpsFluxRecorder:
             output=output,
             correlator=correlator,
             overwrite=overwrite,
+            attributes=None if self._driving is None else self._driving.attributes(),
         )
 
     def run(self, steps: int) -> None:
@@ -229,8 +239,14 @@ class LammpsFluxRecorder:
         self._last_step = step
 
     def _flux(self, frame: Frame) -> Flux:
+        driver, driving = driver_of(self._atoms.lmp), self._driving
+        if (None if driver is None else driver.driving) is not driving:
+            raise InputError("the driving force has changed since the recorder was made: make another recorder")
         flux = None if self._driver is None else self._driver.flux(frame, self._evaluator)
-        return flux or self._evaluator.flux(frame, self._neighbors.graph(frame))
+        flux = flux or self._evaluator.flux(frame, self._neighbors.graph(frame))
+        if driving is None or driving.energy_zero is None or frame.velocities is None:
+            return flux
+        return counted_from(flux, driving.energy_zero, frame.velocities, self._evaluator.groups)
 
     def _require_timestep(self) -> None:
         if self._atoms.timestep != self._timestep:

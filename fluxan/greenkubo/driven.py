@@ -118,7 +118,12 @@ class DrivenConductivity(Displayed):
     @property
     def heats(self) -> bool:
         """Whether the driving force heats the atoms faster than the thermostat cools them."""
-        return abs(self.excess) > max(_HEATING * self.temperature, _SIGNIFICANT * self.temperature_error)
+        return self.excess > max(_HEATING * self.temperature, _SIGNIFICANT * self.temperature_error)
+
+    @property
+    def cold(self) -> bool:
+        """Whether the atoms are colder than the thermostat, as at the beginning of a run."""
+        return -self.excess > max(_HEATING * self.temperature, _SIGNIFICANT * self.temperature_error)
 
     @property
     def excited(self) -> bool:
@@ -289,7 +294,9 @@ def _warnings(result: DrivenConductivity, blocks: NDArray[np.float64]) -> list[s
         )
     if result.heats:
         found.append(
-            f"the temperature deviates by {result.excess:+.3g} K from the thermostat's: the driving force heats the "
-            "atoms faster than the thermostat cools them; use a smaller one, or a shorter relaxation time"
+            f"the temperature is {result.excess:.3g} K above the thermostat's: the driving force heats the atoms "
+            "faster than the thermostat cools them; use a smaller one, or a shorter relaxation time"
         )
+    if result.cold:
+        found.append(f"the temperature is {-result.excess:.3g} K below the thermostat's: thermalise longer")
     return found

@@ -119,7 +119,8 @@ def test_long_runs_are_averaged_in_bins(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"heating": 0.05}, "the temperature deviates by "),
+        ({"heating": 0.05}, "K above the thermostat's: the driving force heats"),
+        ({"heating": -0.05}, "K below the thermostat's: thermalise longer"),
         ({"rise": 40.0, "noise": 0.1}, "the response has not become steady"),
     ],
 )

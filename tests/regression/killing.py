@@ -24,6 +24,8 @@ import torch
 
 import fluxan
 from fluxan.md.example_systems import find_example
+from fluxan.md.hnemd.hnemd_run import HnemdRun
+from fluxan.md.hnemd.hnemd_settings import HnemdSettings
 from fluxan.md.md_run import MdRun
 from fluxan.md.md_settings import MdSettings
 from fluxan.potentials.behler_parrinello import BehlerParrinello
@@ -134,13 +136,19 @@ def run_md(ensemble, output, time=1.6):
     """200 fluxes of 32 atoms, after some blocks under a thermostat; continued where it can be."""
     example = find_example("ar-liquid")
     frame = Frame(*crystal(2), np.full(32, 18))
-    settings = MdSettings(
-        temperature=90.0, time=time, timestep=4.0, flux_every=2, ensemble=ensemble, thermalise=0.2, checkpoint_every=6
-    )
-    with closing(MdRun(frame, example.model(), settings, output=output, resume=True)) as run:
+    common = {"temperature": 90.0, "time": time, "timestep": 4.0, "flux_every": 2, "thermalise": 0.2}
+    common |= {"checkpoint_every": 6}
+    if ensemble == "hnemd":
+        settings = HnemdSettings(**common, driving_force=(0.03, 0.0, 0.01), max_lag=0.08)
+        run = HnemdRun(frame, example.model(), settings, output=output, resume=True)
+    else:
+        run = MdRun(frame, example.model(), MdSettings(**common, ensemble=ensemble), output=output, resume=True)
+    with closing(run):
         for _ in run.blocks():
             pass
         run.save_correlation()
+        if isinstance(run, HnemdRun):
+            run.save_spectrum()
 
 
 def crystal(n_cells, a=5.5):

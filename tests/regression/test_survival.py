@@ -52,16 +52,17 @@ def test_writer_survives_four_hundred_kills(tmp_path):
     assert int(run("tests.regression.killing", "writer", tmp_path / "flux.nc", 400)) == 400
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
-def test_a_run_killed_twenty_times_is_bitwise_equal(ensemble, tmp_path):
-    assert int(run("tests.regression.killing", "md", ensemble, tmp_path / "killed.nc", 10)) == 10
+@pytest.mark.parametrize(("ensemble", "kills"), [("nve", 10), ("nvt", 10), ("hnemd", 20)])
+def test_a_run_killed_many_times_is_bitwise_equal(ensemble, kills, tmp_path):
+    assert int(run("tests.regression.killing", "md", ensemble, tmp_path / "killed.nc", kills)) == kills
     run_md(ensemble, tmp_path / "whole.nc")
     with fluxan.open_flux(tmp_path / "killed.nc") as a, fluxan.open_flux(tmp_path / "whole.nc") as b:
         assert a.sizes["time"] == 200
         for name in VARIABLES:
             assert np.array_equal(a[name].values, b[name].values, equal_nan=True), name
-    saved = [(tmp_path / f"{name}.correlation.nc").read_bytes() for name in ("killed", "whole")]
-    assert saved[0] == saved[1]
+    for kind in ("correlation", *(["spectrum"] if ensemble == "hnemd" else [])):
+        saved = [(tmp_path / f"{name}.{kind}.nc").read_bytes() for name in ("killed", "whole")]
+        assert saved[0] == saved[1], kind
 
 
 MEMORY = """

@@ -101,15 +101,15 @@ def main() -> None:
         ),
     }
     facts: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "time": options.time}
-    facts["bands"] = list(BANDS)
     for name, found in forms.items():
-        values, errors = banded(found)
         facts[name] = {"kappa": found.integral, "error": found.integral_error}
-        facts[name] |= {"by_band": values.tolist(), "by_band_error": errors.tolist()}
-        facts[name] |= {"frequencies": found.spectrum.x.tolist(), "spectrum": found.spectrum.value.tolist()}
-        print(
-            f"{name}: κ = {found.integral:.3f} ± {found.integral_error:.3f} W/(m K)", values.round(3), errors.round(3)
-        )
+        print(f"{name}: κ = {found.integral:.3f} ± {found.integral_error:.3f} W/(m K)")
+        for part in ("x", "value", "error"):
+            facts[name][part] = getattr(found.spectrum, part)[found.spectrum.x <= HIGHEST].tolist()
+    one, other = facts["driving force"], facts["equilibrium"]
+    deviations = np.subtract(one["value"], other["value"]) / np.hypot(one["error"], other["error"])
+    facts["deviations"] = deviations.tolist()
+    print(f"differences at {len(deviations)} frequencies in standard errors: {deviations.round(1).tolist()}")
     (HERE / "spectral_heat_current.json").write_text(json.dumps(facts, indent=1) + "\n")
     draw(forms).savefig(HERE / "spectral_heat_current.png", dpi=160)
 

@@ -20,6 +20,7 @@ CASES = (
     "end_to_end",
     "memory",
     "message_passing",
+    "driving_force",
     "allocator",
     "md_lammps",
     "md_ranks",

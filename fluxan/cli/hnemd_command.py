@@ -10,7 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options
-from fluxan.cli.run_start import exit_if_stopped, set_threads, start, stopping, to_fraction
+from fluxan.cli.run_start import (
+    CheckpointEvery,
+    Elements,
+    FluxEvery,
+    Length,
+    ModelName,
+    Quiet,
+    Repeat,
+    Resume,
+    RouteName,
+    Seed,
+    Structure,
+    Temperature,
+    Timestep,
+    UntilError,
+    exit_if_stopped,
+    lengths,
+    set_threads,
+    start,
+    stopping,
+    to_fraction,
+)
 
 if TYPE_CHECKING:
     from fluxan.md.hnemd.driving_choice import DrivingChoice
@@ -20,8 +41,6 @@ if TYPE_CHECKING:
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
 
-#: Default length of a run, ps; the largest length where there is a goal for the error.
-SHORT, LONG = 100.0, 10_000.0
 #: Default length of each run of the check of linearity, as a fraction of that of the run.
 _CHECKED = 0.2
 #: The same where the run ends when the error is small enough, ps.
@@ -30,13 +49,9 @@ _CHECK_TIME = 50.0
 
 @with_model_options
 def hnemd(
-    structure: Annotated[
-        str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
-    ],
+    structure: Structure,
     *,
-    model: Annotated[
-        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
-    ] = None,
+    model: ModelName = None,
     adapter: dict[str, Any],
     driving_force: Annotated[
         float | None, typer.Option(help="Driving force, 1/Å; if unset, found by a check of linearity.")
@@ -45,10 +60,10 @@ def hnemd(
     check_time: Annotated[
         float | None, typer.Option(help="Length of each run of the check of linearity, ps; a fifth of --time if unset.")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="K.")] = None,
-    time: Annotated[float | None, typer.Option(help="Length of the run, ps; the largest with --until-error.")] = None,
-    timestep: Annotated[float | None, typer.Option(help="fs.")] = None,
-    flux_every: Annotated[int, typer.Option(help="Number of steps between fluxes.")] = 5,
+    temperature: Temperature = None,
+    time: Length = None,
+    timestep: Timestep = None,
+    flux_every: FluxEvery = 5,
     thermalise: Annotated[
         float | None, typer.Option(help="Langevin thermostat before the driving force sets in, ps.")
     ] = None,
@@ -56,20 +71,18 @@ def hnemd(
     max_lag: Annotated[
         float, typer.Option(help="Longest lag for the spectral heat current, ps; 0 for no spectrum.")
     ] = 2.0,
-    repeat: Annotated[str, typer.Option(help="Repeat the cell: 2, or 2,2,1.")] = "1",
-    elements: Annotated[str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr.")] = None,
-    until_error: Annotated[
-        str | None, typer.Option(help="Stop when the error of κ is below this fraction of κ, e.g. 5%.")
-    ] = None,
+    repeat: Repeat = "1",
+    elements: Elements = None,
+    until_error: UntilError = None,
     output: Annotated[Path, typer.Option(help="Flux file; restart files and spectrum are written beside it.")] = Path(
         "hnemd.nc"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of velocities and thermostats.")] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Number of fluxes between restart files.")] = 50,
-    route: Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")] = False,
+    seed: Seed = 0,
+    checkpoint_every: CheckpointEvery = 50,
+    route: RouteName = "auto",
+    resume: Resume = False,
     overwrite: Overwrite = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Find κ from the mean heat flux under a driving force (HNEMD), and the frequencies that carry it.
@@ -79,20 +92,17 @@ def hnemd(
     Example: fluxan hnemd crystal.xyz --model mace:FILE --temperature 300 --time 200 --direction z --until-error 5%
     """
     from fluxan.cli.hnemd_output import print_end
-    from fluxan.errors import InputError
     from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.hnemd_settings import HnemdSettings
     from fluxan.md.stopping import RunningDrivenConductivity
 
     goal = to_fraction(until_error)
     frame, potential, suited = start(structure, named_model(model, adapter), elements=elements, repeat=repeat)
-    options = {"temperature": temperature, "time": time, "timestep": timestep, "thermalise": thermalise}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    if "temperature" not in suited | given:
-        raise InputError(f"{structure} does not define a temperature to run at: give --temperature, in K")
-    lengths: dict[str, Any] = {"time": SHORT} | suited if goal is None else suited | {"time": LONG}
+    chosen = lengths(
+        structure, suited, goal, temperature=temperature, time=time, timestep=timestep, thermalise=thermalise
+    )
     settings = HnemdSettings(
-        **(lengths | given),
+        **chosen,
         flux_every=flux_every,
         relaxation=relaxation,
         seed=seed,

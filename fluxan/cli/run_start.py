@@ -7,12 +7,53 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from fluxan.md.md_run import MdRun
     from fluxan.potentials.base import Potential
     from fluxan.system import Frame
+
+
+Structure = Annotated[
+    str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
+]
+ModelName = Annotated[
+    str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
+]
+Temperature = Annotated[float | None, typer.Option(help="K.")]
+Length = Annotated[float | None, typer.Option(help="Length of the run, ps; the largest with --until-error.")]
+Timestep = Annotated[float | None, typer.Option(help="fs.")]
+FluxEvery = Annotated[int, typer.Option(help="Number of steps between fluxes.")]
+Repeat = Annotated[str, typer.Option(help="Repeat the cell: 2, or 2,2,1.")]
+Elements = Annotated[str | None, typer.Option(help="Element of LAMMPS types 1, 2, ..., e.g. Ar,Kr.")]
+UntilError = Annotated[str | None, typer.Option(help="Stop when the error of κ is below this fraction of κ, e.g. 5%.")]
+Seed = Annotated[int, typer.Option(help="Seed of velocities and thermostats; another one for an independent run.")]
+CheckpointEvery = Annotated[int, typer.Option(help="Number of fluxes between restart files.")]
+RouteName = Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+#: Default length of a run, ps; the largest length where there is a goal for the error.
+SHORT, LONG = 100.0, 10_000.0
+
+
+def lengths(structure: str, suited: dict[str, float], goal: float | None, **options: float | None) -> dict[str, Any]:
+    """Temperature and lengths of a run: those given as options, else those that suit a shipped structure.
+
+    Raises
+    ------
+    InputError
+        There is no temperature.
+    """
+    from fluxan.errors import InputError
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if "temperature" not in suited | given:
+        raise InputError(f"{structure} does not define a temperature to run at: give --temperature, in K")
+    return ({"time": SHORT} | suited if goal is None else suited | {"time": LONG}) | given
 
 
 @contextmanager

@@ -8,7 +8,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+
+from fluxan.errors import InputError
 
 FluxFile = Annotated[
     Path, typer.Argument(metavar="FLUX", help="Flux file: fluxan's, or LAMMPS', GPUMD's, i-PI's, columns, .npy.")
@@ -171,3 +174,21 @@ def _with_options(
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     del wrapped.__wrapped__
     return wrapped
+
+
+def to_direction(text: str) -> np.ndarray:
+    """Vector (3,) of a direction such as ``x`` or ``1,1,0``, of any length.
+
+    Raises
+    ------
+    InputError
+        The text is neither an axis nor three finite numbers that are not all zero.
+    """
+    axes = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+    try:
+        vector = np.array(axes.get(text) or [float(part) for part in text.split(",")])
+    except ValueError:
+        vector = np.empty(0)
+    if vector.shape != (3,) or not np.isfinite(vector).all() or not vector.any():
+        raise InputError(f"--direction is {text!r}, expected x, y, z, or three numbers as in 1,1,0")
+    return vector

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
-from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options
+from fluxan.cli.command_options import Json, Overwrite, named_model, to_direction, with_model_options
 from fluxan.cli.run_start import (
     CheckpointEvery,
     Elements,
@@ -198,19 +199,11 @@ def _chosen(checks: DrivingChoice, shown: _Shown) -> HnemdSettings:
 
 
 def _vector(direction: str, strength: float | None) -> tuple[float, float, float]:
-    """Driving force along a direction such as ``x`` or ``1,1,0``; a unit vector where its magnitude is not given."""
-    import numpy as np
-
+    """Driving force along a direction; a unit vector where its magnitude is not given."""
     from fluxan.errors import InputError
 
-    axes = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-    try:
-        vector = np.array(axes.get(direction) or [float(part) for part in direction.split(",")])
-    except ValueError:
-        vector = np.empty(0)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or not vector.any():
-        raise InputError(f"--direction is {direction!r}, expected x, y, z, or three numbers as in 1,1,0")
     if strength is not None and not (np.isfinite(strength) and strength > 0):
         raise InputError(f"--driving-force is {strength!r}, expected a positive number, in 1/Å")
+    vector = to_direction(direction)
     x, y, z = (1.0 if strength is None else strength) * vector / np.linalg.norm(vector)
     return float(x), float(y), float(z)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.command_options import Json, Source, named_model, with_model_options, with_reader_options
+from fluxan.cli.command_options import Json, Source, named_model, to_direction, with_model_options, with_reader_options
 from fluxan.cli.decompose_command import read_labels
-from fluxan.errors import InputError, OutputError
+from fluxan.errors import OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def shc(
         named_model(model, adapter),
         max_lag=max_lag,
         window=window,
-        direction=_vector(direction),
+        direction=None if direction is None else to_direction(direction),
         groups=read_labels(groups),
         driving_force=driving_force,
         temperature=temperature,
@@ -89,17 +89,6 @@ def shc(
         from fluxan.cli.kappa_command import save_figure
 
         save_figure(fluxan.plot(result), figure)
-
-
-def _vector(direction: str | None) -> list[float] | None:
-    if direction is None:
-        return None
-    if direction in {"x", "y", "z"}:
-        return np.eye(3)["xyz".index(direction)].tolist()
-    try:
-        return [float(number) for number in direction.split(",")]
-    except ValueError:
-        raise InputError(f"direction={direction} is neither x, y or z nor three numbers such as 1,1,0") from None
 
 
 def _table(result: SpectralHeatCurrent) -> str:

@@ -54,7 +54,7 @@ def test_table(run, trajectory):
     ("options", "message"),
     [
         (["--max-lag", 0.1], "give either --window, for a run in equilibrium, or --direction"),
-        (["--max-lag", 0.1, "--direction", "1,b"], "--direction 1,b is neither x, y or z nor three numbers"),
+        (["--max-lag", 0.1, "--direction", "1,b"], "--direction is '1,b', expected x, y, z, or three numbers"),
         (["--max-lag", -1, "--direction", "z"], "--max-lag is -1.0, expected a positive number in ps"),
         (["--max-lag", 5, "--direction", "z"], "has 60 frames, window and longest lag take 501"),
         (["--max-lag", 0.1, "--window", 0.1, "--driving-force", 1], "--driving-force goes with --direction"),

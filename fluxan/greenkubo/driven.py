@@ -52,7 +52,10 @@ class DrivenConductivity(Displayed):
     Attributes
     ----------
     kappa, error : float
-        Conductivity and its standard error, from the means of blocks.
+        Conductivity and its standard error: the larger one of `block_error` and `expected_error`, with the error of the
+        temperature. Blocks that are shorter than the slowest motion give too small an error.
+    block_error : float
+        Standard error of κ from the means of blocks.
     labels : tuple of str, (n,)
         Names of the carriers.
     matrix, matrix_error : (n, n) float64
@@ -81,6 +84,7 @@ class DrivenConductivity(Displayed):
 
     kappa: float
     error: float
+    block_error: float
     labels: tuple[str, ...]
     matrix: NDArray[np.float64]
     matrix_error: NDArray[np.float64]
@@ -110,10 +114,9 @@ class DrivenConductivity(Displayed):
         """Standard error of κ in linear response, W/(m K): ``√(2 k_B κ/(V t))/F_e``.
 
         The mean of J over a time t has the variance S(0)/t, and S(0) = 2 V k_B T² κ. A larger error means slower
-        fluctuations than the blocks are long.
+        fluctuations than in equilibrium.
         """
-        square = 2 * BOLTZMANN * CONDUCTIVITY * abs(self.kappa) / (self.volume * self.length)
-        return float(np.sqrt(square)) / self.strength
+        return linear_response_error(self.kappa, self.volume, self.length) / self.strength
 
     @property
     def heats(self) -> bool:
@@ -128,7 +131,7 @@ class DrivenConductivity(Displayed):
     @property
     def excited(self) -> bool:
         """Whether the flux fluctuates more than in linear response, where fluctuations are those of equilibrium."""
-        return self.error > _EXCITED * self.expected_error
+        return self.block_error > _EXCITED * self.expected_error
 
     @property
     def nonlinear(self) -> str:
@@ -191,22 +194,24 @@ def driven_conductivity(
     state = ThermodynamicState.of(steady, temperature=temperature, volume=volume, units="metal")
     bins, width = _bins(steady)
     found = _found(bins, state, np.array(series.driving_force))
-    time_step = width * series.time_step
-    before = first * series.time_step
-    running = _running(found.pop("points"), found["error"], start=before, step=time_step)
-    excess = state.temperature - flux.attrs.get("thermostat_temperature", state.temperature)
-    blocks = found.pop("blocks")
+    before, time_step = first * series.time_step, width * series.time_step
+    length = len(bins) // N_BLOCKS * N_BLOCKS * time_step
+    expected = linear_response_error(found["kappa"], state.volume, length) / np.linalg.norm(series.driving_force)
+    statistical = max(found["block_error"], float(expected))
+    error = float(np.hypot(statistical, found["kappa"] * state.temperature_error / state.temperature))
+    points, blocks = found.pop("points"), found.pop("blocks")
     result = DrivenConductivity(
         **found,
+        error=error,
         labels=series.labels,
         driving_force=np.array(series.driving_force),
         temperature=state.temperature,
         temperature_error=state.temperature_error,
         volume=state.volume,
-        length=len(bins) // N_BLOCKS * N_BLOCKS * time_step,
+        length=length,
         discarded=before,
-        excess=excess,
-        running=running,
+        excess=state.temperature - flux.attrs.get("thermostat_temperature", state.temperature),
+        running=_running(points, error, start=before, step=time_step),
     )
     return replace(result, warnings=tuple(_warnings(result, blocks)))
 
@@ -224,14 +229,17 @@ def _found(bins: NDArray[np.float64], state: ThermodynamicState, driving: NDArra
     found: dict[str, Any] = {name: values.mean(axis=0) for name, values in means.items()}
     found |= {f"{name}_error": standard_error(values) for name, values in means.items()}
     total = along.sum(axis=1)
-    kappa = float(total.mean())
-    error = float(np.hypot(standard_error(total), kappa * state.temperature_error / state.temperature))
     return found | {
-        "kappa": kappa,
-        "error": error,
+        "kappa": float(total.mean()),
+        "block_error": float(standard_error(total)),
         "blocks": total,
         "points": scaled.sum(axis=1) @ (driving / strength),
     }
+
+
+def linear_response_error(kappa: float, volume: float, length: float) -> float:
+    """Standard error of κ, W/(m K), times the driving force, 1/Å, for a volume in Å³ and a length in ps."""
+    return float(np.sqrt(2 * BOLTZMANN * CONDUCTIVITY * abs(kappa) / (volume * length)))
 
 
 def standard_error(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -289,7 +297,7 @@ def _warnings(result: DrivenConductivity, blocks: NDArray[np.float64]) -> list[s
         found.append("κ is negative: the response is not linear, or the forces are not the gradient of the energy")
     if result.excited:
         found.append(
-            f"the error is {result.error / result.expected_error:.2g} times what the fluctuations of equilibrium give: "
+            f"the flux fluctuates {result.block_error / result.expected_error:.2g} times as much as in equilibrium: "
             "the driving force excites slow motions beyond linear response; use a smaller one"
         )
     if result.heats:

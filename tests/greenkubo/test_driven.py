@@ -18,7 +18,7 @@ KAPPA = 2.0
 
 
 def run(n=4000, *, seed=0, noise=1.0, memory=0.9, rise=0.0, heating=0.0, target=TEMPERATURE):
-    """A flux of two elements with the mean that κ requires, and correlated noise; and its parts of κ."""
+    """A flux of two elements with the mean that κ requires, and its parts of κ; noise is relative to that of κ."""
     rng = np.random.default_rng(seed)
     parts = KAPPA * np.array([[0.5, 0.1], [0.1, 0.3]])
     mean = parts * VOLUME * TEMPERATURE * STRENGTH / CONDUCTIVITY
@@ -27,7 +27,10 @@ def run(n=4000, *, seed=0, noise=1.0, memory=0.9, rise=0.0, heating=0.0, target=
     for k in range(1, n):
         steps[k] += memory * steps[k - 1]
     grown = 1.0 - np.exp(-np.arange(n) * DT / rise) if rise else np.ones(n)
-    virial = noise * mean.max() * steps + grown[:, None, None, None] * mean[..., None] * FIELD / STRENGTH
+    # Four independent parts, S(0) = σ² Δt (1 + memory)/(1 − memory) of each.
+    density = 2 * VOLUME * BOLTZMANN * TEMPERATURE**2 * KAPPA / CONDUCTIVITY
+    width = np.sqrt(density / (4 * DT * (1 + memory) / (1 - memory)))
+    virial = noise * width * steps + grown[:, None, None, None] * mean[..., None] * FIELD / STRENGTH
     own = np.zeros((n, 2, 3))
     temperature = TEMPERATURE * (1 + heating) + rng.normal(scale=5.0, size=n)
     time = {"time": np.arange(1, n + 1) * DT, "owner": ["Si", "C"], "carrier": ["Si", "C"]}
@@ -96,10 +99,21 @@ def test_error_of_linear_response_and_the_length_for_a_goal():
 
 def test_the_temperatures_error_counts():
     dataset, _ = run()
-    free, fixed = driven_conductivity(dataset), driven_conductivity(dataset, temperature=TEMPERATURE)
-    extra = free.kappa * free.temperature_error / free.temperature
-    scaled = fixed.error * fixed.temperature / free.temperature
-    assert free.error == pytest.approx(np.hypot(scaled, extra), rel=1e-6)
+    result = driven_conductivity(dataset)
+    extra = result.kappa * result.temperature_error / result.temperature
+    statistical = max(result.block_error, result.expected_error)
+    assert result.error == pytest.approx(np.hypot(statistical, extra), rel=1e-12)
+    assert driven_conductivity(dataset, temperature=TEMPERATURE).temperature_error == 0
+
+
+def test_errors_are_not_below_those_of_linear_response():
+    """Blocks shorter than correlations scatter too little about their own mean; κ itself tells how much is missing."""
+    results = [driven_conductivity(run(memory=0.999, seed=seed)[0], temperature=TEMPERATURE) for seed in range(30)]
+    too_small = [r.block_error < 0.7 * r.expected_error for r in results]
+    assert sum(too_small) > 10
+    assert all(r.error >= r.expected_error for r in results)
+    inside = [abs(r.kappa - KAPPA) < 2 * r.error for r in results]
+    assert sum(inside) >= 25
 
 
 def test_long_runs_are_averaged_in_bins(monkeypatch):

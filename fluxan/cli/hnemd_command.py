@@ -93,6 +93,7 @@ def hnemd(
     Example: fluxan hnemd crystal.xyz --model mace:FILE --temperature 300 --time 200 --direction z --until-error 5%
     """
     from fluxan.cli.hnemd_output import print_end
+    from fluxan.errors import InputError
     from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.hnemd_settings import HnemdSettings
     from fluxan.md.stopping import RunningDrivenConductivity
@@ -114,7 +115,14 @@ def hnemd(
     set_threads(potential)
     files: dict[str, Any] = {"output": output, "route": route, "resume": resume, "overwrite": overwrite}
     shown = _Shown(bar=not quiet, lines=not json)
+    if frame.volume is None:
+        raise InputError(
+            f"{structure} is not periodic in three directions and has no volume, which κ needs: close the cell around "
+            "the material, or run fluxan.md.hnemd and fluxan.driven_conductivity(..., volume=)"
+        )
     if driving_force is None:
+        if check_time is not None and not check_time > 0:
+            raise InputError(f"--check-time is {check_time!r}, expected a positive time in ps")
         duration = check_time or (_CHECKED * settings.time if goal is None else _CHECK_TIME)
         run, kappa = _run_chosen(frame, potential, settings, goal, shown, duration=duration, **files)
     else:

@@ -76,6 +76,9 @@ class DrivenConductivity(Displayed):
         Time discarded at the start of the run, ps.
     excess : float
         Temperature minus that of the thermostat, K; zero where that is not known.
+    bias, bias_error : float
+        Relative error of κ by nonlinearity that a check of linearity has found for this driving force, and its
+        standard error; NaN where there was no check.
     running : Curve
         Mean up to each time, with the error that it had then if the errors of means fall as 1/√t.
     warnings : tuple of str
@@ -99,6 +102,8 @@ class DrivenConductivity(Displayed):
     length: float
     discarded: float
     excess: float
+    bias: float
+    bias_error: float
     running: Curve
     warnings: tuple[str, ...] = field(default=())
 
@@ -190,12 +195,15 @@ def driven_conductivity(
     if series.driving_force is None:
         raise InputError("this flux is not of a run under a driving force: use fluxan.green_kubo")
     first = _discarded(series, discard)
+    # Blocks of equal width end with the run: what does not fill them is discarded at the start too.
+    width = max(1, (series.n_samples - first) // (_MAX_POINTS // 2))
+    first = series.n_samples - (series.n_samples - first) // (N_BLOCKS * width) * N_BLOCKS * width
     steady = series.part(first, series.n_samples)
     state = ThermodynamicState.of(steady, temperature=temperature, volume=volume, units="metal")
-    bins, width = _bins(steady)
+    bins = _bins(steady, width)
     found = _found(bins, state, np.array(series.driving_force))
     before, time_step = first * series.time_step, width * series.time_step
-    length = len(bins) // N_BLOCKS * N_BLOCKS * time_step
+    length = len(bins) * time_step
     expected = linear_response_error(found["kappa"], state.volume, length) / np.linalg.norm(series.driving_force)
     statistical = max(found["block_error"], float(expected))
     error = float(np.hypot(statistical, found["kappa"] * state.temperature_error / state.temperature))
@@ -210,7 +218,9 @@ def driven_conductivity(
         volume=state.volume,
         length=length,
         discarded=before,
-        excess=state.temperature - flux.attrs.get("thermostat_temperature", state.temperature),
+        excess=_excess(steady, flux.attrs.get("thermostat_temperature")),
+        bias=float(flux.attrs.get("nonlinearity", np.nan)),
+        bias_error=float(flux.attrs.get("nonlinearity_error", np.nan)),
         running=_running(points, error, start=before, step=time_step),
     )
     return replace(result, warnings=tuple(_warnings(result, blocks)))
@@ -221,7 +231,7 @@ def _found(bins: NDArray[np.float64], state: ThermodynamicState, driving: NDArra
     strength = float(np.linalg.norm(driving))
     scaled = bins * (CONDUCTIVITY / (state.volume * state.temperature * strength))
     count = len(bins) // N_BLOCKS
-    blocks = scaled[: count * N_BLOCKS].reshape(N_BLOCKS, count, -1, 3).mean(axis=1)
+    blocks = scaled.reshape(N_BLOCKS, count, -1, 3).mean(axis=1)
     along = blocks @ (driving / strength)
     n = round(np.sqrt(along.shape[1]))
     matrix = along.reshape(N_BLOCKS, n, n)
@@ -263,17 +273,20 @@ def _discarded(series: HeatFluxSeries, discard: float | None) -> int:
     return first
 
 
-def _bins(series: HeatFluxSeries) -> tuple[NDArray[np.float64], int]:
-    """Means (n_bins, n_channels, 3) over bins of equal width, and that width in samples."""
-    width = -(-series.n_samples // _MAX_POINTS)
+def _bins(series: HeatFluxSeries, width: int) -> NDArray[np.float64]:
+    """Means (n_bins, n_channels, 3) over bins of equal width, in samples."""
     sums = np.zeros((series.n_samples // width, series.n_channels, 3))
     start = 0
     for block in series.blocks():
         which = np.arange(start, start + len(block)) // width
-        inside = which < len(sums)
-        np.add.at(sums, which[inside], block[inside, : series.n_channels])
+        np.add.at(sums, which, block[:, : series.n_channels])
         start += len(block)
-    return sums / width, width
+    return sums / width
+
+
+def _excess(series: HeatFluxSeries, target: float | None) -> float:
+    """Mean temperature minus that of the thermostat, K; zero where one of them is not known."""
+    return 0.0 if target is None or series.mean_temperature is None else series.mean_temperature - float(target)
 
 
 def _running(points: NDArray[np.float64], error: float, *, start: float, step: float) -> Curve:

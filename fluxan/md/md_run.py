@@ -20,7 +20,7 @@ from ase.md.verlet import VelocityVerlet
 from fluxan.correlation import Correlator
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
-from fluxan.md.ase.momenta import draw_momenta, scale_velocities, stand_still
+from fluxan.md.ase.momenta import degrees_of_freedom, draw_momenta, scale_velocities, stand_still
 from fluxan.md.recording import Recording
 from fluxan.md.restart import Restart
 from fluxan.series.flux_file import check_output
@@ -230,7 +230,11 @@ class MdRun:
             return VelocityVerlet(self.atoms, **common)
         common |= {"temperature_K": settings.temperature, "rng": self._random}
         if ensemble == "nvt":
-            return Bussi(self.atoms, taut=settings.relaxation * ps, **common)
+            thermostat = Bussi(self.atoms, taut=settings.relaxation * ps, **common)
+            # It counts the motion of the centre of mass, which is at rest: small cells would be too hot.
+            thermostat.ndof = degrees_of_freedom(self.atoms)
+            thermostat.target_kinetic_energy = 0.5 * thermostat.temp * thermostat.ndof
+            return thermostat
         # The thermostat's random forces would move the centre of mass, whose motion contributes to the flux.
         self.atoms.set_constraint(FixCom())
         return Langevin(self.atoms, friction=settings.friction / ps, fixcm=False, **common)

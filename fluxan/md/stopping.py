@@ -100,8 +100,10 @@ class RunningDrivenConductivity(RunningConductivity):
         """Estimate κ if the run has reached a milestone, and return whether it has."""
         if not super().update(run):
             return False
-        if self._watch and isinstance(self.result, DrivenConductivity):
-            self.nonlinear = self.result.nonlinear
+        if isinstance(self.result, DrivenConductivity):
+            # A mean that has not become steady may be far off, however small its scatter.
+            self.reached = self.reached and not self.result.warnings
+            self.nonlinear = self.result.nonlinear if self._watch else ""
         return True
 
 

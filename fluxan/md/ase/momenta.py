@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
+def degrees_of_freedom(atoms: Atoms) -> int:
+    """Number of degrees of freedom of the kinetic energy: periodic atoms have a centre of mass at rest."""
+    return 3 * len(atoms) - (3 if atoms.pbc.any() else 0)
+
+
 def draw_momenta(atoms: Atoms, temperature: float, random: np.random.Generator) -> None:
     """Give atoms Maxwell-Boltzmann momenta at a temperature, K, and no motion as a whole."""
     masses = atoms.get_masses()[:, None]
@@ -29,7 +34,7 @@ def stand_still(atoms: Atoms) -> None:
 
 def scale_velocities(atoms: Atoms, temperature: float) -> None:
     """Scale velocities to exactly this temperature: a random deviation left by the thermostat would persist in NVE."""
-    degrees = 3 * len(atoms) - (3 if atoms.pbc.any() else 0)
+    degrees = degrees_of_freedom(atoms)
     kinetic = atoms.get_kinetic_energy()
     if kinetic > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * degrees * temperature * units.kB / kinetic))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxan.errors import InputError, OutputError, TrajectoryError
+from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driving_force import field_vector
-from fluxan.md.hnemd.hnemd_run import HnemdRun
+from fluxan.md.hnemd.hnemd_run import HnemdRun, require_drivable
 from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
 from fluxan.md.restart import Restart
 from fluxan.plain_files import read_json, write_json
@@ -34,6 +34,8 @@ _FIRST: Final = 0.25
 #: Ratio of one driving force to the next, after a run that failed and after one that did not.
 _AFTER_FAILURE, _AFTER_RESULT = 3.0, 2.0
 _RESTART: Final = ".restart.npz"
+#: Largest difference of two unit vectors along the same direction.
+_SAME_DIRECTION: Final = 1e-9
 #: Relative error of κ beyond which the search ends.
 _MAX_NOISE: Final = 0.6
 #: Most driving forces to try: together they span a factor of at least 1000.
@@ -92,8 +94,7 @@ class DrivingChoice:
         self._output = Path(output)
         self._thermalised = self._output.with_suffix(".thermalised.npz")
         self._rejections = self._output.with_suffix(".rejected.json")
-        if frame.cell is None:
-            raise InputError("a cluster has no periodic direction in which a driving force could sustain a flux")
+        require_drivable(frame, self._direction)
         self._prepare(resume=resume, overwrite=overwrite)
         self._first = _FIRST / Displacements(frame.positions, frame.numbers, np.asarray(frame.cell)).spacing
 
@@ -153,8 +154,9 @@ class DrivingChoice:
         """Note that a driving force proved too large in the production, which is removed, so that another is chosen."""
         rejected = self._rejected() | {f"{strength:.12g}": reason}
         write_json(self._rejections, rejected)
-        # Without its restart file the production has not begun.
+        # Without its restart file, which goes first, the production has not begun.
         self._output.with_suffix(_RESTART).unlink(missing_ok=True)
+        self._output.with_suffix(".spectrum.nc").unlink(missing_ok=True)
         self._output.unlink(missing_ok=True)
         self.levels.clear()
 
@@ -164,16 +166,34 @@ class DrivingChoice:
         return known
 
     def production_begun(self) -> HnemdSettings | None:
-        """Settings of a production that was begun before, with its driving force; None if there is none."""
+        """Settings of a production that was begun before, with its driving force; None if there is none.
+
+        Raises
+        ------
+        InputError
+            It was driven along another direction.
+        """
         restart = self._output.with_suffix(_RESTART)
         if not restart.exists():
             return None
-        x, y, z = field_vector(Restart.load(restart).settings.get("driving_force"))
+        known = field_vector(Restart.load(restart).settings.get("driving_force"))
+        along = known / np.linalg.norm(known)
+        if not np.allclose(along, self._direction, atol=_SAME_DIRECTION):
+            raise InputError(
+                f"cannot resume {self._output}: its driving force is along {along.round(4).tolist()}, now it is along "
+                f"{self._direction.round(4).tolist()}; give the same direction, or another output"
+            )
+        x, y, z = known.tolist()
         return replace(self._production, driving_force=(x, y, z))
 
     def settings_for(self, choice: Choice) -> HnemdSettings:
         """Settings of the production with the chosen driving force."""
-        return replace(self._production, driving_force=self._vector(choice.level.strength))
+        return replace(
+            self._production,
+            driving_force=self._vector(choice.level.strength),
+            nonlinearity=choice.bias,
+            nonlinearity_error=choice.bias_error,
+        )
 
     def _vector(self, strength: float) -> tuple[float, float, float]:
         x, y, z = (strength * self._direction).tolist()
@@ -208,7 +228,7 @@ class DrivingChoice:
         with closing(run):
             try:
                 follow(run)
-            except TrajectoryError as error:
+            except (TrajectoryError, ModelError) as error:  # models may fail on atoms that are torn apart
                 return Level(strength, None, str(error))
         result = driven_conductivity(path)
         rejected = self._rejected().get(f"{strength:.12g}", "")

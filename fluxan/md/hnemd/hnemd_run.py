@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Temperature above the thermostat's, as a fraction of it and in standard deviations of the kinetic energy, at which a
 #: run is stopped: the thermostat no longer removes the heat that the driving force makes.
 _MAX_HEATING: Final = (0.5, 8.0)
+#: Fewest atoms that can move against each other.
+_FEWEST_ATOMS: Final = 2
 #: Prefix of the names of the spectral correlator's arrays in a restart file.
 _SPECTRAL: Final = "spectral_"
 
@@ -65,7 +67,7 @@ class HnemdRun(MdRun):
         **options: object,
     ) -> None:
         self._thermalised = thermalised
-        require_periodic(frame, field_vector(settings.driving_force))
+        require_drivable(frame, field_vector(settings.driving_force))
         self._energy_zero = np.zeros(frame.n_atoms)
         self._sites = Displacements(frame.positions, frame.numbers, np.asarray(frame.cell))
         self._solid: set[int] = set()
@@ -86,7 +88,8 @@ class HnemdRun(MdRun):
         """Write the virial-velocity correlation to `spectrum_path`, where the run is longer than the longest lag."""
         spectral = self._spectral
         if spectral is not None and spectral.n_samples > spectral.max_lag:
-            save_correlation(self.spectrum_path, spectral.correlation(), self._evaluator.labels)
+            field = np.array(self.settings.driving_force)
+            save_correlation(self.spectrum_path, spectral.correlation(), self._evaluator.labels, field)
 
     def _make_calculator(self, model: Potential, route: str) -> DrivenCalculator:
         return DrivenCalculator(model, route=route)
@@ -100,6 +103,12 @@ class HnemdRun(MdRun):
         self._refuse_mixture(moved)
         if self._thermalised is not None:
             self._restart().save(self._thermalised)
+
+    def _find(self, *, resume: bool, overwrite: bool) -> Restart | None:
+        known = super()._find(resume=resume, overwrite=overwrite)
+        if known is None:
+            self.spectrum_path.unlink(missing_ok=True)  # of a run that is replaced
+        return known
 
     def _begin(self, frame: Frame) -> None:
         if self._thermalised is None or not self._thermalised.exists():
@@ -157,12 +166,15 @@ class HnemdRun(MdRun):
 
     def _refuse_melting(self) -> None:
         gone = [z for z in self._sites.gone(self.atoms.get_positions()) if z in self._solid]
-        if gone:
-            names = ", ".join(chemical_symbols[z] for z in gone)
-            raise TrajectoryError(
-                f"most {names} atoms have left the sites on which they were before the driving force of "
-                f"{self.strength:.3g}/Å set in: it melts or shears the solid; use a smaller one"
-            )
+        if not gone:
+            return
+        self._refuse_mixture(gone)
+        names = ", ".join(chemical_symbols[z] for z in gone)
+        raise TrajectoryError(
+            f"most {names} atoms have left the sites on which they were before the driving force of "
+            f"{self.strength:.3g}/Å set in: either it melts or shears a solid (use a smaller one), or they are a "
+            "liquid, or were melting (thermalise longer, so that they leave their sites before)"
+        )
 
     def _refuse_mixture(self, moved: list[int]) -> None:
         if moved and len(set(self.atoms.numbers.tolist())) > 1:
@@ -177,3 +189,16 @@ class HnemdRun(MdRun):
     def strength(self) -> float:
         """Magnitude of the driving force, 1/Å."""
         return float(np.linalg.norm(self.settings.driving_force))
+
+
+def require_drivable(frame: Frame, field: np.ndarray) -> None:
+    """Refuse atoms in which a driving force along a vector cannot sustain a flux.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two atoms, or they are not periodic along it.
+    """
+    require_periodic(frame, field)
+    if frame.n_atoms < _FEWEST_ATOMS:
+        raise InputError(f"{frame.n_atoms} atom cannot move with its centre of mass at rest: repeat the cell")

@@ -23,11 +23,16 @@ class HnemdSettings(MdSettings):
         F_e, 1/Å.
     max_lag : float
         Longest lag of the virial-velocity correlation, for the spectral heat current, ps; 0 for none.
+    nonlinearity, nonlinearity_error : float
+        Relative error of κ by nonlinearity that a check of linearity has found, and its standard error; NaN where there
+        was none.
     """
 
     ensemble: str = "nvt"
     driving_force: tuple[float, float, float] = (0.0, 0.0, 0.0)
     max_lag: float = 2.0
+    nonlinearity: float = float("nan")
+    nonlinearity_error: float = float("nan")
 
     def __post_init__(self) -> None:
         """Refuse invalid settings, naming them."""
@@ -50,7 +55,9 @@ class HnemdSettings(MdSettings):
 
     def fixed(self) -> dict[str, object]:
         """Settings that must not change when a run is continued; its length may."""
-        return super().fixed() | {"driving_force": list(self.driving_force)}
+        found = {"nonlinearity", "nonlinearity_error"}
+        fixed = {name: value for name, value in super().fixed().items() if name not in found}
+        return fixed | {"driving_force": list(self.driving_force)}
 
     def attributes(self) -> dict[str, object]:
         """Settings that the flux file records."""
@@ -58,4 +65,6 @@ class HnemdSettings(MdSettings):
             "ensemble": "hnemd",
             "driving_force": list(self.driving_force),
             "thermostat_temperature": self.temperature,
+            "nonlinearity": self.nonlinearity,
+            "nonlinearity_error": self.nonlinearity_error,
         }

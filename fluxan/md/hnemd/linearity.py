@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 
     from fluxan.greenkubo.driven import DrivenConductivity
 
-#: Relative error of κ by nonlinearity that a driving force that is chosen must not exceed by more than the standard
-#: error of its estimate, and the largest such standard error.
-MAX_BIAS: Final = 0.05
-MAX_UNCERTAINTY: Final = 0.15
+#: Largest relative error of κ by nonlinearity, together with its standard error, of a driving force that is chosen.
+MAX_BIAS: Final = 0.1
 #: Largest relative error of the κ of a driving force that is chosen: beyond it, little is known of its response.
 MAX_ERROR: Final = 0.3
 #: Standard errors within which κ must agree with that at all smaller driving forces.
@@ -73,9 +71,9 @@ def choose_level(levels: Sequence[Level]) -> Choice | None:
 
     The mean flux is odd in the driving force, so that ``κ(F) = κ₀ (1 + c F²)`` to the first order beyond linear
     response. The fit to all levels, of which the largest measure c best, gives the bias c F² of each. A level can be
-    chosen if this bias does not exceed `MAX_BIAS` by more than its standard error, which must be below
-    `MAX_UNCERTAINTY`, if its κ agrees with the weighted mean of all smaller levels, which the fit does not ensure where
-    the next order matters, and if its own error is below `MAX_ERROR`.
+    chosen if this bias and its standard error add up to less than `MAX_BIAS`, if its κ agrees with the weighted mean of
+    all smaller levels, which the fit does not ensure where the next order matters, and if its own error is below
+    `MAX_ERROR`.
 
     Parameters
     ----------
@@ -98,7 +96,7 @@ def choose_level(levels: Sequence[Level]) -> Choice | None:
         if known[n].failure or not precise or not _agrees(kappas[: n + 1], errors[: n + 1]):
             continue
         bias, bias_error = fit.curvature * strengths[n] ** 2, fit.curvature_error * strengths[n] ** 2
-        if abs(bias) - bias_error <= MAX_BIAS and bias_error <= MAX_UNCERTAINTY:
+        if abs(bias) + bias_error <= MAX_BIAS:
             return Choice(known[n], bias, bias_error, fit.kappa, fit.error, fit.curvature, fit.curvature_error)
     return None
 

@@ -22,8 +22,21 @@ if TYPE_CHECKING:
 _SCHEMA = "fluxan virial-velocity correlation 1"
 
 
-def save_correlation(path: Path, correlation: VirialVelocityCorrelation, labels: Sequence[str]) -> None:
+def save_correlation(
+    path: Path, correlation: VirialVelocityCorrelation, labels: Sequence[str], driving_force: np.ndarray
+) -> None:
     """Write a correlation and the names of its groups; an older file is kept until this one is complete.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+    correlation : VirialVelocityCorrelation
+        The correlation.
+    labels : sequence of str
+        Names of the groups.
+    driving_force : (3,) array
+        F_e of the run, 1/Å.
 
     Raises
     ------
@@ -39,14 +52,14 @@ def save_correlation(path: Path, correlation: VirialVelocityCorrelation, labels:
             "counts": (("block", "lag"), correlation.counts.astype(float)),
         },
         {"lag": ("lag", correlation.times, {"units": "ps"}), "carrier": ("carrier", list(labels))},
-        {"schema": _SCHEMA, "time_step": correlation.time_step},
+        {"schema": _SCHEMA, "time_step": correlation.time_step, "driving_force": driving_force},
     )
     with replacing(path) as unfinished:
         dataset.to_netcdf(unfinished, format="NETCDF3_64BIT", engine="netcdf4")
 
 
-def load_correlation(path: Path) -> tuple[VirialVelocityCorrelation, tuple[str, ...]]:
-    """Read what `save_correlation` wrote: the correlation and the names of its groups.
+def load_correlation(path: Path) -> tuple[VirialVelocityCorrelation, tuple[str, ...], np.ndarray]:
+    """Read what `save_correlation` wrote: the correlation, the names of its groups, and the driving force.
 
     Raises
     ------
@@ -62,7 +75,8 @@ def load_correlation(path: Path) -> tuple[VirialVelocityCorrelation, tuple[str, 
             sums = dataset["sums"].transpose("block", "carrier", "lag").values
             counts = dataset["counts"].transpose("block", "lag").values.astype(int)
             labels = tuple(str(label) for label in dataset["carrier"].values)
-            return VirialVelocityCorrelation(float(dataset.attrs["time_step"]), sums, counts), labels
+            correlation = VirialVelocityCorrelation(float(dataset.attrs["time_step"]), sums, counts)
+            return correlation, labels, np.asarray(dataset.attrs["driving_force"], dtype=np.float64)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, FileError):
             raise
@@ -85,7 +99,11 @@ def driven_spectrum(path: Path, result: DrivenConductivity) -> SpectralHeatCurre
     FileError
         The file cannot be read.
     """
-    correlation, labels = load_correlation(path)
+    correlation, labels, driving_force = load_correlation(path)
+    if not np.array_equal(driving_force, result.driving_force):
+        raise FileError(
+            f"{path} is of a run with the driving force {driving_force.tolist()}/Å, not of this one: remove it"
+        )
     begins = np.concatenate([[0.0], np.cumsum(correlation.n_samples)[:-1]]) * correlation.time_step
     kept = begins >= result.discarded
     kept[-1] = True

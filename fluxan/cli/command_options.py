@@ -20,6 +20,10 @@ Method = Annotated[str, typer.Option(help="default, cepstral, stacie or running.
 Components = Annotated[
     str, typer.Option(help="multi: κ at zero mass flux; single: uncorrected; auto: multi where species diffuse.")
 ]
+Discard = Annotated[
+    float | None,
+    typer.Option(help="Time to leave out at the start of a run under a driving force, ps; a tenth of it if unset."),
+]
 Source = Annotated[Path, typer.Argument(metavar="TRAJ", help="Trajectory file.")]
 Dask = Annotated[
     str | None,

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
+from fluxan.cli.plateau_output import given_options
 from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
     from fluxan.md.hnemd.hnemd_run import HnemdRun
     from fluxan.md.hnemd.linearity import Choice, Level
     from fluxan.md.stopping import RunningConductivity
+    from fluxan.report.driven_study import DrivenStudy
 
 
 def print_level(level: Level) -> None:
@@ -43,51 +47,90 @@ def print_rejection(strength: float, reason: str) -> None:
 
 def print_end(run: HnemdRun, kappa: RunningConductivity, *, json: bool) -> None:
     """Print the result of a run."""
-    from fluxan.greenkubo.driven import driven_conductivity
-    from fluxan.md.hnemd.spectrum_file import driven_spectrum
+    from fluxan.report.driven_study import driven_study
 
-    result = driven_conductivity(run.output)
-    for warning in result.warnings:
-        print_warning(warning)
+    study = driven_study(run.output)
+    result = study.result
     if json:
-        typer.echo(json_module.dumps(facts(result) | {"output": str(run.output), "reached": kappa.reached}))
+        print_study(study, json=True, output=str(run.output), reached=kappa.reached)
         return
     typer.echo("")
-    print_driven(result)
+    print_study(study, json=False)
     if kappa.goal is not None and not kappa.reached:
         typer.echo(
             f"the error is still above {kappa.goal:.3g} of κ: it takes about {result.length_for(kappa.goal):.4g} ps; "
             "continue with --resume and a longer --time"
         )
-    spectrum = run.spectrum_path
-    if spectrum.exists():
-        print_spectrum(driven_spectrum(spectrum, result))
-    also = f" and {spectrum}" if spectrum.exists() else ""
+    also = f" and {run.spectrum_path}" if study.spectrum is not None else ""
     typer.echo(f"wrote {run.output}{also}; next: fluxan kappa {run.output} --plot kappa.png")
+
+
+def read_driven(
+    path: Path, reader: dict[str, Any], *, discard: float | None = None, **asked: Any
+) -> DrivenStudy | None:
+    """The run of a flux file under a driving force; None for any other file.
+
+    Raises
+    ------
+    InputError
+        Options do not apply: those of Green-Kubo that are `asked` to a run under a driving force, `discard` to others.
+    """
+    from fluxan.errors import InputError
+    from fluxan.report.driven_study import driven_study
+    from fluxan.series.flux_dataset import is_driven_flux
+
+    if reader.get("form", "fluxan") != "fluxan" or not is_driven_flux(path):
+        if discard is not None:
+            raise InputError(f"{path} is not of a run under a driving force: discard={discard:g} does not apply to it")
+        return None
+    for name in given_options(**asked):
+        raise InputError(
+            f"{path} is of a run under a driving force, whose mean flux gives κ: {name}= is for fluxes in equilibrium"
+        )
+    return driven_study(path, reader=reader, discard=discard)
+
+
+def print_study(study: DrivenStudy, *, json: bool, **further: Any) -> None:
+    """Print conductivity and spectrum of a run, as text or as JSON with `further` facts."""
+    for warning in study.result.warnings:
+        print_warning(warning)
+    if json:
+        spectrum = {} if study.spectrum is None else {"spectrum": spectrum_facts(study.spectrum)}
+        typer.echo(json_module.dumps(facts(study.result) | spectrum | further))
+        return
+    print_driven(study.result)
+    if study.spectrum is not None:
+        print_spectrum(study.spectrum)
 
 
 def print_spectrum(spectrum: SpectralHeatCurrent) -> None:
     """Print the frequencies below which half and nine tenths of the potential part of κ lie."""
     from fluxan.report.verdicts import value
 
-    total = spectrum.cumulative
-    reached = [total.x[np.argmax(total.value >= fraction * total.value[-1])] for fraction in (0.5, 0.9)]
+    found = spectrum_facts(spectrum)
     typer.echo(
         f"spectral heat current: {value(spectrum.integral, spectrum.integral_error)} {spectrum.unit}, half of it below "
-        f"{reached[0]:.3g} THz, nine tenths below {reached[1]:.3g} THz"
+        f"{found['half_below']:.3g} THz, nine tenths below {found['nine_tenths_below']:.3g} THz"
     )
+
+
+def spectrum_facts(spectrum: SpectralHeatCurrent) -> dict[str, Any]:
+    """Integral of a spectral heat current, W/(m K), and the frequencies below which parts of it lie, THz."""
+    total, error = spectrum.cumulative, spectrum.integral_error
+    half, most = (float(total.x[np.argmax(total.value >= part * total.value[-1])]) for part in (0.5, 0.9))
+    known = {"integral": float(spectrum.integral), "error": float(error) if np.isfinite(error) else None}
+    return known | {"n_blocks": spectrum.n_blocks, "half_below": half, "nine_tenths_below": most}
 
 
 def print_driven(result: DrivenConductivity) -> None:
     """Print a conductivity under a driving force as text."""
-    from fluxan.report.verdicts import value
+    from fluxan.report.verdicts import direction, temperature, value
 
-    along = " ".join(f"{x:.3g}" for x in result.driving_force / result.strength)
-    typer.echo(f"κ = {value(result.kappa, result.error)} {result.unit} along ({along}), F_e = {result.strength:.4g}/Å")
     typer.echo(
-        f"T = {value(result.temperature, result.temperature_error)} K, {result.length:.4g} ps after "
-        f"{result.discarded:.4g} ps that were discarded"
+        f"κ = {value(result.kappa, result.error)} {result.unit} along {direction(result)}, "
+        f"F_e = {result.strength:.4g}/Å"
     )
+    typer.echo(f"T = {temperature(result)}, {result.length:.4g} ps after {result.discarded:.4g} ps that were discarded")
     typer.echo(f"linear response expects an error of {result.expected_error:.2g} {result.unit}")
     components = (value(v, e) for v, e in zip(result.response, result.response_error, strict=True))
     typer.echo("⟨J⟩/(V T F_e) along x, y, z: " + ", ".join(components))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.command_options import Components, FluxFile, Json, Method, with_flux_options
+from fluxan.cli.command_options import Components, Discard, FluxFile, Json, Method, with_flux_options
 from fluxan.cli.plateau_output import along_axes, headline, print_correlation, refuse_for_correlation
 from fluxan.cli.wording import for_command_line
 
@@ -33,6 +33,7 @@ def kappa(
     plot: Annotated[
         Path | None, typer.Option(help="File (.png, .svg, .pdf) for a plot of C(t), κ(τ) and parts.")
     ] = None,
+    discard: Discard = None,
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:
@@ -46,13 +47,22 @@ def kappa(
 
     Example: fluxan kappa correlation.nc --temperature 94 --volume 12000 (a saved Correlator)
 
-    Correlation functions are read too: GPUMD's hac.out, and files of LAMMPS' fix ave/correlate.
+    Correlation functions are read too: GPUMD's hac.out, and files of LAMMPS' fix ave/correlate. A flux of fluxan hnemd,
+    under a driving force, is recognised: its mean gives κ.
     """
+    from fluxan.cli.hnemd_output import print_study, read_driven
+    from fluxan.report.driven_figure import draw_driven
     from fluxan.series.readers.flux_correlation import correlation_format
 
     if correlation_format(flux, reader.get("form")):
         refuse_for_correlation(flux, plot=plot, method=method, compare=compare, components=components)
         print_correlation(flux, reader, json=json)
+        return
+    driven = read_driven(flux, reader, discard=discard, method=method, compare=compare, components=components)
+    if driven is not None:
+        print_study(driven, json=json)
+        if plot is not None:
+            save_figure(draw_driven(driven.result, spectrum=driven.spectrum), plot)
         return
     names = [name for name in compare.split(",") if name not in {"", "none"}]
     result, form = _found(flux, reader, method=method, compare=names, components=components)

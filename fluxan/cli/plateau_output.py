@@ -65,9 +65,14 @@ def refuse_for_correlation(path: Path, **asked: Any) -> None:
     """
     from fluxan.errors import InputError
 
-    for name, value in asked.items():
-        if value != _USUAL[name] and not (name == "compare" and value == "none"):
-            raise InputError(f"{path} is a correlation function: {name}={value} needs the flux itself")
+    for name, value in given_options(**asked).items():
+        raise InputError(f"{path} is a correlation function: {name}={value} needs the flux itself")
+
+
+def given_options(**asked: Any) -> dict[str, Any]:
+    """Options that are not at their defaults, of those that choose how κ is estimated from a flux in equilibrium."""
+    given = {name: value for name, value in asked.items() if value != _USUAL.get(name)}
+    return {name: value for name, value in given.items() if (name, value) != ("compare", "none")}
 
 
 def headline(directions: Directions, unit: str) -> str:

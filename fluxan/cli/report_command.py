@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.command_options import Components, FluxFile, Method, named_model, with_flux_options, with_model_options
+from fluxan.cli.command_options import (
+    Components,
+    Discard,
+    FluxFile,
+    Method,
+    named_model,
+    with_flux_options,
+    with_model_options,
+)
 
 if TYPE_CHECKING:
+    from fluxan.report.driven_study import DrivenStudy
     from fluxan.report.study import Study
 
 #: Methods that a report compares.
@@ -32,6 +41,7 @@ def report(
     model: Annotated[
         str | None, typer.Option(help="With --trajectory: the model, where the flux file does not record it.")
     ] = None,
+    discard: Discard = None,
     adapter: dict[str, Any],
     reader: dict[str, Any],
 ) -> None:
@@ -45,15 +55,24 @@ def report(
         raise OutputError(f"--output {output}: expected a name that ends in .html")
     if not output.parent.is_dir():
         raise OutputError(f"{output} cannot be written: there is no folder {output.parent}")
+    from fluxan.cli.hnemd_output import read_driven
+    from fluxan.report.driven_page import write_driven_report
     from fluxan.report.page import write_report
 
+    loaded = named_model(model, adapter)
+    equilibrium = {"method": method, "components": components, "trajectory": trajectory, "model": loaded}
+    driven = read_driven(flux, reader, discard=discard, **equilibrium)
+    if driven is not None:
+        write_driven_report(driven, output, folder=plots)
+        summarize(driven, output)
+        return
     settings = {"method": method, "components": components, "compare": COMPARED}
-    found = _study(flux, trajectory, named_model(model, adapter), reader, settings)
+    found = _study(flux, trajectory, loaded, reader, settings)
     write_report(found, output, folder=plots)
     summarize(found, output)
 
 
-def summarize(study: Study, output: Path) -> None:
+def summarize(study: Study | DrivenStudy, output: Path) -> None:
     """Summarise the page in two lines."""
     from fluxan.report.verdicts import unit, value
 

@@ -129,6 +129,7 @@ class Job:
                 "time_step": self.time_step,
                 "time_unit": "ps" if self.trajectory.has_time else "frame",
                 "periodic": int(self.first.cell is not None),
+                "n_atoms": self.first.n_atoms,
             }
         )
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 def energy_drift(dataset: xarray.Dataset) -> float | None:
     """Change of the total energy over the run, eV per atom, from a straight-line fit.
 
-    None where it is undefined: the number of atoms is not known, a thermostat exchanges energy, or there are fewer than
-    three frames.
+    None where it is undefined: the number of atoms is not known, a thermostat exchanges energy or may do so, or there
+    are fewer than three frames.
     """
     n_atoms = dataset.attrs.get("n_atoms")
-    if n_atoms is None or dataset.attrs.get("ensemble", "nve") != "nve" or dataset.sizes["time"] < 3:
+    # A flux that was computed from a trajectory does not tell the ensemble of the run.
+    ensemble = dataset.attrs.get("ensemble", "unknown" if "trajectory_sha256" in dataset.attrs else "nve")
+    if n_atoms is None or ensemble != "nve" or dataset.sizes["time"] < 3:
         return None
     n_atoms = int(n_atoms)
     freedom = 3 * n_atoms - (3 if dataset.attrs.get("periodic", 1) else 0)

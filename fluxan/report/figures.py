@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from fluxan.greenkubo import Conductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
+
     from .study import Study
 
 
@@ -66,7 +69,7 @@ def plots(study: Study) -> Iterator[Plot]:
     yield _flux(study, time)
     yield from _curves(study)
     yield from _spectra(study)
-    yield from _parts(study)
+    yield from parts_plots(study.result, "Correlation of each carrier's flux with the total flux")
     yield Plot(
         "estimates",
         "Estimates by method",
@@ -156,14 +159,15 @@ def _spectra(study: Study) -> Iterator[Plot]:
         )
 
 
-def _parts(study: Study) -> Iterator[Plot]:
-    result, n = study.result, len(study.result.labels)
+def parts_plots(result: Conductivity | DrivenConductivity, meaning: str) -> Iterator[Plot]:
+    """Plots of the contributions to κ where there are several carriers; `meaning` is what a bar is."""
+    n = len(result.labels)
     if n < 2:
         return
     yield Plot(
         "carriers",
         "Contribution by carrier",
-        "Correlation of each carrier's flux with the total flux, as a part of κ: the bars add up to κ.",
+        f"{meaning}, as a part of κ: the bars add up to κ.",
         partial(panels.draw_carriers, result=result),
         height=0.12 + 0.07 * n,
     )

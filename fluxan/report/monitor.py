@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from fluxan.errors import FluxanError
 from fluxan.greenkubo import green_kubo
+from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.drift import energy_drift
 from fluxan.series.flux_dataset import open_flux
 
-from .verdicts import unit, value
+from .verdicts import direction, unit, value
 
 if TYPE_CHECKING:
     import xarray
@@ -138,12 +139,24 @@ class Watcher:
         previous, text = self._kappa
         if frames < previous or frames >= GROWTH * previous:
             try:
-                result = green_kubo(dataset, compare=())
-                text = f"{value(result.kappa, result.error)}{unit(result)}"
+                text = _kappa(dataset)
             except FluxanError as error:
                 text = f"not yet: {error}"
             self._kappa = max(frames, 1), text
         return text
+
+
+def _kappa(dataset: xarray.Dataset) -> str:
+    """Conductivity so far; under a driving force, its direction, and evidence that the force is too large."""
+    if "driving_force" not in dataset.attrs:
+        result = green_kubo(dataset, compare=())
+        return f"{value(result.kappa, result.error)}{unit(result)}"
+    driven = driven_conductivity(dataset)
+    doubts = f"; the driving force is too large: {driven.nonlinear}" if driven.nonlinear else ""
+    return (
+        f"{value(driven.kappa, driven.error)}{unit(driven)} along {direction(driven)}, F_e = {driven.strength:.4g}/Å"
+        f"{doubts}"
+    )
 
 
 def table(name: str, snapshot: Snapshot) -> Table:

@@ -16,8 +16,14 @@ from .verdicts import carriers, signed, temperature, unit, value, verdicts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fluxan.greenkubo import Conductivity
+    from fluxan.greenkubo.driven import DrivenConductivity
+
     from .figures import Plot
     from .study import Study
+
+    #: Plots of a page with their figures.
+    Drawn = list[tuple[Plot, Figure]]
 
 #: Dots per inch of PNG files.
 _RESOLUTION = 200
@@ -40,10 +46,20 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
     OutputError
         A file cannot be written.
     """
-    output = Path(output)
     drawn = [(plot, plot.figure()) for plot in plots(study)]
+    write_page(page(study, drawn), drawn, Path(output), folder=folder)
+
+
+def write_page(text: str, drawn: Drawn, output: Path, *, folder: str | Path | None) -> None:
+    """Write the HTML of a page, and its plots as PNG and SVG into a folder.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
     try:
-        output.write_text(page(study, drawn), encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             for plot, figure in drawn:
@@ -53,28 +69,32 @@ def write_report(study: Study, output: str | Path, *, folder: str | Path | None 
         raise OutputError(f"{error.filename or output} cannot be written: {error.strerror or error}") from error
 
 
-def page(study: Study, drawn: list[tuple[Plot, Figure]]) -> str:
+def page(study: Study, drawn: Drawn) -> str:
     """HTML of the page."""
     result = study.result
-    warned = bool(result.warnings)
     return PAGE.substitute(
         title=escape(f"Thermal conductivity of {study.name}"),
         style=STYLE,
         kappa=escape(value(result.kappa, result.error) + unit(result)),
         state=escape(_state(study)),
         carriers=escape(carriers(result)),
-        conclusion=_conclusion(study, warned=warned),
+        conclusion=conclusion(len(result.warnings)),
         verdicts="\n".join(marked(v) for v in verdicts(study)),
         estimates=_estimates(study),
-        parts=_parts(study),
+        parts=parts_table(result),
         plots="\n".join(section(plot, figure) for plot, figure in drawn),
-        facts="\n".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study).items()),
+        facts=facts_rows(_facts(study)),
     )
 
 
-def _conclusion(study: Study, *, warned: bool) -> str:
-    n = len(study.result.warnings)
-    if warned:
+def facts_rows(facts: dict[str, str]) -> str:
+    """Rows of the table on the origin of the data."""
+    return "\n".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
+
+
+def conclusion(n: int) -> str:
+    """Sentence on the number of warnings."""
+    if n:
         return f'<span class="bad">⚠ {n} warning{"s" if n > 1 else ""}: read below before you use this number.</span>'
     return '<span class="good">✓ Nothing speaks against this number.</span>'
 
@@ -91,7 +111,7 @@ def _state(study: Study) -> str:
 
 def _estimates(study: Study) -> str:
     result = study.result
-    rows = [f"<tr><th>method</th><th>κ{escape(_in(unit(result)))}</th><th>over the result</th></tr>"]
+    rows = [f"<tr><th>method</th><th>κ{escape(in_brackets(unit(result)))}</th><th>over the result</th></tr>"]
     for name, estimate in result.estimates.items():
         ratio = f"{estimate.value / result.estimates[result.method].value:.3f}"
         kind = ' class="counts"' if name == result.method else ""
@@ -101,13 +121,13 @@ def _estimates(study: Study) -> str:
     return "\n".join(rows)
 
 
-def _in(text: str) -> str:
+def in_brackets(text: str) -> str:
+    """A unit in brackets, with a space before; nothing for no unit."""
     return f" ({text.strip()})" if text else ""
 
 
-def _parts(study: Study) -> str:
+def parts_table(result: Conductivity | DrivenConductivity) -> str:
     """Table of κ by owner and carrier, with sums; empty for a single carrier."""
-    result = study.result
     if len(result.labels) < 2:
         return ""
     head = "".join(f"<th>{escape(label)}</th>" for label in result.labels)
@@ -117,7 +137,7 @@ def _parts(study: Study) -> str:
         rows.append(f"<tr><th>{escape(label)}</th>{cells}<td>{values.sum():.4g}</td></tr>")
     sums = "".join(f"<td>{value(v, e)}</td>" for v, e in zip(result.by_carrier, result.by_carrier_error, strict=True))
     rows.append(f'<tr class="counts"><th>sum</th>{sums}<td>{value(result.kappa, result.error)}</td></tr>')
-    caption = f"κ by owner of the energy and carrier{escape(_in(unit(result)))}"
+    caption = f"κ by owner of the energy and carrier{escape(in_brackets(unit(result)))}"
     return f'<table class="numbers"><caption>{caption}</caption>{"".join(rows)}</table>'
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fluxan.correlation import PowerSpectrum
+    from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.greenkubo.result import Conductivity, Curve
 
 #: Number of points drawn of a curve: enough for the resolution of a page.
@@ -23,7 +24,7 @@ _DECAY_TIMES = 6
 BAND = "0.85"
 
 
-def unit_of(result: Conductivity) -> str:
+def unit_of(result: Conductivity | DrivenConductivity) -> str:
     """Unit of the conductivity in axis labels."""
     return "reduced" if result.unit == "reduced" else result.unit
 
@@ -164,7 +165,7 @@ def draw_gauge(axes: Axes, before: PowerSpectrum, after: PowerSpectrum, factor: 
     tidy(axes, x="frequency (THz)", y=f"κ(f) ({unit_of(result)})")
 
 
-def draw_matrix(axes: Axes, result: Conductivity) -> None:
+def draw_matrix(axes: Axes, result: Conductivity | DrivenConductivity) -> None:
     """Draw κ_αβ as a heat map with numbers."""
     matrix, n = result.matrix, len(result.labels)
     largest = float(np.abs(matrix).max()) or 1.0
@@ -181,9 +182,9 @@ def draw_matrix(axes: Axes, result: Conductivity) -> None:
     axes.figure.colorbar(image, ax=axes, label=f"κ ({unit_of(result)})", shrink=0.8)
 
 
-def has_owners(result: Conductivity) -> bool:
+def has_owners(result: Conductivity | DrivenConductivity) -> bool:
     """Whether the matrix is owner × carrier instead of carrier × carrier."""
-    return not np.array_equal(result.matrix, result.cross)
+    return not hasattr(result, "cross") or not np.array_equal(result.matrix, result.cross)
 
 
 def draw_estimates(axes: Axes, result: Conductivity) -> None:
@@ -207,7 +208,7 @@ def draw_estimates(axes: Axes, result: Conductivity) -> None:
     axes.margins(x=0.08)
 
 
-def draw_carriers(axes: Axes, result: Conductivity) -> None:
+def draw_carriers(axes: Axes, result: Conductivity | DrivenConductivity) -> None:
     """Draw the contribution of each carrier to κ."""
     places = np.arange(len(result.labels))
     axes.barh(places, result.by_carrier, color=[colour(int(k)) for k in places], height=0.6, alpha=0.85)

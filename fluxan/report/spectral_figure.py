@@ -33,24 +33,55 @@ def draw_spectral_current(result: SpectralHeatCurrent) -> matplotlib.figure.Figu
 
     figure = Figure(figsize=(WIDTH, 0.9 * WIDTH), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    conductive = result.unit == "W/(m K)"
-    unit = "W m⁻¹ K⁻¹" if conductive else result.unit
-    symbol, name = ("κ(f)", "κ") if conductive else ("K(f)", "K(0)")
-    _draw(upper, result.spectrum, result.by_carrier)
-    tidy(upper, x="", y=f"{symbol} ({unit} THz⁻¹)")
-    _draw(lower, result.cumulative, result.cumulative_by_carrier)
-    tidy(lower, x="frequency (THz)", y=f"integral of {symbol} from 0 to f ({unit})")
-    if upper.get_legend() is not None:
-        lower.get_legend().remove()  # the curves are those of the upper panel
+    draw_current_panels(upper, lower, result)
+    upper.set_title(current_title(result), fontsize="medium")
+    return figure
+
+
+def draw_current_panels(upper: Axes, lower: Axes, result: SpectralHeatCurrent) -> None:
+    """Draw the spectrum, and its integral below it."""
+    draw_current(upper, result)
+    draw_current_integral(lower, result)
+    upper.set_xlabel("")
+    if (legend := lower.get_legend()) is not None:
+        legend.remove()  # the curves are those of the upper panel
+
+
+def current_title(result: SpectralHeatCurrent) -> str:
+    """The integral of a spectral heat current, its resolution, and the number of blocks that its error is from."""
+    _, name, unit = _names(result)
+    return (
+        f"{name} = {value_and_error(result.integral, result.integral_error)} {unit}, resolution "
+        f"{1 / result.times[-1]:.3g} THz, {result.n_blocks} blocks"
+    )
+
+
+def draw_current(axes: Axes, result: SpectralHeatCurrent) -> None:
+    """Draw the spectrum, in total and by carrier."""
+    symbol, _, unit = _names(result)
+    _draw(axes, result.spectrum, result.by_carrier)
+    tidy(axes, x="frequency (THz)", y=f"{symbol} ({unit} THz⁻¹)")
+    axes.set_xlim(0, _highest(result))
+
+
+def draw_current_integral(axes: Axes, result: SpectralHeatCurrent) -> None:
+    """Draw the integral of the spectrum from 0 to f, in total and by carrier."""
+    symbol, _, unit = _names(result)
+    _draw(axes, result.cumulative, result.cumulative_by_carrier)
+    tidy(axes, x="frequency (THz)", y=f"integral of {symbol} from 0 to f ({unit})")
+    axes.set_xlim(0, _highest(result))
+
+
+def _names(result: SpectralHeatCurrent) -> tuple[str, str, str]:
+    """Symbols of the spectrum and of its integral, and the unit of the integral."""
+    return ("κ(f)", "κ", "W m⁻¹ K⁻¹") if result.unit == "W/(m K)" else ("K(f)", "K(0)", result.unit)
+
+
+def _highest(result: SpectralHeatCurrent) -> float:
+    """Highest frequency that is shown, THz."""
     weight = np.cumsum(np.abs(result.spectrum.value))
     last = result.spectrum.x[np.searchsorted(weight, _SHOWN * weight[-1])]
-    upper.set_xlim(0, max(float(last), float(result.spectrum.x[1])))
-    upper.set_title(
-        f"{name} = {value_and_error(result.integral, result.integral_error)} {unit}, resolution "
-        f"{1 / result.times[-1]:.3g} THz, {result.n_blocks} blocks",
-        fontsize="medium",
-    )
-    return figure
+    return max(float(last), float(result.spectrum.x[1]))
 
 
 def _draw(axes: Axes, total: Curve, parts: dict[str, Curve]) -> None:

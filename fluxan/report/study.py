@@ -164,6 +164,12 @@ def study_dataset(
     if MEAN_VIRIAL in dataset and settings.get("remove") is None:
         gauge = green_kubo(dataset, **(settings | {"remove": "mean-virial", "compare": ()}))
         samples = record.samples - dataset[MEAN_VIRIAL].transpose("time", "carrier", "xyz").values
+    facts = {"file": name, "format": record.source, **origin(dataset)}
+    return Study(name, record, result, gauge, samples, facts)
+
+
+def origin(dataset: xarray.Dataset) -> dict[str, str]:
+    """Origin of a flux Dataset, as far as its attributes record it."""
     known = {
         "trajectory": "trajectory_name",
         "route": "route",
@@ -171,5 +177,4 @@ def study_dataset(
         "model (SHA-256)": "model_sha256",
         "fluxan": "fluxan_version",
     }
-    facts = {word: str(dataset.attrs[key]) for word, key in known.items() if key in dataset.attrs}
-    return Study(name, record, result, gauge, samples, {"file": name, "format": record.source, **facts})
+    return {word: str(dataset.attrs[key]) for word, key in known.items() if key in dataset.attrs}

@@ -39,14 +39,19 @@ def unit(result: Conductivity | DrivenConductivity) -> str:
     return "" if result.unit == "reduced" else f" {result.unit}"
 
 
-def temperature(result: Conductivity) -> str:
+def temperature(result: Conductivity | DrivenConductivity) -> str:
     """Temperature with its error and unit."""
     kelvin = "" if result.unit == "reduced" else " K"
     number = f"{result.temperature:.5g}" if not result.temperature_error else ""
     return (number or value(result.temperature, result.temperature_error)) + kelvin
 
 
-def carriers(result: Conductivity) -> str:
+def direction(result: DrivenConductivity) -> str:
+    """Unit vector along the driving force."""
+    return "(" + " ".join(f"{x:.3g}" for x in result.driving_force / result.strength).replace("-", "−") + ")"
+
+
+def carriers(result: Conductivity | DrivenConductivity) -> str:
     """Contribution by carrier as one sentence; empty for a single carrier."""
     if len(result.labels) < 2:
         return ""
@@ -60,7 +65,7 @@ def carriers(result: Conductivity) -> str:
 def verdicts(study: Study) -> list[Verdict]:
     """All evidence against the result, then all evidence for it."""
     result = study.result
-    bad = [Verdict(good=False, text=_sentence(warning)) for warning in result.warnings]
+    bad = [Verdict(good=False, text=sentence(warning)) for warning in result.warnings]
     return bad + [Verdict(good=True, text=text) for text in _good(study)]
 
 
@@ -81,7 +86,7 @@ def _good(study: Study) -> Iterator[str]:
         )
     if run.diffusion is not None and not run.diffusing:
         yield "No species diffuses, so that there is no mass flux to correct for."
-    yield from (_sentence(note) for note in result.notes)
+    yield from (sentence(note) for note in result.notes)
     if study.gauge is not None:
         yield (
             f"Without the mean virial, which carries no heat in a solid, κ = "
@@ -89,6 +94,7 @@ def _good(study: Study) -> Iterator[str]:
         )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text with a capital at its start and a full stop at its end."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")

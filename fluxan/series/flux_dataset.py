@@ -71,6 +71,17 @@ def is_flux_file(path: str | Path) -> bool:
         return False
 
 
+def is_driven_flux(path: str | Path) -> bool:
+    """Whether a file is a flux file of a run under a driving force (HNEMD)."""
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return str(getattr(file, "schema", "")).startswith("fluxan flux") and hasattr(file, "driving_force")
+    except OSError:
+        return False
+
+
 def total_flux(dataset: xarray.Dataset) -> xarray.DataArray:
     """Total flux J, (time, xyz) in eV Å/ps."""
     return _with_unit(carrier_flux(dataset).sum("carrier"), "total heat flux")

@@ -12,7 +12,7 @@ from fluxan.errors import InputError, TrajectoryError
 from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driven_calculator import DrivenCalculator
 from fluxan.md.hnemd.driving_force import counted_from, field_vector, require_periodic, species_means
-from fluxan.md.hnemd.spectrum_file import save_correlation
+from fluxan.md.hnemd.spectrum_file import save_correlation, spectrum_beside
 from fluxan.md.md_run import MdRun
 from fluxan.md.restart import Restart
 
@@ -82,7 +82,7 @@ class HnemdRun(MdRun):
     @property
     def spectrum_path(self) -> Path:
         """Path of the virial-velocity correlation that `save_spectrum` writes."""
-        return self.output.with_suffix(".spectrum.nc")
+        return spectrum_beside(self.output)
 
     def save_spectrum(self) -> None:
         """Write the virial-velocity correlation to `spectrum_path`, where the run is longer than the longest lag."""

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _SCHEMA = "fluxan virial-velocity correlation 1"
 
 
+def spectrum_beside(flux: Path) -> Path:
+    """Path of the file of correlations that belongs to a flux file: ``hnemd.spectrum.nc`` to ``hnemd.nc``."""
+    return flux.with_suffix(".spectrum.nc")
+
+
 def save_correlation(
     path: Path, correlation: VirialVelocityCorrelation, labels: Sequence[str], driving_force: np.ndarray
 ) -> None:

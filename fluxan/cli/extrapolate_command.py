@@ -5,55 +5,22 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from fluxan.cli.command_options import Components, Json, Method, with_flux_options
+from fluxan.cli.sized_runs import SizedValues, read_cells, values_of_cells
 from fluxan.cli.tables import aligned
 from fluxan.cli.wording import for_command_line
 from fluxan.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from fluxan.greenkubo import Conductivity
     from fluxan.greenkubo.size_extrapolation import SizeExtrapolation
 
 #: Power of 1/L by the name of the abscissa.
 _POWERS = {"1/L": 1.0, "1/N": 3.0}
-#: Relative differences of temperature, and of volume per atom, beyond which files do not belong together.
-_TEMPERATURES, _DENSITIES = 0.02, 0.01
-
-
-class SizedRun(NamedTuple):
-    """One flux file: its conductivity, number of atoms (None where it is not recorded) and hash of the model."""
-
-    path: Path
-    result: Conductivity
-    n_atoms: float | None
-    model: str
-
-
-class SizedValues(NamedTuple):
-    """What is fitted, with units, weights of runs of one size, the files, and what is doubtful.
-
-    Runs of one size are weighted by their lengths: errors that are estimated from the same flux as κ are small where κ
-    is low by chance, and weights from them would pull the mean down.
-    """
-
-    sizes: list[float]
-    kappa: list[float]
-    error: list[float]
-    of: str
-    source: str
-    unit: str = ""
-    length_unit: str = ""
-    weights: list[float] | None = None
-    cells: tuple[SizedRun, ...] = ()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @with_flux_options
@@ -82,7 +49,8 @@ def extrapolate(
         bool | None,
         typer.Option(
             "--proportional/--fixed",
-            help="Whether errors grow with the values, as those of fluxes do; a table's are fixed if unset.",
+            help="Whether errors grow with the values, as those of Green-Kubo do; if unset, those of tables and of "
+            "runs under a driving force are fixed.",
         ),
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="File (.png, .svg, .pdf) for κ against 1/L.")] = None,
@@ -105,9 +73,9 @@ def extrapolate(
         values = _of_table(table)
     else:
         sizes = _sizes(len(flux or []), atoms=atoms, lengths=lengths)
-        cells = _read_cells(flux or [], reader, method=method, components=components)
-        values = _of_cells(cells, sizes, of="length" if lengths else "atoms", axis=direction)
-    proportional = table is None if proportional is None else proportional
+        cells = read_cells(flux or [], reader, method=method, components=components)
+        values = values_of_cells(cells, sizes, of="length" if lengths else "atoms", axis=direction)
+    proportional = values.proportional if proportional is None else proportional
     try:
         found = fit(
             values.sizes, values.kappa, values.error,
@@ -188,98 +156,6 @@ def _of_table(path: Path) -> SizedValues:
             except ValueError:
                 raise InputError(f"{path}, line {number}: {name} is {cell!r}, expected a number") from None
     return SizedValues(sizes, kappa, sigma, of="atoms" if size == "n_atoms" else "length", source=str(path))
-
-
-def _read_cells(paths: Sequence[Path], reader: dict[str, Any], **settings: Any) -> list[SizedRun]:
-    """Conductivity of every file, as `fluxan kappa` finds it."""
-    from fluxan.correlation.state_file import is_state_file
-    from fluxan.report.study import study_file
-    from fluxan.series.flux_dataset import is_flux_file, open_flux
-    from fluxan.series.readers.flux_correlation import correlation_format
-
-    if "volume" in reader:
-        raise InputError("volume= is one number for cells of several sizes; give a --table of values of fluxan kappa")
-    cells = []
-    for path in paths:
-        if path.is_file() and (is_state_file(path) or correlation_format(path, reader.get("form"))):
-            raise InputError(f"{path} is a correlation function; put its κ, found by fluxan kappa, into a --table")
-        result = study_file(path, reader=reader, compare=(), **settings).result
-        attributes: dict[str, Any] = {}
-        if is_flux_file(path):
-            with open_flux(path) as dataset:
-                attributes = dict(dataset.attrs)
-        known = attributes.get("n_atoms")
-        cells.append(
-            SizedRun(path, result, None if known is None else float(known), attributes.get("model_sha256", ""))
-        )
-        _refuse_copies(cells)
-    return cells
-
-
-def _refuse_copies(cells: Sequence[SizedRun]) -> None:
-    """Refuse a run that is given twice: it would count as two independent ones."""
-    seen: dict[tuple[float, ...], Path] = {}
-    for cell in cells:
-        same = seen.setdefault((cell.result.kappa, cell.result.error, cell.result.volume), cell.path)
-        if same is not cell.path:
-            raise InputError(f"{same} and {cell.path} hold the same run; runs of one size must be independent")
-
-
-def _of_cells(cells: Sequence[SizedRun], given: list[float] | None, *, of: str, axis: str | None) -> SizedValues:
-    """Sizes and conductivities of files that belong together; sizes are `given` (kind `of`), or recorded."""
-    first = cells[0].result
-    for cell in cells[1:]:
-        for name, mine, theirs in (
-            ("unit", cell.result.unit, first.unit),
-            ("carriers", cell.result.labels, first.labels),
-        ):
-            if mine != theirs:
-                raise InputError(f"{cell.path} has the {name} {_words(mine)}, {cells[0].path} {_words(theirs)}")
-    recorded = [cell.n_atoms for cell in cells if cell.n_atoms is not None]
-    sizes = given or (recorded if len(recorded) == len(cells) else None)
-    known = sizes if of == "atoms" else None
-    notes: tuple[str, ...] = ()
-    if sizes is None:
-        sizes, of = [cell.result.volume ** (1 / 3) for cell in cells], "length"
-        notes = ("sizes are cube roots of volumes: not all files record their numbers of atoms",)
-    directions = [cell.result.directions for cell in cells]
-    pairs = [(cell.result.kappa, cell.result.error) for cell in cells]
-    if axis is not None:
-        pairs = [(float(d.value["xyz".index(axis)]), float(d.error["xyz".index(axis)])) for d in directions]
-    reduced = first.unit == "reduced"
-    return SizedValues(
-        sizes, [kappa for kappa, _ in pairs], [error for _, error in pairs], of,
-        source=f"{len(cells)} flux file{'s' * (len(cells) > 1)}", unit="" if reduced else first.unit,
-        length_unit="" if reduced else "Å", cells=tuple(cells), notes=notes,
-        weights=[cell.result.diagnostics.length for cell in cells],
-        warnings=tuple(_doubts(cells, known, axis)),
-    )  # fmt: skip
-
-
-def _words(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _doubts(cells: Sequence[SizedRun], n_atoms: Sequence[float] | None, axis: str | None) -> Iterator[str]:
-    """Evidence that files do not belong together, and the warnings of each."""
-    temperatures = np.array([cell.result.temperature for cell in cells])
-    if np.ptp(temperatures) > _TEMPERATURES * temperatures.mean():
-        yield (
-            f"temperatures go from {temperatures.min():.5g} to {temperatures.max():.5g}: a part of the difference "
-            "between the sizes may be theirs"
-        )
-    if n_atoms is not None:
-        volumes = np.array([cell.result.volume for cell in cells]) / n_atoms
-        if np.ptp(volumes) > _DENSITIES * volumes.mean():
-            yield f"volumes per atom go from {volumes.min():.4g} to {volumes.max():.4g}; sizes should differ alone"
-    if len({cell.model for cell in cells}) > 1:
-        yield "the fluxes are of different models"
-    if len({cell.result.components for cell in cells}) > 1:
-        yield "κ is at zero mass flux for some files and uncorrected for others; give components=multi or single"
-    if axis is None and not all(cell.result.isotropic for cell in cells):
-        yield "κ depends on the direction, and its mean was extrapolated; give direction=x, y or z"
-    for cell in cells:
-        yield from (f"{cell.path.name}: {warning}" for warning in cell.result.warnings)
 
 
 def _report(found: SizeExtrapolation, values: SizedValues) -> str:

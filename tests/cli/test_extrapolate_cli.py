@@ -12,7 +12,9 @@ from fluxan.greenkubo.size_extrapolation import extrapolate
 from fluxan.series.flux_file import FluxFile
 from fluxan.series.schema import VARIABLES
 from fluxan.units import BOLTZMANN, CONDUCTIVITY
+from tests.driven_runs import driven_file
 from tests.exact_series import SERIES
+from tests.systems import argon_krypton
 
 ATOMS = (64, 216, 512)
 TABLE = "# made by hand\nn_atoms,kappa,sigma\n64,1.02,0.03\n216,1.21,0.04\n\n512,1.29,0.05\n1000,1.38,0.06\n"
@@ -177,3 +179,40 @@ def test_files_that_do_not_belong_together(run, fluxes, tmp_path):
     status, _, err = run("extrapolate", fluxes[0], other)
     assert status == 2
     assert f"{other} has the carriers Kr, {fluxes[0]} Ar" in err
+
+
+def test_runs_under_a_driving_force(run, tmp_path):
+    """κ = 2 − 3 N^(−1/3) along the force; errors as they are, and weights from them."""
+    paths = []
+    for n in np.repeat(ATOMS, 2):
+        kappa, path = 2 - 3 * n ** (-1 / 3), tmp_path / f"{n}-{len(paths) % 2}.nc"
+        run_of = {"n_atoms": n, "parts": [[kappa]], "labels": ["Ar"], "noise": 0.3, "seed": n + len(paths)}
+        paths.append(driven_file(path, **run_of))
+    status, out, err = run("extrapolate", *paths, "--json")
+    facts, single = json.loads(out), [fluxan.driven_conductivity(path) for path in paths]
+    assert status == 0
+    expected = extrapolate(np.repeat(ATOMS, 2), [one.kappa for one in single], [one.error for one in single])
+    assert (facts["kappa"], facts["error"]) == (expected.kappa, expected.error)
+    assert abs(facts["kappa"] - 2) < 3 * facts["error"] < 1
+    assert facts["points"]["size"] == list(ATOMS)
+    assert err == ""
+    other = driven_file(tmp_path / "x.nc", field=(5e-3, 0, 0), n_atoms=64, parts=[[1.25]], labels=["Ar"])
+    _, out, err = run("extrapolate", *paths[2:], other)
+    assert "x.nc" in out
+    assert "the driving forces have different directions" in err
+    status, _, err = run("extrapolate", *paths[2:], other, "--direction", "x")
+    assert status == 2
+    assert "216-0.nc has κ along its driving force (0 0.6 0.8) alone, not --direction x" in err
+    status, _, err = run("extrapolate", *paths, "--method", "cepstral")
+    assert (status, "--method is for fluxes in equilibrium" in err) == (2, True)
+
+
+def test_decomposed_trajectories_need_no_option(run, tmp_path):
+    for n_cells in (1, 2):
+        # The noise makes each flux one of white noise, whose κ is above zero.
+        rng = np.random.default_rng(n_cells)
+        frames = [f.replace(velocities=rng.normal(size=f.positions.shape)) for f in argon_krypton(400, n_cells=n_cells)]
+        fluxan.decompose(frames, "shipped:ar-kr", output=tmp_path / f"{n_cells}.nc", progress=False).close()
+    _, out, _ = run("extrapolate", tmp_path / "1.nc", tmp_path / "2.nc", "--components", "single", "--json")
+    facts = json.loads(out)
+    assert (facts["of"], facts["points"]["size"]) == ("atoms", [4, 32])

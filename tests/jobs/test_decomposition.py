@@ -8,6 +8,7 @@ import torch
 
 import fluxan
 from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
+from fluxan.jobs.job import Job
 from fluxan.potentials.base import Potential
 from fluxan.potentials.fingerprint import model_sha256
 from fluxan.series import flux_writer
@@ -56,6 +57,7 @@ def test_attributes_record_the_job(frames):
     assert len(attributes["model_sha256"]) == 64
     assert "lennard-jones" in attributes["model"]
     assert attributes["self_check"]
+    assert attributes["n_atoms"] == 32
 
 
 def test_file_and_memory_hold_the_same(frames, tmp_path):
@@ -69,6 +71,17 @@ def test_resumed_equals_undisturbed(frames, tmp_path, done):
     decompose(frames[:done], output=tmp_path / "flux.nc").close()
     with decompose(frames, output=tmp_path / "flux.nc", resume=True) as resumed:
         assert_same(resumed, decompose(frames))
+
+
+def test_a_file_that_does_not_record_its_number_of_atoms_is_resumed(frames, tmp_path, monkeypatch):
+    """Files of earlier versions: the attribute does not identify the job."""
+    describe = Job.describe
+    with monkeypatch.context() as older:
+        older.setattr(Job, "describe", lambda job: {k: v for k, v in describe(job).items() if k != "n_atoms"})
+        decompose(frames[:8], output=tmp_path / "flux.nc").close()
+    with decompose(frames, output=tmp_path / "flux.nc", resume=True) as resumed:
+        assert_same(resumed, decompose(frames))
+        assert "n_atoms" not in resumed.attrs
 
 
 def test_resume_with_no_file_starts(frames, tmp_path):

@@ -45,6 +45,8 @@ def open_flux(path: str | Path) -> xarray.Dataset:
     if not path.is_file():
         raise FileError(f"{path}: {'not a file but a folder' if Path(path).is_dir() else 'no such file'}")
     try:
+        # Before the rest: a file that is being written has all of these frames, and may grow meanwhile.
+        complete = _complete_frames(path)
         dataset = xarray.open_dataset(path, engine="netcdf4", decode_times=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{path} is not a NetCDF file that can be read ({error})") from error
@@ -52,12 +54,23 @@ def open_flux(path: str | Path) -> xarray.Dataset:
         found = dataset.attrs.get("schema", "none")
         dataset.close()
         raise FileError(f"{path} is not a flux file of this version of fluxan: schema {found!r}, expected {SCHEMA!r}")
-    complete = int(dataset["complete_frames"])
+    complete = min(complete, dataset.sizes["time"])
     # A truncated file reads as zeros past its end, and a hash is never zero.
     if complete and not int(dataset["frame_sha256"][complete - 1]):
         dataset.close()
         raise FileError(f"{path} is cut short: not all of its {complete} frames are there; use a whole copy")
     return dataset.drop_vars("complete_frames").isel(time=slice(0, complete))
+
+
+def _complete_frames(path: Path) -> int:
+    """Number of frames that are whole; 0 for a file of another kind."""
+    import netCDF4
+
+    from fluxan.trajectory.hdf5_file import NETCDF_LOCK
+
+    with NETCDF_LOCK, netCDF4.Dataset(path) as file:
+        file.set_auto_mask(False)
+        return int(file["complete_frames"][...]) if "complete_frames" in file.variables else 0
 
 
 def is_flux_file(path: str | Path) -> bool:

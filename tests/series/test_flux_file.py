@@ -55,6 +55,28 @@ def test_file_is_classic_netcdf_that_others_read(tmp_path):
         assert dataset["time"].attrs["units"] == "ps"
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_file_that_grows_while_it_is_opened(tmp_path, monkeypatch, moment):
+    """The number of whole frames and that of records are read at two moments."""
+    file, parts = begun(tmp_path / "flux.nc"), [columns(4, seed=seed) for seed in range(2)]
+    file.write(parts[0])
+    opened = xarray.open_dataset
+
+    def grown(*arguments, **options):
+        if moment == "before":
+            file.write(parts[1])
+        dataset = opened(*arguments, **options)
+        if moment == "after":
+            file.write(parts[1])
+        return dataset
+
+    monkeypatch.setattr(xarray, "open_dataset", grown)
+    with open_flux(tmp_path / "flux.nc") as dataset:
+        for name in VARIABLES:
+            assert np.array_equal(dataset[name].values, parts[0][name]), name
+    file.close()
+
+
 def test_incomplete_frames_are_not_read(tmp_path):
     """What a killed writer leaves: records, but not the count that says they are whole."""
     file = begun(tmp_path / "flux.nc")

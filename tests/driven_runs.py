@@ -25,11 +25,15 @@ def driven_file(
     n=3200,
     seed=0,
     noise=1.0,
+    jump=0.0,
     heating=0.0,
     spectrum=False,
     planned=None,
 ):
-    """Write the flux of a run with κ = Σ `parts` along a field (1/Å); its errors are `noise` times those expected."""
+    """Write the flux of a run with κ = Σ `parts` along a field (1/Å); its errors are `noise` times those expected.
+
+    κ is larger by the fraction `jump` in the second half; the temperature of the run, by `heating`.
+    """
     rng, field, parts = np.random.default_rng(seed), np.array(field), np.array(parts)
     volume, groups = 20.0 * n_atoms, len(labels)
     columns = {
@@ -38,6 +42,7 @@ def driven_file(
     # The noise of linear response, S(0) = 2 V k_B T² κ, in equal parts.
     density = 2 * volume * BOLTZMANN * TEMPERATURE**2 * parts.sum() / CONDUCTIVITY
     columns["potential"] += parts[..., None] * field * (volume * TEMPERATURE / CONDUCTIVITY)
+    columns["potential"][n // 2 :] *= 1 + jump
     columns["potential"] += noise * np.sqrt(density / DT) / groups * rng.standard_normal(columns["potential"].shape)
     columns |= {"time": DT * np.arange(1, n + 1), "volume": np.full(n, volume)}
     columns["temperature"] = rng.normal(TEMPERATURE * (1 + heating), 3.0, size=n)

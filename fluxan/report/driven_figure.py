@@ -56,7 +56,8 @@ def draw_driven(result: DrivenConductivity, *, spectrum: SpectralHeatCurrent | N
         upper.set_title(f"Spectral heat current: {current_title(spectrum)}", loc="left", fontsize="medium")
     figure.suptitle(
         f"κ = {value(result.kappa, result.error)}{unit(result)} along {direction(result)} at "
-        f"T = {temperature(result)}, $F_e$ = {result.strength:.4g}/Å"
+        f"T = {temperature(result)}, $F_e$ = {result.strength:.4g}/Å",
+        fontsize="medium",
     )
     return figure
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fluxan.greenkubo.driven import N_BLOCKS, standard_error
+from fluxan.greenkubo.driven import N_BLOCKS
 
 from . import panels
-from .driven_figure import block_means, draw_running
+from .driven_figure import draw_running
+from .driven_study import halves, is_doubtful
 from .figures import Plot, parts_plots
 from .page import conclusion, facts_rows, in_brackets, parts_table, write_page
 from .sections import marked, section
-from .spectral_figure import draw_current, draw_current_integral
+from .spectral_figure import blocks_of, draw_current, draw_current_integral
 from .template import PAGE, STYLE
 from .verdicts import Verdict, carriers, direction, sentence, signed, temperature, unit, value
 
@@ -84,7 +85,7 @@ def driven_verdicts(study: DrivenStudy) -> list[Verdict]:
 
 def _good(study: DrivenStudy) -> Iterator[str]:
     result = study.result
-    if not result.excited:
+    if not result.excited and not is_doubtful(result):
         yield (
             f"The flux fluctuates as in linear response: the error is {result.error:.2g}{unit(result)}, and the "
             f"fluctuations of equilibrium give {result.expected_error:.2g}."
@@ -94,7 +95,7 @@ def _good(study: DrivenStudy) -> Iterator[str]:
             f"The thermostat removes the heat of the driving force: the atoms are at {temperature(result)}, "
             f"{signed(result.excess)} K from its {study.thermostat:.5g} K."
         )
-    if not any("drifts" in warning or "correlated" in warning for warning in result.warnings):
+    if not any(word in warning for word in ("drifts", "correlated", "halves") for warning in result.warnings):
         yield f"The response is steady: the means of {N_BLOCKS} blocks of the run neither drift nor are correlated."
     across, error = _across(result)
     if (np.abs(across) <= _ZERO * error).all():
@@ -115,14 +116,9 @@ def _across(result: DrivenConductivity) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _estimates(study: DrivenStudy) -> str:
-    result, blocks, half = study.result, block_means(study.result), N_BLOCKS // 2
-    rows = [
-        ("mean flux", result.kappa, result.error),
-        *(
-            (f"its {name} half", float(part.mean()), float(standard_error(part)))
-            for name, part in (("first", blocks[:half]), ("second", blocks[half:]))
-        ),
-    ]
+    result = study.result
+    rows = [("mean flux", result.kappa, result.error)]
+    rows += [(f"its {name} half", *part) for name, part in zip(("first", "second"), halves(result), strict=True)]
     if study.spectrum is not None:
         rows.append(("spectral heat current", study.spectrum.integral, study.spectrum.integral_error))
     head = f"<tr><th>from</th><th>κ{escape(in_brackets(unit(result)))}</th><th>over the result</th></tr>"
@@ -147,7 +143,7 @@ def driven_plots(study: DrivenStudy) -> Iterator[Plot]:
             "spectral",
             "The spectral heat current κ(f)",
             "Contribution of each frequency to the potential part of κ, from the virial-velocity correlation "
-            f"(resolution {1 / study.spectrum.times[-1]:.3g} THz, errors from {study.spectrum.n_blocks} blocks).",
+            f"(resolution {1 / study.spectrum.times[-1]:.3g} THz, {blocks_of(study.spectrum)}).",
             partial(draw_current, result=study.spectrum),
         )
         yield Plot(
@@ -185,5 +181,5 @@ def _facts(study: DrivenStudy) -> dict[str, str]:
     facts["length"] = f"{result.length:.6g} ps after {result.discarded:.4g} ps that are discarded"
     facts["⟨J⟩/(V T F_e)"] = ", ".join(f"{axis}: {value(v, e)}" for axis, v, e in components) + unit(result)
     if study.spectrum is not None:
-        facts["spectral heat current"] = f"{study.spectrum.n_samples} samples, {study.spectrum.n_blocks} blocks"
+        facts["spectral heat current"] = f"{study.spectrum.n_samples} samples, {blocks_of(study.spectrum)}"
     return facts

@@ -52,8 +52,13 @@ def current_title(result: SpectralHeatCurrent) -> str:
     _, name, unit = _names(result)
     return (
         f"{name} = {value_and_error(result.integral, result.integral_error)} {unit}, resolution "
-        f"{1 / result.times[-1]:.3g} THz, {result.n_blocks} blocks"
+        f"{1 / result.times[-1]:.3g} THz, {blocks_of(result)}"
     )
+
+
+def blocks_of(result: SpectralHeatCurrent) -> str:
+    """Number of blocks that errors are from, in words."""
+    return f"{result.n_blocks} block{'s' * (result.n_blocks > 1)}"
 
 
 def draw_current(axes: Axes, result: SpectralHeatCurrent) -> None:

@@ -57,5 +57,5 @@ def driven_file(
         correlator = VirialVelocityCorrelator(np.arange(groups), max_lag=20, time_step=DT)
         u, v = rng.normal(size=(2, 1000, groups, 3))
         correlator.update(u, u + v)
-        save_correlation(spectrum_beside(path), correlator.correlation(), labels)
+        save_correlation(spectrum_beside(path), correlator.correlation(), labels, field)
     return path

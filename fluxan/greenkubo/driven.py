@@ -13,7 +13,6 @@ import numpy as np
 from fluxan.display import Displayed, names
 from fluxan.errors import InputError, ShortRunError
 from fluxan.greenkubo.result import Curve
-from fluxan.greenkubo.stationarity import StationaryMean
 from fluxan.greenkubo.thermodynamic_state import ThermodynamicState
 from fluxan.rounding import value_and_error
 from fluxan.series.conversion import series_of_dataset
@@ -36,6 +35,8 @@ _MAX_POINTS: Final = 4096
 _DISCARDED: Final = 0.1
 #: Correlation of the means of neighbouring blocks that chance exceeds in one run of 40.
 _CORRELATED: Final = 2 / np.sqrt(N_BLOCKS)
+#: Difference of the halves of a run, in its standard errors, that chance exceeds in one run of 80.
+_DIFFERENT: Final = 2.5
 #: Relative deviation of the temperature from the thermostat's that is warned of, where it is significant.
 _HEATING: Final = 0.02
 #: Ratio of the error to that of linear response beyond which the flux fluctuates more than it does in equilibrium; of
@@ -196,7 +197,7 @@ def driven_conductivity(
         raise InputError("this flux is not of a run under a driving force: use fluxan.green_kubo")
     first = _discarded(series, discard)
     # Blocks of equal width end with the run: what does not fill them is discarded at the start too.
-    width = max(1, (series.n_samples - first) // (_MAX_POINTS // 2))
+    width = -(-(series.n_samples - first) // _MAX_POINTS)
     first = series.n_samples - (series.n_samples - first) // (N_BLOCKS * width) * N_BLOCKS * width
     steady = series.part(first, series.n_samples)
     state = ThermodynamicState.of(steady, temperature=temperature, volume=volume, units="metal")
@@ -298,11 +299,13 @@ def _running(points: NDArray[np.float64], error: float, *, start: float, step: f
 def _warnings(result: DrivenConductivity, blocks: NDArray[np.float64]) -> list[str]:
     """Evidence against a result, which is the mean of conductivities of blocks (N_BLOCKS,)."""
     found = []
-    deviations, trend = blocks - blocks.mean(), StationaryMean.of(blocks)
-    if trend.drifts(0.0):
+    deviations = blocks - blocks.mean()
+    change = blocks[N_BLOCKS // 2 :].mean() - blocks[: N_BLOCKS // 2].mean()
+    error = 2 * max(result.block_error, result.expected_error)
+    if abs(change) > _DIFFERENT * error:
         found.append(
-            f"κ drifts by {trend.drift:+.3g} over the run: the response has not become steady; discard more, or run "
-            "longer"
+            f"the halves of the run differ: κ changes by {value_and_error(change, error)} from the first to the "
+            "second; discard more, or run longer"
         )
     elif deviations[1:] @ deviations[:-1] > _CORRELATED * (deviations @ deviations):
         found.append("means of neighbouring blocks are correlated: the error is too small; run longer")

@@ -13,7 +13,7 @@ from fluxan.greenkubo.driven import N_BLOCKS
 
 from . import panels
 from .driven_figure import draw_running
-from .driven_study import halves, is_doubtful
+from .driven_study import halves
 from .figures import Plot, parts_plots
 from .page import conclusion, facts_rows, in_brackets, parts_table, write_page
 from .sections import marked, section
@@ -85,7 +85,7 @@ def driven_verdicts(study: DrivenStudy) -> list[Verdict]:
 
 def _good(study: DrivenStudy) -> Iterator[str]:
     result = study.result
-    if not result.excited and not is_doubtful(result):
+    if not result.excited:
         yield (
             f"The flux fluctuates as in linear response: the error is {result.error:.2g}{unit(result)}, and the "
             f"fluctuations of equilibrium give {result.expected_error:.2g}."

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fluxan.errors import InputError
-from fluxan.greenkubo.driven import N_BLOCKS, driven_conductivity, standard_error
+from fluxan.greenkubo.driven import driven_conductivity, standard_error
 from fluxan.md.hnemd.spectrum_file import driven_spectrum, spectrum_beside
 from fluxan.series.flux_dataset import open_flux
 
 from .driven_figure import block_means
 from .study import origin
-from .verdicts import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.greenkubo.spectral_conductivity import SpectralHeatCurrent
 
 #: Options of a flux file that apply to a run under a driving force.
 _KNOWN = ("temperature", "volume", "form")
-#: Ratio of the error to that of linear response below which it is doubtful; of errors from 16 blocks, chance falls
-#: below it in one of 200.
-_SMALL: Final = 0.55
-#: Difference of the halves of a run, in its standard errors, that chance exceeds in one run of 40.
-_DIFFERENT: Final = 2.5
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,6 @@ def driven_study(
     given.pop("form", None)
     with open_flux(path) as dataset:
         result = driven_conductivity(dataset, discard=discard, **given)
-        result = replace(result, warnings=(*result.warnings, *_doubts(result)))
         beside = spectrum_beside(path)
         target, n_atoms = (dataset.attrs.get(name) for name in ("thermostat_temperature", "n_atoms"))
         facts = {"file": path.name, "format": "fluxan flux", **origin(dataset)}
@@ -107,24 +100,3 @@ def driven_study(
 def halves(result: DrivenConductivity) -> list[tuple[float, float]]:
     """κ of the first and of the second half of a run, each with its standard error."""
     return [(float(part.mean()), float(standard_error(part))) for part in np.split(block_means(result), 2)]
-
-
-def is_doubtful(result: DrivenConductivity) -> bool:
-    """Whether the error is much below that of linear response: motions slower than the run are missing in it."""
-    return result.error < _SMALL * result.expected_error
-
-
-def _doubts(result: DrivenConductivity) -> Iterator[str]:
-    """Evidence that the run is too short."""
-    (first, first_error), (second, second_error) = halves(result)
-    difference, error = second - first, float(np.hypot(first_error, second_error))
-    if abs(difference) > _DIFFERENT * error and not any("drifts" in warning for warning in result.warnings):
-        yield (
-            f"the halves of the run differ: κ changes by {value(difference, error)} from the first to the second; "
-            "discard more, or run longer"
-        )
-    if is_doubtful(result):
-        yield (
-            f"the error is only {result.error / result.expected_error:.2g} times what the fluctuations of equilibrium "
-            f"give: the {N_BLOCKS} blocks of the run scatter too little; run longer"
-        )

@@ -115,7 +115,8 @@ def test_recorded_flux_counts_energies_from_their_means(tmp_path, kind):
 def test_spectral_heat_current_integrates_to_the_mean_flux(tmp_path):
     """Σ_j ⟨W_jᵀF̂·v_j⟩ at lag zero is ⟨J_pot·F̂⟩, so that the spectrum adds up to the potential part of κ."""
     finish(HnemdRun(mixture(), network(), SETTINGS, output=tmp_path / "flux.nc"))
-    correlation, labels = load_correlation(tmp_path / "flux.spectrum.nc")
+    correlation, labels, field = load_correlation(tmp_path / "flux.spectrum.nc")
+    np.testing.assert_array_equal(field, SETTINGS.driving_force)
     assert labels == ("Ar", "Kr")
     result = driven_conductivity(tmp_path / "flux.nc")
     direction = np.array(SETTINGS.driving_force) / result.strength

@@ -32,7 +32,7 @@ def test_dots_are_the_means_whose_scatter_is_the_error(tmp_path):
     blocks = block_means(result)
     assert blocks.shape == (16,)
     assert blocks.mean() == pytest.approx(result.kappa, rel=1e-12)
-    assert standard_error(blocks) == pytest.approx(result.error, rel=1e-9)
+    assert standard_error(blocks) == pytest.approx(result.block_error, rel=1e-9)
 
 
 def test_several_carriers_and_a_spectrum_have_panels_of_their_own(tmp_path):

@@ -53,6 +53,14 @@ def check_output(output: str | Path | None, *, resume: bool, overwrite: bool) ->
     return path
 
 
+def change_attributes(path: Path, attributes: Mapping[str, float]) -> None:
+    """Change numbers among the attributes of a file that nothing else has open."""
+    import netCDF4
+
+    with NETCDF_LOCK, netCDF4.Dataset(path, "r+") as file:
+        file.setncatts(dict(attributes))
+
+
 class FluxFile:
     """A flux file that is being written, or continued.
 

@@ -186,7 +186,7 @@ def test_runs_under_a_driving_force(run, tmp_path):
     paths = []
     for n in np.repeat(ATOMS, 2):
         kappa, path = 2 - 3 * n ** (-1 / 3), tmp_path / f"{n}-{len(paths) % 2}.nc"
-        run_of = {"n_atoms": n, "parts": [[kappa]], "labels": ["Ar"], "noise": 0.3, "seed": n + len(paths)}
+        run_of = {"n_atoms": n, "parts": [[kappa]], "labels": ["Ar"], "noise": 0.3, "n": 12_800, "seed": n + len(paths)}
         paths.append(driven_file(path, **run_of))
     status, out, err = run("extrapolate", *paths, "--json")
     facts, single = json.loads(out), [fluxan.driven_conductivity(path) for path in paths]

@@ -75,7 +75,8 @@ def test_a_driving_force_that_is_given(run, hnemd, tmp_path):
         (["--driving-force", "3"], "of the production: the driving force heats the atoms to"),
         (["--direction", "north"], "expected x, y, z, or three numbers"),
         (["--driving-force", "0.1", "--time", "0.001"], "less than the 0.008 ps from flux to flux"),
-        (["--check-time", "0.32"], "no driving force from "),
+        (["--check-time", "0.32"], "runs of 0.32 ps are too short to find a driving force"),
+        (["--check-time", "-1"], "--check-time is -1.0, expected a positive time in ps"),
         (["--check-time", "0.1"], "a mean with an error needs 32"),
     ],
 )
@@ -85,7 +86,7 @@ def test_what_cannot_be_run_is_one_line(hnemd, options, message):
     lines = [line for line in err.splitlines() if "error" in line]
     assert len(lines) == 1
     assert message in lines[0]
-    assert "κ = 0.5" not in out
+    assert "wrote" not in out
 
 
 def test_a_cluster_cannot_be_driven(run, tmp_path):
@@ -94,6 +95,27 @@ def test_a_cluster_cannot_be_driven(run, tmp_path):
     status, _, err = run("hnemd", path, "--model", "shipped:ar", "--temperature", "40")
     assert status == 2
     assert "cluster" in err
+
+
+def test_refused_commands_leave_a_finished_run_alone(run, hnemd, crystal, tmp_path):
+    """--overwrite removes nothing for a command that cannot run; a new run takes no spectrum of an old one."""
+    assert hnemd("--driving-force", "0.03")[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("flux.*")}
+    assert "flux.spectrum.nc" in before
+    slab = bulk("Ar", "fcc", a=5.35, cubic=True).repeat(2)
+    slab.pbc = (True, True, False)
+    write(tmp_path / "slab.xyz", slab)
+    common = ["--model", "shipped:ar", "--temperature", "40", "--output", tmp_path / "flux.nc", "--overwrite"]
+    status, _, err = run("hnemd", tmp_path / "slab.xyz", *common, "--direction", "x")
+    assert (status, "has no volume, which κ needs" in err) == (2, True)
+    one = bulk("Ar", "fcc", a=5.35)
+    write(tmp_path / "one.xyz", one)
+    status, _, err = run("hnemd", tmp_path / "one.xyz", *common)
+    assert (status, "1 atom cannot move with its centre of mass at rest: repeat the cell" in err) == (2, True)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("flux.*")}
+    status, out, _ = hnemd("--driving-force", "0.06", "--max-lag", "0", "--overwrite")
+    assert (status, "spectral" in out) == (0, False)
+    assert not (tmp_path / "flux.spectrum.nc").exists()
 
 
 def test_the_driving_force_is_found(hnemd, tmp_path, monkeypatch):
@@ -123,3 +145,8 @@ def test_the_driving_force_is_found(hnemd, tmp_path, monkeypatch):
     status, again, err = hnemd("--check-time", "0.8", "--resume", "--time", "2.4")
     assert status == 0, err
     assert "chosen" not in again  # the production was begun: its driving force stays
+    with fluxan.open_flux(tmp_path / "flux.nc") as dataset:
+        assert np.isfinite(dataset.attrs["nonlinearity"])
+    status, _, err = hnemd("--check-time", "0.8", "--resume", "--direction", "y")
+    assert status == 2
+    assert "its driving force is along [1.0, 0.0, 0.0], now it is along [0.0, 1.0, 0.0]" in err

@@ -123,3 +123,15 @@ def test_production_begins_at_the_temperature(tmp_path):
     with finished(crystal(), find_example("ar-liquid").model(), settings, tmp_path / "flux.nc") as dataset:
         assert float(dataset["temperature"][0]) == pytest.approx(60, rel=0.02)
         assert np.abs(dataset["velocity"].values).max() < 1e-9
+
+
+def test_small_cells_have_the_thermostats_temperature(tmp_path):
+    """Of 8 atoms at rest as a whole 21 degrees of freedom move: a thermostat that counts 24 heats them by a seventh."""
+    atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat((2, 1, 1))
+    frame = Frame(atoms.positions, None, np.array(atoms.cell), atoms.numbers)
+    settings = MdSettings(40.0, 16.0, timestep=6.0, flux_every=5, ensemble="nvt", thermalise=1.0, relaxation=0.05)
+    with finished(frame, find_example("ar-liquid").model(), settings, tmp_path / "flux.nc") as dataset:
+        temperature = dataset["temperature"].values
+    width = 40.0 * np.sqrt(2 / 21)
+    # Independent values are some 0.1 ps apart, two relaxation times.
+    assert temperature.mean() == pytest.approx(40, abs=4 * width / np.sqrt(16.0 / 0.1))

@@ -19,7 +19,8 @@ from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
 from fluxan.md.restart import Restart
 from fluxan.plain_files import read_json, write_json
 from fluxan.replacement import replacing
-from fluxan.series.flux_file import check_output
+from fluxan.series.flux_dataset import open_flux
+from fluxan.series.flux_file import change_attributes, check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +150,9 @@ class DrivingChoice:
         for source, target in ((chosen, self._output), (chosen.with_suffix(_RESTART), restart)):
             with replacing(target) as unfinished:
                 shutil.copyfile(source, unfinished)
+                if target is self._output:
+                    found = {"nonlinearity": choice.bias, "nonlinearity_error": choice.bias_error}
+                    change_attributes(unfinished, found)
 
     def reject(self, strength: float, reason: str) -> None:
         """Note that a driving force proved too large in the production, which is removed, so that another is chosen."""
@@ -184,7 +188,9 @@ class DrivingChoice:
                 f"{self._direction.round(4).tolist()}; give the same direction, or another output"
             )
         x, y, z = known.tolist()
-        return replace(self._production, driving_force=(x, y, z))
+        with open_flux(self._output) as dataset:
+            bias, error = (float(dataset.attrs[name]) for name in ("nonlinearity", "nonlinearity_error"))
+        return replace(self._production, driving_force=(x, y, z), nonlinearity=bias, nonlinearity_error=error)
 
     def settings_for(self, choice: Choice) -> HnemdSettings:
         """Settings of the production with the chosen driving force."""

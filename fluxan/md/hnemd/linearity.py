@@ -95,7 +95,7 @@ def choose_level(levels: Sequence[Level]) -> Choice | None:
         precise = errors[n] <= MAX_ERROR * abs(fit.kappa)
         if known[n].failure or not precise or not _agrees(kappas[: n + 1], errors[: n + 1]):
             continue
-        bias, bias_error = fit.curvature * strengths[n] ** 2, fit.curvature_error * strengths[n] ** 2
+        bias, bias_error = (float(c * strengths[n] ** 2) for c in (fit.curvature, fit.curvature_error))
         if abs(bias) + bias_error <= MAX_BIAS:
             return Choice(known[n], bias, bias_error, fit.kappa, fit.error, fit.curvature, fit.curvature_error)
     return None

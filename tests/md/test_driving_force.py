@@ -117,7 +117,7 @@ def test_zero_of_energy_changes_nothing_for_one_element_but_drives_two_against_e
 
 
 def atoms_of(frame):
-    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True)
+    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True, masses=frame.masses)
     atoms.set_velocities(frame.velocities * MASS_VELOCITY2**0.5)
     return atoms
 
@@ -161,6 +161,7 @@ def test_a_field_that_is_no_vector_is_refused(field):
 
 def test_directions_without_a_steady_flux_are_refused():
     model, frame = cases()["local network"]
+    frame = at_rest(frame)
     slab = atoms_of(frame)
     slab.pbc = (True, True, False)
     slab.calc = DrivenCalculator(model, field=slab.cell[0] * 0.01)
@@ -168,6 +169,10 @@ def test_directions_without_a_steady_flux_are_refused():
     slab.calc = DrivenCalculator(model, field=(0, 0, 0.1))
     with pytest.raises(InputError, match="along cell vector c, along which the atoms are not periodic"):
         slab.get_forces()
+    drifting = atoms_of(frame.replace(velocities=frame.velocities + 1e-3))
+    drifting.calc = DrivenCalculator(model, field=(0, 0, 0.1))
+    with pytest.raises(InputError, match="the centre of mass moves"):
+        drifting.get_forces()
     cluster = Atoms(frame.numbers, frame.positions, momenta=np.ones((6, 3)))
     cluster.calc = DrivenCalculator(model, field=(0, 0, 0.1))
     with pytest.raises(InputError, match="cluster"):

@@ -37,7 +37,7 @@ def test_lammps_moves_atoms_as_ase_does(lmp, style, kind):
     """Velocity Verlet in two programs, whose forces belong to velocities of half a step before."""
     types, elements, model = (1, "Ar", argon()) if kind == "lennard-jones" else (2, "Ar,Kr", network())
     crystal(lmp, n=2, units=style, types=types, timestep=0.002)
-    lmp.command("fix move all nve")
+    lmp.commands_string("velocity all zero linear\nfix move all nve")
     first = frame_of(lmp, elements)
     driver = drive(lmp, model, elements=elements, driving_force=FIELD)
     driver.run(20)
@@ -116,6 +116,15 @@ def test_heating_without_a_thermostat_is_told(lmp):
         TrajectoryError, match=r"LAMMPS, step \d+: the driving force has heated the atoms .*fix temp/csvr"
     ):
         driver.run(500)
+
+
+def test_a_moving_centre_of_mass_is_refused(lmp):
+    """Even as slow as a thermostat leaves it: its flux of energy is not small beside the response."""
+    crystal(lmp, n=2)
+    lmp.commands_string("fix move all nve\nvelocity all set 0.01 0 0 sum yes")
+    driver = drive(lmp, argon(), elements="Ar", driving_force=(0.01, 0, 0))
+    with pytest.raises(InputError, match=r"the centre of mass moves at .* velocity all zero linear"):
+        driver.run(5)
 
 
 def test_open_directions_are_refused(lmp):

@@ -9,7 +9,7 @@ from ase.calculators.calculator import all_changes
 
 from fluxan.errors import InputError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
-from fluxan.md.hnemd.driving_force import DrivingForce, advanced, field_vector, require_periodic
+from fluxan.md.hnemd.driving_force import DrivingForce, advanced, field_vector, require_at_rest, require_periodic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,8 @@ class DrivenCalculator(FluxanCalculator):
     Raises
     ------
     InputError
-        The field is not three finite numbers; when evaluated: the atoms are not periodic along it.
+        The field is not three finite numbers; when evaluated: the atoms are not periodic along it, or, the first time,
+        their centre of mass moves.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class DrivenCalculator(FluxanCalculator):
         if frame.velocities is None:
             raise InputError("the atoms have no velocities; a driving force needs them")
         require_periodic(frame, self.field)
+        if self.virial_force is None:
+            require_at_rest(frame.velocities, np.asarray(frame.masses))
         driving = DrivingForce(self.field, masses=np.asarray(frame.masses), energy_zero=self._energy_zero)
         forces = self.results["forces"]
         velocities = advanced(frame.velocities, forces, driving.masses, self.velocity_lag)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from fluxan.system import Flux, Frame
 
+#: Largest velocity of the centre of mass, relative to that of single atoms, that counts as rest.
+_AT_REST: Final = 1e-6
 #: Largest component along an open direction, relative to the field, that counts as round-off.
 _PARALLEL: Final = 1e-9
 
@@ -123,6 +125,22 @@ def field_vector(field: object) -> np.ndarray:
     if vector.shape != (3,) or not np.isfinite(vector).all():
         raise InputError(f"the driving force F_e is {field!r}; expected three finite numbers, in 1/Å")
     return vector
+
+
+def require_at_rest(velocities: np.ndarray, masses: np.ndarray) -> None:
+    """Refuse atoms (n_atoms, 3) Å/ps whose centre of mass moves, of which the flux would be mistaken for a response.
+
+    Raises
+    ------
+    InputError
+        The centre of mass moves.
+    """
+    drift = masses @ velocities / masses.sum()
+    if np.linalg.norm(drift) > _AT_REST * np.sqrt((velocities**2).sum(axis=1).mean()):
+        raise InputError(
+            f"the centre of mass moves at {np.linalg.norm(drift):.3g} Å/ps, and with it all energy: bring it to rest "
+            "before the driving force sets in (LAMMPS: velocity all zero linear; ASE: Stationary)"
+        )
 
 
 def counted_from(flux: Flux, energy_zero: np.ndarray, velocities: np.ndarray, groups: np.ndarray) -> Flux:

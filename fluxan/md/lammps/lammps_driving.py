@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fluxan.errors import TrajectoryError
-from fluxan.md.hnemd.driving_force import DrivingForce, advanced, field_vector, require_periodic, species_means
+from fluxan.md.hnemd.driving_force import (
+    DrivingForce,
+    advanced,
+    field_vector,
+    require_at_rest,
+    require_periodic,
+    species_means,
+)
 
 if TYPE_CHECKING:
     from fluxan.md.evaluation import Evaluation, Forces
@@ -65,7 +72,7 @@ class LammpsDriving:
         Raises
         ------
         InputError
-            The atoms are not periodic along the field.
+            The atoms are not periodic along the field, or their centre of mass moves at the first step.
         TrajectoryError
             The atoms are much hotter than in the beginning.
         """
@@ -73,11 +80,14 @@ class LammpsDriving:
         self._refuse_heating(frame, step)
         # Within a run velocities are those of half a step before; at its setup, which repeats the last step or is the
         # first call, they are those of the full step.
+        first = self._step is None
         lag = 0.5 * timestep if self._step is not None and step == self._step + 1 else 0.0
         self._step = step
         if self.energy_zero is None:
             self.energy_zero = species_means(found.energies, frame.numbers)
         masses, velocities = np.asarray(frame.masses), np.asarray(frame.velocities)
+        if first:
+            require_at_rest(velocities, masses)
         driving = DrivingForce(self.field, masses=masses, energy_zero=self.energy_zero)
         velocities = advanced(velocities, found.forces, masses, lag)
         return driving.forces(evaluation.virial_force(self.field), found.energies, velocities)
@@ -91,5 +101,6 @@ class LammpsDriving:
         if self._temperature > 0 and temperature > _MAX_HEATING * self._temperature:
             raise TrajectoryError(
                 f"LAMMPS, step {step}: the driving force has heated the atoms from {self._temperature:.4g} to "
-                f"{temperature:.4g} K: use a thermostat (fix nvt, or fix temp/csvr with fix nve) or a smaller force"
+                f"{temperature:.4g} K: use a thermostat (fix nvt, or fix temp/csvr with fix nve) or a smaller force; "
+                "if they were cold, thermalise them before you set it"
             )

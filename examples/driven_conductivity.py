@@ -84,7 +84,7 @@ class System:
 
 
 SYSTEMS = {
-    "argon": System(bulk("Ar", "fcc", a=5.32, cubic=True).repeat(4), 50.0, 4.0, 160.0, 160.0, (0.01,)),
+    "argon": System(bulk("Ar", "fcc", a=5.32, cubic=True).repeat(4), 50.0, 4.0, 160.0, 160.0, (0.01, 0.005)),
     "silicon": System(bulk("Si", "diamond", a=5.44, cubic=True).repeat(3), 1000.0, 2.0, 200.0, 150.0, (1e-3, 5e-4)),
     "network": System(bulk("Ar", "fcc", a=5.32, cubic=True).repeat(2), 50.0, 4.0, 160.0, 120.0, (0.014,)),
 }

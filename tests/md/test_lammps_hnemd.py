@@ -108,6 +108,15 @@ def test_a_driving_force_set_later(lmp):
         driver.driving_force = (1, 2)
 
 
+def test_a_recorder_with_another_route_knows_the_driving_force(lmp):
+    crystal(lmp, n=2)
+    lmp.commands_string("velocity all zero linear\nfix move all nve")
+    drive(lmp, argon(), elements="Ar", driving_force=FIELD)
+    recorder = FluxRecorder(lmp, argon(), elements="Ar", every=5, route="local")
+    recorder.run(5)
+    np.testing.assert_allclose(recorder.dataset().attrs["driving_force"], FIELD)
+
+
 def test_heating_without_a_thermostat_is_told(lmp):
     crystal(lmp, n=2)
     lmp.command("fix move all nve")

@@ -148,7 +148,7 @@ class LammpsFluxRecorder:
         self._neighbors = NeighborList(self._evaluator.model.cutoff)
         self._start: tuple[int, float] | None = None
         self._last_step: int | None = None
-        self._driving = None if self._driver is None else self._driver.driving
+        self._driving = None if driver is None else driver.driving
         self.recording = recording_of(
             ranks,
             self._evaluator,

@@ -310,7 +310,7 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         for place, row in enumerate(mine):
             colour = "tab:red" if row["driving_force"] else "black"
             upper.errorbar(place, row["kappa"], 2 * row["error"], fmt="o", color=colour, capsize=3)
-        names_of = {"Green-Kubo": "Green–Kubo", "Green-Kubo, LAMMPS": "LAMMPS,\nGreen–Kubo"}
+        names_of = {"Green-Kubo": "Green–\nKubo", "Green-Kubo, LAMMPS": "LAMMPS"}
         labels = [names_of.get(row["method"]) or f"{row['driving_force']:g}/Å" for row in mine]
         upper.set_xticks(range(len(mine)), labels)
         upper.set_xlim(-0.5, len(mine) - 0.5)

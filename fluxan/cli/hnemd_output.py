@@ -36,8 +36,14 @@ def print_choice(choice: Choice) -> None:
     """Print which driving force was chosen, and why."""
     typer.echo(
         f"chosen: F_e = {choice.level.strength:.3g}/Å, the largest whose κ agrees with that at smaller ones; "
-        f"nonlinearity changes it by {100 * choice.bias:+.1f} ± {100 * choice.bias_error:.1f} %"
+        f"nonlinearity changes it by {_percent(choice.bias, choice.bias_error)}"
     )
+
+
+def _percent(fraction: float, error: float) -> str:
+    from fluxan.report.verdicts import value
+
+    return f"{value(100 * fraction, 100 * error)} %"
 
 
 def print_rejection(strength: float, reason: str) -> None:
@@ -136,7 +142,7 @@ def print_driven(result: DrivenConductivity) -> None:
         f"error from blocks {result.block_error:.2g}, in linear response {result.expected_error:.2g} {result.unit}"
     )
     if np.isfinite(result.bias):
-        typer.echo(f"nonlinearity changes κ by {100 * result.bias:+.1f} ± {100 * result.bias_error:.1f} %")
+        typer.echo(f"nonlinearity changes κ by {_percent(result.bias, result.bias_error)}")
     components = (value(v, e) for v, e in zip(result.response, result.response_error, strict=True))
     typer.echo("⟨J⟩/(V T F_e) along x, y, z: " + ", ".join(components))
     if len(result.labels) < 2:

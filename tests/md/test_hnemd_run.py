@@ -322,7 +322,7 @@ def test_short_checks_end_the_search(tmp_path, monkeypatch):
         "driven_conductivity",
         lambda _: SimpleNamespace(kappa=1.0, error=0.9, nonlinear="", unit="W/(m K)"),
     )
-    with pytest.raises(InputError, match=r"runs of 0\.32 ps are too short .* κ = 1 ± 0\.9"):
+    with pytest.raises(InputError, match=r"runs of 0\.32 ps are too short .* κ = 1\.00 ± 0\.90"):
         choices(tmp_path).choose(finish, lambda _: None)
 
 

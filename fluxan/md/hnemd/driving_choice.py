@@ -19,6 +19,7 @@ from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
 from fluxan.md.restart import Restart
 from fluxan.plain_files import read_json, write_json
 from fluxan.replacement import replacing
+from fluxan.rounding import value_and_error
 from fluxan.series.flux_dataset import open_flux
 from fluxan.series.flux_file import change_attributes, check_output
 
@@ -135,7 +136,8 @@ class DrivingChoice:
         if result is not None and len(self.levels) >= MIN_LEVELS and result.error > _MAX_NOISE * abs(result.kappa):
             raise InputError(
                 f"runs of {self._settings.time:g} ps are too short to find a driving force: at {level.strength:.3g}/Å "
-                f"κ = {result.kappa:.2g} ± {result.error:.2g} {result.unit}; make them longer, or give a driving force"
+                f"κ = {value_and_error(result.kappa, result.error)} {result.unit}; make them longer, or give a driving "
+                "force"
             )
 
     def files(self, number: int) -> Path:

@@ -29,6 +29,10 @@ Dask = Annotated[
     str | None,
     typer.Option(metavar="CLUSTER", help="Dask cluster for the frames: local, a scheduler's address or file."),
 ]
+ModelName = Annotated[
+    str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 

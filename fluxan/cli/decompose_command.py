@@ -11,6 +11,7 @@ from fluxan.cli.command_options import (
     Dask,
     Json,
     Overwrite,
+    Quiet,
     Source,
     named_model,
     with_model_options,
@@ -36,7 +37,7 @@ def decompose(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished output.")] = False,
     overwrite: Overwrite = False,
     dask: Dask = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from fluxan.cli.command_options import Quiet
+
 if TYPE_CHECKING:
     import xarray
 
@@ -22,7 +24,7 @@ def demo(
         Path, typer.Option("--output", help="Folder that flux.nc, its plots and report.html go into.")
     ] = Path("fluxan-demo"),
     *,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decompose the heat flux of a real trajectory, check it against LAMMPS, and find κ, its split and its error.
 

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options, with_reader_options
+from fluxan.cli.command_options import (
+    Json,
+    ModelName,
+    Overwrite,
+    Quiet,
+    named_model,
+    with_model_options,
+    with_reader_options,
+)
 
 
 @with_reader_options
@@ -19,9 +27,7 @@ def export(
     *,
     to: Annotated[str, typer.Option(help="Program that will read the files: dynasor, gkmx or kaldo.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
-    model: Annotated[
-        str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
-    ] = None,
+    model: ModelName = None,
     adapter: dict[str, Any],
     primitive: Annotated[
         Path | None, typer.Option(help="Primitive cell at a minimum of the energy, for dynasor and gkmx.")
@@ -32,7 +38,7 @@ def export(
     ] = False,
     displacement: Annotated[float, typer.Option(help="Displacements for the force constants, Å.")] = 0.01,
     overwrite: Overwrite = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.command_options import Json, Overwrite, named_model, to_direction, with_model_options
+from fluxan.cli.command_options import Json, ModelName, Overwrite, Quiet, named_model, to_direction, with_model_options
 from fluxan.cli.run_start import (
     CheckpointEvery,
     Elements,
     FluxEvery,
     Length,
-    ModelName,
-    Quiet,
     Repeat,
     Resume,
     RouteName,
@@ -188,15 +186,12 @@ def _run_chosen(
 def _chosen(checks: DrivingChoice, shown: _Shown) -> HnemdSettings:
     """Settings with the largest driving force of the linear regime, whose run the production continues."""
     from fluxan.cli.hnemd_output import print_choice, print_level
-    from fluxan.progress import progress_bar
+    from fluxan.cli.md_output import advancing
 
     def follow(run: HnemdRun) -> None:
-        total = run.settings.thermal_steps + run.settings.n_frames * run.settings.flux_every
-        done = run.step + (run.settings.thermal_steps if run.phase == "produce" else 0)
-        title = f"{run.strength:.3g}/Å"
-        with stopping(run), progress_bar(title, total=total, done=done, show=shown.bar, unit="steps") as bar:
-            for steps in run.blocks():
-                bar.advance(steps)
+        with stopping(run):
+            for _ in advancing(run, f"{run.strength:.3g}/Å", bar=shown.bar):
+                pass
         exit_if_stopped(run)
 
     choice = checks.choose(follow, print_level if shown.lines else lambda _: None)

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from fluxan.cli.command_options import Json, Overwrite, named_model, with_model_options
+from fluxan.cli.command_options import Json, ModelName, Overwrite, Quiet, named_model, with_model_options
 from fluxan.cli.run_start import (
     CheckpointEvery,
     Elements,
     FluxEvery,
     Length,
-    ModelName,
-    Quiet,
     Repeat,
     Resume,
     RouteName,

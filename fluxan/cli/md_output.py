@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from fluxan.cli.standard_error import print_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from fluxan.greenkubo import Conductivity
     from fluxan.greenkubo.driven import DrivenConductivity
     from fluxan.md.md_run import MdRun
@@ -19,22 +22,29 @@ if TYPE_CHECKING:
 
 def follow(run: MdRun, kappa: RunningConductivity, *, bar: bool, lines: bool) -> None:
     """Run to the end, or until the error of κ is small enough; print κ at every milestone."""
-    from fluxan.progress import progress_bar
-
-    settings = run.settings
-    total = settings.thermal_steps + settings.n_frames * settings.flux_every
-    done = run.step + (settings.thermal_steps if run.phase == "produce" else 0)
     if lines:
         print(_opening(run), file=sys.stderr)
     _update(run, kappa, lines=lines)
     if kappa.finished:
         return
-    with progress_bar(settings.ensemble, total=total, done=done, show=bar, unit="steps") as shown:
-        for steps in run.blocks():
-            shown.advance(steps)
+    with closing(advancing(run, run.settings.ensemble, bar=bar)) as blocks:
+        for _ in blocks:
             _update(run, kappa, lines=lines)
             if kappa.finished:
                 return
+
+
+def advancing(run: MdRun, title: str, *, bar: bool) -> Generator[None]:
+    """Run block by block under a progress bar."""
+    from fluxan.progress import progress_bar
+
+    settings = run.settings
+    total = settings.thermal_steps + settings.n_frames * settings.flux_every
+    done = run.step + (settings.thermal_steps if run.phase == "produce" else 0)
+    with progress_bar(title, total=total, done=done, show=bar, unit="steps") as shown:
+        for steps in run.blocks():
+            shown.advance(steps)
+            yield
 
 
 def print_end(run: MdRun, kappa: RunningConductivity, *, json: bool) -> None:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 Structure = Annotated[
     str, typer.Argument(metavar="STRUCTURE", help="File to start from, or shipped:ar-liquid, shipped:agi.")
 ]
-ModelName = Annotated[
-    str | None, typer.Option(help="Potential: a .toml or .safetensors file, a shipped name, or ADAPTER:FILE.")
-]
 Temperature = Annotated[float | None, typer.Option(help="K.")]
 Length = Annotated[float | None, typer.Option(help="Length of the run, ps; the largest with --until-error.")]
 Timestep = Annotated[float | None, typer.Option(help="fs.")]
@@ -34,7 +31,6 @@ Seed = Annotated[int, typer.Option(help="Seed of velocities and thermostats; ano
 CheckpointEvery = Annotated[int, typer.Option(help="Number of fluxes between restart files.")]
 RouteName = Annotated[str, typer.Option(help="auto, local, adjoint or unfolded.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue, or extend, a run.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 #: Default length of a run, ps; the largest length where there is a goal for the error.
 SHORT, LONG = 100.0, 10_000.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fluxan.cli.command_options import Json
+from fluxan.cli.command_options import Json, Quiet
 
 if TYPE_CHECKING:
     from fluxan.training.linear_scan import LinearScan
@@ -21,7 +21,7 @@ def scan_strength(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file: data, model, loss, flux, fit, scan.")],
     *,
     linear: Annotated[bool, typer.Option("--linear", help="The linear model alone, without fits of networks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Choose the strength of the heat-flux term: what it removes, and what it costs.

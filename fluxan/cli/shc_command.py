@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fluxan.cli.command_options import Json, Source, named_model, to_direction, with_model_options, with_reader_options
+from fluxan.cli.command_options import (
+    Json,
+    Quiet,
+    Source,
+    named_model,
+    to_direction,
+    with_model_options,
+    with_reader_options,
+)
 from fluxan.cli.decompose_command import read_labels
 from fluxan.errors import OutputError
 
@@ -53,7 +61,7 @@ def shc(
     device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1, ...")] = "cpu",
     output: Annotated[Path | None, typer.Option(help="Write all frequencies as a table (.csv).")] = None,
     figure: Annotated[Path | None, typer.Option(help="File for a figure, .png, .svg or .pdf.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     reader: dict[str, Any],
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fluxan.cli.command_options import Json, Overwrite
+from fluxan.cli.command_options import Json, Overwrite, Quiet
 
 if TYPE_CHECKING:
     from fluxan.training.fit import FitResult
@@ -29,7 +29,7 @@ def train(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a fit that was begun.")] = False,
     overwrite: Overwrite = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Train a potential on energies, forces, virials and, if asked for, the power of its heat flux.

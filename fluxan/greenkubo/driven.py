@@ -55,8 +55,8 @@ class DrivenConductivity(Displayed):
     kappa, error : float
         Conductivity and its standard error: the larger one of `block_error` and `expected_error`, with the error of the
         temperature. Blocks that are shorter than the slowest motion give too small an error.
-    block_error : float
-        Standard error of κ from the means of blocks.
+    blocks : (16,) float64
+        κ of the blocks that errors are from.
     labels : tuple of str, (n,)
         Names of the carriers.
     matrix, matrix_error : (n, n) float64
@@ -88,7 +88,7 @@ class DrivenConductivity(Displayed):
 
     kappa: float
     error: float
-    block_error: float
+    blocks: NDArray[np.float64]
     labels: tuple[str, ...]
     matrix: NDArray[np.float64]
     matrix_error: NDArray[np.float64]
@@ -114,6 +114,11 @@ class DrivenConductivity(Displayed):
     def strength(self) -> float:
         """Magnitude of the driving force, 1/Å."""
         return float(np.linalg.norm(self.driving_force))
+
+    @property
+    def block_error(self) -> float:
+        """Standard error of κ from the means of blocks."""
+        return float(standard_error(self.blocks))
 
     @property
     def expected_error(self) -> float:
@@ -202,18 +207,19 @@ def driven_conductivity(
     steady = series.part(first, series.n_samples)
     state = ThermodynamicState.of(steady, temperature=temperature, volume=volume, units="metal")
     bins = _bins(steady, width)
-    found = _found(bins, state, np.array(series.driving_force))
+    driving = np.array(series.driving_force)
+    found = _found(bins, state, driving)
     before, time_step = first * series.time_step, width * series.time_step
     length = len(bins) * time_step
-    expected = linear_response_error(found["kappa"], state.volume, length) / np.linalg.norm(series.driving_force)
-    statistical = max(found["block_error"], float(expected))
+    expected = linear_response_error(found["kappa"], state.volume, length) / np.linalg.norm(driving)
+    statistical = max(float(standard_error(found["blocks"])), float(expected))
     error = float(np.hypot(statistical, found["kappa"] * state.temperature_error / state.temperature))
-    points, blocks = found.pop("points"), found.pop("blocks")
+    points = found.pop("points")
     result = DrivenConductivity(
         **found,
         error=error,
         labels=series.labels,
-        driving_force=np.array(series.driving_force),
+        driving_force=driving,
         temperature=state.temperature,
         temperature_error=state.temperature_error,
         volume=state.volume,
@@ -224,7 +230,7 @@ def driven_conductivity(
         bias_error=float(flux.attrs.get("nonlinearity_error", np.nan)),
         running=_running(points, error, start=before, step=time_step),
     )
-    return replace(result, warnings=tuple(_warnings(result, blocks)))
+    return replace(result, warnings=tuple(_warnings(result)))
 
 
 def _found(bins: NDArray[np.float64], state: ThermodynamicState, driving: NDArray[np.float64]) -> dict[str, Any]:
@@ -242,7 +248,6 @@ def _found(bins: NDArray[np.float64], state: ThermodynamicState, driving: NDArra
     total = along.sum(axis=1)
     return found | {
         "kappa": float(total.mean()),
-        "block_error": float(standard_error(total)),
         "blocks": total,
         "points": scaled.sum(axis=1) @ (driving / strength),
     }
@@ -296,9 +301,9 @@ def _running(points: NDArray[np.float64], error: float, *, start: float, step: f
     return Curve(start + step * counts, np.cumsum(points) / counts, error * np.sqrt(len(points) / counts))
 
 
-def _warnings(result: DrivenConductivity, blocks: NDArray[np.float64]) -> list[str]:
-    """Evidence against a result, which is the mean of conductivities of blocks (N_BLOCKS,)."""
-    found = []
+def _warnings(result: DrivenConductivity) -> list[str]:
+    """Evidence against a result."""
+    found, blocks = [], result.blocks
     deviations = blocks - blocks.mean()
     change = blocks[N_BLOCKS // 2 :].mean() - blocks[: N_BLOCKS // 2].mean()
     error = 2 * max(result.block_error, result.expected_error)

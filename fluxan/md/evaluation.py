@@ -147,6 +147,17 @@ class Evaluation:
         chosen = self.evaluator.route_for(graph)
         return self.evaluator.virial_force(self._kept or chosen, graph, field)
 
+    @property
+    def frame(self) -> Frame:
+        """The last frame.
+
+        Raises
+        ------
+        InputError
+            No frame was evaluated before.
+        """
+        return self._last()[0]
+
     def _last(self) -> tuple[Frame, Graph]:
         if self._frame is None or self._graph is None:
             raise InputError("there is no evaluation yet to take the flux from: ask for forces first")

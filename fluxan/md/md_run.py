@@ -22,7 +22,7 @@ from fluxan.errors import InputError, ModelError, OutputError, TrajectoryError
 from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
 from fluxan.md.ase.momenta import degrees_of_freedom, draw_momenta, scale_velocities, stand_still
 from fluxan.md.recording import Recording
-from fluxan.md.restart import Restart
+from fluxan.md.restart import Restart, restart_beside
 from fluxan.series.flux_file import check_output
 from fluxan.trajectory.memory import atoms_of_frame
 
@@ -126,7 +126,7 @@ class MdRun:
     @property
     def restart_path(self) -> Path:
         """Path of the restart file."""
-        return self.output.with_suffix(".restart.npz")
+        return restart_beside(self.output)
 
     @property
     def correlation_path(self) -> Path:

@@ -24,6 +24,11 @@ SCHEMA = "fluxan restart 1"
 _FURTHER = "further_"
 
 
+def restart_beside(flux: Path) -> Path:
+    """Path of the restart file that belongs to a flux file: ``flux.restart.npz`` to ``flux.nc``."""
+    return flux.with_suffix(".restart.npz")
+
+
 @dataclass
 class Restart:
     """State of a run at one step.

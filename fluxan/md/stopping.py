@@ -10,7 +10,6 @@ from fluxan.greenkubo.driven import DrivenConductivity, driven_conductivity
 from fluxan.md.md_settings import milestones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fluxan.greenkubo import Conductivity
@@ -30,9 +29,6 @@ class RunningConductivity:
         Settings of the run.
     goal : float or None
         Relative standard error of κ at which the run may stop; None lets it run to its end.
-    estimate : callable, optional
-        Function of the path of the flux file, giving its conductivity, or None and the reason; `running_kappa` by
-        default.
 
     Attributes
     ----------
@@ -44,11 +40,8 @@ class RunningConductivity:
         Whether the error is below the goal.
     """
 
-    def __init__(
-        self, settings: MdSettings, goal: float | None, *, estimate: Callable[[Path], Estimate] | None = None
-    ) -> None:
+    def __init__(self, settings: MdSettings, goal: float | None) -> None:
         self.goal = goal
-        self._estimate = estimate or running_kappa
         self.result: Conductivity | DrivenConductivity | None = None
         self.reason = ""
         self.reached = False
@@ -58,6 +51,9 @@ class RunningConductivity:
     def finished(self) -> bool:
         """Whether the run may stop."""
         return self.reached
+
+    def _estimate(self, path: Path) -> Estimate:
+        return running_kappa(path)
 
     def update(self, run: MdRun) -> bool:
         """Estimate κ if the run has reached a milestone, and return whether it has."""
@@ -87,7 +83,7 @@ class RunningDrivenConductivity(RunningConductivity):
     """
 
     def __init__(self, settings: MdSettings, goal: float | None, *, watch: bool) -> None:
-        super().__init__(settings, goal, estimate=running_driven_kappa)
+        super().__init__(settings, goal)
         self.nonlinear = ""
         self._watch = watch
 
@@ -95,6 +91,12 @@ class RunningDrivenConductivity(RunningConductivity):
     def finished(self) -> bool:
         """Whether the run may stop."""
         return self.reached or bool(self.nonlinear)
+
+    def _estimate(self, path: Path) -> Estimate:
+        try:
+            return driven_conductivity(path), ""
+        except ShortRunError:
+            return None, "too short yet for κ"
 
     def update(self, run: MdRun) -> bool:
         """Estimate κ if the run has reached a milestone, and return whether it has."""
@@ -105,14 +107,6 @@ class RunningDrivenConductivity(RunningConductivity):
             self.reached = self.reached and not self.result.warnings
             self.nonlinear = self.result.nonlinear if self._watch else ""
         return True
-
-
-def running_driven_kappa(path: Path) -> Estimate:
-    """Conductivity of the flux file of a run under a driving force, or the reason why there is none."""
-    try:
-        return driven_conductivity(path), ""
-    except ShortRunError:
-        return None, "too short yet for κ"
 
 
 def running_kappa(path: Path) -> Estimate:

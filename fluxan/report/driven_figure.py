@@ -69,7 +69,7 @@ def draw_running(axes: Axes, result: DrivenConductivity) -> None:
     axes.axhline(result.kappa, color="black", lw=1.0, ls="--")
     axes.fill_between(curve.x, curve.value - curve.error, curve.value + curve.error, color=colour(5), alpha=0.35, lw=0)
     axes.plot(curve.x, curve.value, color=colour(0), lw=1.2, label="running mean ± σ")
-    blocks = block_means(result)
+    blocks = result.blocks
     middle = result.discarded + (np.arange(N_BLOCKS) + 0.5) * result.length / N_BLOCKS
     axes.plot(middle, blocks, "o", color=colour(1), ms=4, label=f"means of {N_BLOCKS} blocks")
     if result.discarded:
@@ -82,10 +82,3 @@ def draw_running(axes: Axes, result: DrivenConductivity) -> None:
     shown = [blocks, (curve.value - curve.error)[begun], (curve.value + curve.error)[begun]]
     bottom, top = min(part.min() for part in shown), max(part.max() for part in shown)
     axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom))
-
-
-def block_means(result: DrivenConductivity) -> np.ndarray:
-    """κ of each of the blocks that the error is from, (N_BLOCKS,), in the unit of the result."""
-    n = len(result.running.x) // N_BLOCKS
-    sums = (result.running.value * np.arange(1, len(result.running.x) + 1))[n - 1 : n * N_BLOCKS : n]
-    return np.diff(sums, prepend=0.0) / n

@@ -15,11 +15,9 @@ from . import panels
 from .driven_figure import draw_running
 from .driven_study import halves
 from .figures import Plot, parts_plots
-from .page import conclusion, facts_rows, in_brackets, parts_table, write_page
-from .sections import marked, section
+from .page import filled, in_brackets, write_page
 from .spectral_figure import blocks_of, draw_current, draw_current_integral
-from .template import PAGE, STYLE
-from .verdicts import Verdict, carriers, direction, sentence, signed, temperature, unit, value
+from .verdicts import Verdict, direction, sentence, signed, temperature, unit, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,21 +57,15 @@ def write_driven_report(study: DrivenStudy, output: str | Path, *, folder: str |
 def driven_page(study: DrivenStudy, drawn: Drawn) -> str:
     """HTML of the page."""
     result = study.result
-    return PAGE.substitute(
-        title=escape(f"Thermal conductivity of {study.name}"),
-        style=STYLE,
-        kappa=escape(value(result.kappa, result.error) + unit(result)),
-        state=escape(
-            f"along {direction(result)} under a driving force of {result.strength:.4g}/Å, at T = "
-            f"{temperature(result)}, V = {result.volume:.6g} Å³; ± is one standard error, method: hnemd"
-        ),
-        carriers=escape(carriers(result)),
-        conclusion=conclusion(len(result.warnings)),
-        verdicts="\n".join(marked(v) for v in driven_verdicts(study)),
+    return filled(
+        study.name,
+        result,
+        drawn,
+        state=f"along {direction(result)} under a driving force of {result.strength:.4g}/Å, at T = "
+        f"{temperature(result)}, V = {result.volume:.6g} Å³; ± is one standard error, method: hnemd",
+        evidence=driven_verdicts(study),
         estimates=_estimates(study),
-        parts=parts_table(result),
-        plots="\n".join(section(plot, figure) for plot, figure in drawn),
-        facts=facts_rows(_facts(study)),
+        facts=_facts(study),
     )
 
 
@@ -95,7 +87,7 @@ def _good(study: DrivenStudy) -> Iterator[str]:
             f"The thermostat removes the heat of the driving force: the atoms are at {temperature(result)}, "
             f"{signed(result.excess)} K from its {study.thermostat:.5g} K."
         )
-    if not any(word in warning for word in ("drifts", "correlated", "halves") for warning in result.warnings):
+    if not any(word in warning for word in ("correlated", "halves") for warning in result.warnings):
         yield f"The response is steady: the means of {N_BLOCKS} blocks of the run neither drift nor are correlated."
     across, error = _across(result)
     if (np.abs(across) <= _ZERO * error).all():

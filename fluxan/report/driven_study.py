@@ -13,7 +13,6 @@ from fluxan.greenkubo.driven import driven_conductivity, standard_error
 from fluxan.md.hnemd.spectrum_file import driven_spectrum, spectrum_beside
 from fluxan.series.flux_dataset import open_flux
 
-from .driven_figure import block_means
 from .study import origin
 
 if TYPE_CHECKING:
@@ -99,4 +98,4 @@ def driven_study(
 
 def halves(result: DrivenConductivity) -> list[tuple[float, float]]:
     """κ of the first and of the second half of a run, each with its standard error."""
-    return [(float(part.mean()), float(standard_error(part))) for part in np.split(block_means(result), 2)]
+    return [(float(part.mean()), float(standard_error(part))) for part in np.split(result.blocks, 2)]

@@ -14,6 +14,8 @@ from .template import PAGE, STYLE
 from .verdicts import carriers, signed, temperature, unit, value, verdicts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from fluxan.greenkubo import Conductivity
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from .figures import Plot
     from .study import Study
+    from .verdicts import Verdict
 
     #: Plots of a page with their figures.
     Drawn = list[tuple[Plot, Figure]]
@@ -71,19 +74,40 @@ def write_page(text: str, drawn: Drawn, output: Path, *, folder: str | Path | No
 
 def page(study: Study, drawn: Drawn) -> str:
     """HTML of the page."""
-    result = study.result
+    return filled(
+        study.name,
+        study.result,
+        drawn,
+        state=_state(study),
+        evidence=verdicts(study),
+        estimates=_estimates(study),
+        facts=_facts(study),
+    )
+
+
+def filled(
+    name: str,
+    result: Conductivity | DrivenConductivity,
+    drawn: Drawn,
+    *,
+    state: str,
+    evidence: Sequence[Verdict],
+    estimates: str,
+    facts: dict[str, str],
+) -> str:
+    """HTML of a page on a conductivity, from what differs between kinds of run."""
     return PAGE.substitute(
-        title=escape(f"Thermal conductivity of {study.name}"),
+        title=escape(f"Thermal conductivity of {name}"),
         style=STYLE,
         kappa=escape(value(result.kappa, result.error) + unit(result)),
-        state=escape(_state(study)),
+        state=escape(state),
         carriers=escape(carriers(result)),
         conclusion=conclusion(len(result.warnings)),
-        verdicts="\n".join(marked(v) for v in verdicts(study)),
-        estimates=_estimates(study),
+        verdicts="\n".join(marked(v) for v in evidence),
+        estimates=estimates,
         parts=parts_table(result),
         plots="\n".join(section(plot, figure) for plot, figure in drawn),
-        facts=facts_rows(_facts(study)),
+        facts=facts_rows(facts),
     )
 
 

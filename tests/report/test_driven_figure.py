@@ -7,8 +7,8 @@ import pytest
 
 import fluxan
 from fluxan.greenkubo.driven import driven_conductivity, standard_error
-from fluxan.report.driven_figure import block_means
 from fluxan.report.driven_study import driven_study
+from fluxan.units import CONDUCTIVITY
 from tests.driven_runs import driven_file
 
 
@@ -29,7 +29,12 @@ def test_the_running_mean_with_its_error_and_the_result(tmp_path):
 
 def test_dots_are_the_means_whose_scatter_is_the_error(tmp_path):
     result = driven_conductivity(driven_file(tmp_path / "hnemd.nc", n=3217), temperature=300.0)
-    blocks = block_means(result)
+    blocks = result.blocks
+    with fluxan.open_flux(tmp_path / "hnemd.nc") as dataset:
+        along = fluxan.total_flux(dataset).values @ result.driving_force / result.strength
+    size = round(result.length / dataset.attrs["time_step"])
+    factor = CONDUCTIVITY / (result.volume * result.temperature * result.strength)
+    np.testing.assert_allclose(blocks, factor * along[-size:].reshape(16, -1).mean(axis=1), rtol=1e-10)
     assert blocks.shape == (16,)
     assert blocks.mean() == pytest.approx(result.kappa, rel=1e-12)
     assert standard_error(blocks) == pytest.approx(result.block_error, rel=1e-9)

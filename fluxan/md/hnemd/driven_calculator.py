@@ -8,7 +8,7 @@ import numpy as np
 from ase.calculators.calculator import all_changes
 
 from fluxan.errors import InputError
-from fluxan.md.ase.calculator import FluxanCalculator, frame_of_atoms
+from fluxan.md.ase.calculator import FluxanCalculator
 from fluxan.md.hnemd.driving_force import DrivingForce, advanced, field_vector, require_at_rest, require_periodic
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class DrivenCalculator(FluxanCalculator):
             self._add_driving_force()
 
     def _add_driving_force(self) -> None:
-        frame = frame_of_atoms(self.atoms)
+        evaluation = self._evaluation_of(self.atoms.numbers, changed=False)
+        frame = evaluation.frame
         if frame.velocities is None:
             raise InputError("the atoms have no velocities; a driving force needs them")
         require_periodic(frame, self.field)
@@ -98,5 +99,5 @@ class DrivenCalculator(FluxanCalculator):
         driving = DrivingForce(self.field, masses=np.asarray(frame.masses), energy_zero=self._energy_zero)
         forces = self.results["forces"]
         velocities = advanced(frame.velocities, forces, driving.masses, self.velocity_lag)
-        self.virial_force = self._evaluation_of(frame.numbers, changed=False).virial_force(self.field)
+        self.virial_force = evaluation.virial_force(self.field)
         self.results["forces"] = forces + driving.forces(self.virial_force, self.results["energies"], velocities)

@@ -16,7 +16,8 @@ from fluxan.md.hnemd.displacements import Displacements
 from fluxan.md.hnemd.driving_force import field_vector
 from fluxan.md.hnemd.hnemd_run import HnemdRun, require_drivable
 from fluxan.md.hnemd.linearity import MIN_LEVELS, Choice, Level, choose_level
-from fluxan.md.restart import Restart
+from fluxan.md.hnemd.spectrum_file import spectrum_beside
+from fluxan.md.restart import Restart, restart_beside
 from fluxan.plain_files import read_json, write_json
 from fluxan.replacement import replacing
 from fluxan.rounding import value_and_error
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _FIRST: Final = 0.25
 #: Ratio of one driving force to the next, after a run that failed and after one that did not.
 _AFTER_FAILURE, _AFTER_RESULT = 3.0, 2.0
-_RESTART: Final = ".restart.npz"
 #: Largest difference of two unit vectors along the same direction.
 _SAME_DIRECTION: Final = 1e-9
 #: Relative error of κ beyond which the search ends.
@@ -147,9 +147,9 @@ class DrivingChoice:
     def adopt(self, choice: Choice) -> None:
         """Let the production run continue the chosen run, by copies of its files."""
         chosen = self.files(self.levels.index(choice.level))
-        restart = self._output.with_suffix(_RESTART)
+        restart = restart_beside(self._output)
         # The restart file comes last: without it, no production run has begun.
-        for source, target in ((chosen, self._output), (chosen.with_suffix(_RESTART), restart)):
+        for source, target in ((chosen, self._output), (restart_beside(chosen), restart)):
             with replacing(target) as unfinished:
                 shutil.copyfile(source, unfinished)
                 if target is self._output:
@@ -160,10 +160,7 @@ class DrivingChoice:
         """Note that a driving force proved too large in the production, which is removed, so that another is chosen."""
         rejected = self._rejected() | {f"{strength:.12g}": reason}
         write_json(self._rejections, rejected)
-        # Without its restart file, which goes first, the production has not begun.
-        self._output.with_suffix(_RESTART).unlink(missing_ok=True)
-        self._output.with_suffix(".spectrum.nc").unlink(missing_ok=True)
-        self._output.unlink(missing_ok=True)
+        _remove_run(self._output)
         self.levels.clear()
 
     def _rejected(self) -> dict[str, str]:
@@ -179,7 +176,7 @@ class DrivingChoice:
         InputError
             It was driven along another direction.
         """
-        restart = self._output.with_suffix(_RESTART)
+        restart = restart_beside(self._output)
         if not restart.exists():
             return None
         known = field_vector(Restart.load(restart).settings.get("driving_force"))
@@ -215,10 +212,8 @@ class DrivingChoice:
         if there and not (resume or overwrite):
             raise OutputError(f"{there[0]} exists; resume it, overwrite it, or give another output")
         if overwrite:
-            self._output.unlink(missing_ok=True)
             for path in [self._output, *fluxes]:
-                for suffix in (".nc", _RESTART, ".spectrum.nc"):
-                    path.with_suffix(suffix).unlink(missing_ok=True)
+                _remove_run(path)
             self._thermalised.unlink(missing_ok=True)
             self._rejections.unlink(missing_ok=True)
 
@@ -231,7 +226,7 @@ class DrivingChoice:
             output=path,
             route=self._route,
             thermalised=self._thermalised,
-            resume=path.with_suffix(_RESTART).exists(),
+            resume=restart_beside(path).exists(),
         )
         with closing(run):
             try:
@@ -241,3 +236,9 @@ class DrivingChoice:
         result = driven_conductivity(path)
         rejected = self._rejected().get(f"{strength:.12g}", "")
         return Level(strength, result, rejected or result.nonlinear)
+
+
+def _remove_run(flux: Path) -> None:
+    """Remove the files of a run; without its restart file, which goes first, it has not begun."""
+    for path in (restart_beside(flux), spectrum_beside(flux), flux):
+        path.unlink(missing_ok=True)

@@ -80,14 +80,12 @@ class LammpsDriving:
         self._refuse_heating(frame, step)
         # Within a run velocities are those of half a step before; at its setup, which repeats the last step or is the
         # first call, they are those of the full step.
-        first = self._step is None
         lag = 0.5 * timestep if self._step is not None and step == self._step + 1 else 0.0
         self._step = step
-        if self.energy_zero is None:
-            self.energy_zero = species_means(found.energies, frame.numbers)
         masses, velocities = np.asarray(frame.masses), np.asarray(frame.velocities)
-        if first:
+        if self.energy_zero is None:
             require_at_rest(velocities, masses)
+            self.energy_zero = species_means(found.energies, frame.numbers)
         driving = DrivingForce(self.field, masses=masses, energy_zero=self.energy_zero)
         velocities = advanced(velocities, found.forces, masses, lag)
         return driving.forces(evaluation.virial_force(self.field), found.energies, velocities)
